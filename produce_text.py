@@ -54,8 +54,9 @@ def write_page(model, checkpoint, o, *against):
     prime, original = report.inputs(o)
     uchar = [ch for ch in model.uchar if not against or ch in against[0].uchar]
     if o.score is not None:
-        _, text, found = report.read(o, uchar, note)
-        shown = page.beginning_of(text, o.score, found['unknown_characters'], found['sha256'])
+        said = []
+        whole, text, found = report.read(o, checkpoint, uchar, said.append)
+        shown = page.beginning_of(text, len(whole), found['file'], said)
     else:
         shown = None if report.writes(o) else page.held_out(checkpoint)
     if shown is None:

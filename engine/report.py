@@ -1,4 +1,5 @@
 """The options and the output of produce_text.py. NumPy is imported late, so that --help does not wait for it."""
+import heapq
 import json
 import math
 import os
@@ -183,12 +184,13 @@ def known(text, uchar, say):
     return text.translate({ord(ch): None for ch in unknown}), unknown
 
 
-def read(options, uchar, say):
+def read(options, checkpoint, uchar, say):
     """Return the text of --score, the same without unknown characters, and the fields on it for JSON."""
-    from engine.model.text import read_text
-    codes, of_text, sha = read_text(options.score, options.encoding)
-    text = ''.join(of_text[codes])
+    from engine.model.text import read_string
+    text, sha = read_string(options.score, options.encoding)
     part, unknown = known(text, uchar, say)
+    if sha == checkpoint.metadata.get('text', {}).get('sha256'):
+        say('the model was trained on this file, so it is less surprised by it than by a new text')
     return text, part, dict(file=base_name(options.score), sha256=sha, characters=len(part), unknown_characters=unknown)
 
 
@@ -212,7 +214,7 @@ def print_score(model, checkpoint, options):
     """Print how well the model predicts a text, and its least expected characters."""
     from engine.model.parameters import how_to_adapt
     say, original = note if options.json else print, inputs(options)[1]
-    whole, text, found = read(options, model.uchar, say)
+    whole, text, found = read(options, checkpoint, model.uchar, say)
     costs, fields = scored(model, text, options.score, say)
     found.update(fields)
     if options.adapt is not None:
@@ -220,10 +222,12 @@ def print_score(model, checkpoint, options):
         how = 'with the mean squares of RMSprop' if adapting['averages'] else 'by gradient descent'
         _, fields = scored(model, text, f'{options.score}, adapting at {adapting["adapt"]:g} {how}', say, **adapting)
         found['adapted'] = dict(rate=adapting['adapt'], averages=bool(adapting['averages']), **fields)
-    places = [k for k, ch in enumerate(whole) if ch not in found['unknown_characters']]
+    least = heapq.nlargest(SURPRISES, range(1, len(text)), key=lambda k: costs[k - 1])
+    known_places = (place for place, ch in enumerate(whole) if ch not in found['unknown_characters'])
+    places = {k: place for k, place in enumerate(known_places) if k in least}
     found['least_expected'] = [
         dict(nats=float(costs[k - 1]), at=places[k], character=text[k], after=text[max(0, k - CONTEXT):k])
-        for k in 1 + costs.argsort()[::-1][:SURPRISES]]
+        for k in least]
     if original:
         found['copies'] = copies.compare([whole], *original)
     if options.json:
@@ -237,7 +241,7 @@ def print_score(model, checkpoint, options):
 
 def print_score_of_lines(model, checkpoint, options):
     """Print for each line the cost and number of its characters: those that the model knows, and the line end."""
-    text, part, found = read(options, model.uchar, note)
+    text, part, found = read(options, checkpoint, model.uchar, note)
     lines, parts = text.removesuffix('\n').split('\n'), part.removesuffix('\n').split('\n')
     lengths = [len(part) + 1 for part in parts]
     with bar(sum(lengths), f'scoring {options.score}', 'characters') as progress:

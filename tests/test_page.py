@@ -195,9 +195,9 @@ def test_page_of_a_file(produce, short_run, monkeypatch, tmp_path):
         return data_of(tmp_path / 'p.html')
 
     data = page_of(len(TEXT))
-    left_out = 'Left out of the file, since a model never saw them: '
     assert text_of(data) == TEXT
-    assert data['source'] == f'{len(TEXT):,} of {len(TEXT) + 1:,} characters of x.txt. {left_out}\'☃\' (1).'
+    assert data['source'] == (f'{len(TEXT):,} of {len(TEXT) + 1:,} characters of x.txt. Left out 1 character '
+                              "that the model never saw: '☃' (1).")
     said = succeeded(produce('--info'))
     for path in re.findall(r'(?m)(?<=^)/[^:]+|(?<=path )/[^,]+|(?<=input )/[^,]+', said):
         said = said.replace(path, os.path.basename(path))
@@ -205,7 +205,8 @@ def test_page_of_a_file(produce, short_run, monkeypatch, tmp_path):
     assert str(short_run.folder).encode() not in (tmp_path / 'p.html').read_bytes()
     data = page_of(900, '--against', tmp_path / 'other.npz')
     assert text_of(data) == shown[:900] and data['source'] == (
-        f"The first 900 of {len(TEXT) + 1:,} characters of x.txt. {left_out}'—' ({TEXT.count('—')}), '☃' (1).")
+        f'The first 900 of {len(TEXT) + 1:,} characters of x.txt. Left out {TEXT.count("—") + 1} characters that the '
+        f"model never saw: '—' ({TEXT.count('—')}), '☃' (1).")
     other = data['against']
     np.testing.assert_allclose(array_of(other['costs']), expected_of(load(tmp_path / 'other.npz'), shown[:900])[2],
                                rtol=1e-3)

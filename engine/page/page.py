@@ -26,14 +26,12 @@ SCRIPTS = MODEL + ('text', 'page', 'reader', 'surprise', 'why', 'guess', 'cells'
 MOST_CHARACTERS = 10_000       # shown of a file
 MOST_EPOCHS = 100              # whose samples and costs a page shows
 ALTERNATIVES = 5               # most probable characters shown at each place
-NAMED = 10                     # omitted characters that a page lists
 
 
 class Shown(NamedTuple):
     """The text of a page and its metadata."""
     text: str
     source: str                    # a line that says where the text comes from
-    sha256: str | None = None      # of the file that the text comes from
     written: int | None = None     # index of the first character that a model wrote
     copies: dict | None = None     # the result of compare() in copies.py for the written text or the file
 
@@ -61,18 +59,13 @@ def cells(model, text):
                 ranges=dict(least=array_for_json(C.min(axis=0)), most=array_for_json(C.max(axis=0))))
 
 
-def expected(model, checkpoint, text, sha256=None):
-    """Return a model's name and vocabulary, the text, and its predictions for each character except the first.
-
-    sha256: of the file that the text comes from. `read` is True if the model was trained on that file.
-    """
+def expected(model, checkpoint, text):
+    """Return a model's name and vocabulary, the text, and its predictions for each character except the first."""
     costs, best, probabilities = model.alternatives(text, min(ALTERNATIVES, len(model.uchar)))
-    number = np.min_scalar_type(len(model.uchar))
+    numbers = encoded(text, model.uchar)
     return dict(name=os.path.basename(str(checkpoint)), model=info.summary(checkpoint), uchar=list(model.uchar),
-                read=sha256 is not None and checkpoint.metadata.get('text', {}).get('sha256') == sha256,
-                text=array_for_json(encoded(text, model.uchar).astype(number)),
-                costs=array_for_json(costs), best=array_for_json(best.astype(number)),
-                chances=array_for_json(to_float16(probabilities)))
+                text=array_for_json(numbers), best=array_for_json(best.astype(numbers.dtype)),
+                costs=array_for_json(costs), chances=array_for_json(to_float16(probabilities)))
 
 
 def logged_costs(checkpoint):
@@ -121,14 +114,11 @@ def marks(text, copies):
 def page_data(model, checkpoint, shown, against=None):
     """Return all data of a page under the names that its scripts use. Arguments as for write_page."""
     epochs, stored, text = logged_costs(checkpoint), opened(checkpoint), shown.text
-    predictions, source = expected(model, stored, text, shown.sha256), shown.source
-    if predictions['read']:
-        source += ' The model was trained on this file, so it is less surprised by it than by a new text.'
     return dict(
-        predictions, source=source, written=shown.written, epochs=epochs,
+        expected(model, stored, text), source=shown.source, written=shown.written, epochs=epochs,
         info=info.description(stored, folders=False).split('\n'), learning=learning(checkpoint, epochs),
         copies=marks(text, shown.copies) if shown.copies else None, **cells(model, text),
-        against=expected(*against, text, shown.sha256) if against else None, learner=for_learning(model),
+        against=expected(*against, text) if against else None, learner=for_learning(model),
         parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
 
 
@@ -156,20 +146,16 @@ def held_out(checkpoint):
                          'and how the model continues it, after the mark.', written=len(passage))
 
 
-def beginning_of(text, path, left_out, sha256):
-    """Return the beginning of a file's text, as much as a page shows, as a Shown.
+def beginning_of(text, n, name, said):
+    """Return the beginning of a text, as much as a page shows, as a Shown.
 
-    left_out: characters of the file that a model never saw, with their counts.
+    n, name: characters in its file, and the file's name. said: lines about it, from report.read.
     """
-    shown, of_file = text[:MOST_CHARACTERS], len(text) + sum(left_out.values())
-    line = f'{len(shown):,} of {of_file:,} characters of {base_name(path)}.'
+    shown = text[:MOST_CHARACTERS]
+    line = f'{len(shown):,} of {n:,} characters of {name}'
     if len(shown) < len(text):
-        line = 'The first ' + line
-    if left_out:
-        named = [f'{character!r} ({n:,})' for character, n in left_out.items()]
-        named[NAMED:] = ['and others'] if len(named) > NAMED else []
-        line += f' Left out of the file, since a model never saw them: {", ".join(named)}.'
-    return Shown(shown, line, sha256)
+        line = 'the first ' + line
+    return Shown(shown, ' '.join(f'{line[0].upper()}{line[1:]}.' for line in [line, *said]))
 
 
 # ---------------------------------------------------------------- the page
