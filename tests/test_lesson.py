@@ -141,11 +141,20 @@ class Uncorrected(CharLSTM):
 
 
 class ForgetsAll(CharLSTM):
-    """Mean, variance and other rows have no effect."""
+    """Nothing has an effect, neither mean, variance nor other rows."""
 
     @staticmethod
     def cell(a_f, a_i, a_o, a_g, C_prev):
         return C_prev * 0, C_prev * 0
+
+
+class OnlyC(CharLSTM):
+    """All gates are normalised, but h is C."""
+
+    @staticmethod
+    def cell(*inputs):
+        h, C = readme_classes()['Normalised'].cell(*inputs)
+        return C, C
 
 
 @pytest.mark.parametrize('name, cls', [('peepholes', 'Peepholes'), ('normalisation', 'Normalised'), ('adam', 'Adam')])
@@ -155,8 +164,8 @@ def test_solution_is_right(name, cls, interpreted):
 
 @pytest.mark.parametrize('name, cls, said', [
     ('peepholes', CharLSTM, 'p_f, p_i and p_o'), ('peepholes', OldPeephole, 'h of the first unit'),
-    ('normalisation', CharLSTM, '3 a_f + 2'), ('normalisation', BatchNormalised, 'another row'),
-    ('normalisation', ForgetsAll, 'C of the first unit'),
+    *[('normalisation', cls, 'C of the first unit') for cls in (CharLSTM, BatchNormalised, ForgetsAll)],
+    ('normalisation', OnlyC, 'h of the first unit'),
     ('adam', CharLSTM, 'step 1'), ('adam', Uncorrected, 'step 1'), ('attention', CharLSTM, 'earlier characters'),
     ('attention', readme_classes()['Normalised'], 'earlier characters')])
 def test_solution_is_wrong(name, cls, said, interpreted):
