@@ -32,14 +32,14 @@ from engine.backend.theano_setup import theano, tt
 import numpy as np
 
 from engine import analysis, sampling, saving, training
-from engine.model.parameters import NAMES, own_of_layer, parameter_shapes, read_about, read_averages
+from engine.model.parameters import NAMES, own_of_layer, parameter_shapes, read_about, read_mean_squares
 from engine.model.text import read_text
 from engine.run.recipe import fit
 from engine.run.schedule import Diverged, Epoch, Step
 from engine.terminal import ctrl_c_delayed
 from engine.saving import read_checkpoint
 
-__all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_averages', 'read_checkpoint', 'read_text', 'tt']
+__all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_mean_squares', 'read_checkpoint', 'read_text', 'tt']
 
 
 # ---------------------------------------------------------------- the model, as functions of symbols

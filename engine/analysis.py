@@ -102,43 +102,43 @@ def divided(gradients, parameters, state, lrate, lp):
             for g, p, divisor, origin in zip(gradients, parameters, state['divisors'], state['origins'])], state
 
 
-def learner(model, adapt, averages):
-    """Return a copy of the model that adapts at rate adapt, and its training step. averages: as in score_text.
+def learner(model, adapt, mean_squares):
+    """Return a copy of the model that adapts at rate adapt, and its training step. mean_squares: as in score_text.
 
     With mean squares m, the step from p is adapt g / (r + mean(r) / 10) + DECAY (p - p_0), with r = sqrt(m) and p_0
     the value before the text. mean(r), over the array, limits the steps of parameters that the training text hardly
     used. The decay limits the noise that many steps accumulate in a long text.
     """
-    most = HIGH if averages else np.inf
+    most = HIGH if mean_squares else np.inf
     checks.real('adapt', adapt, f'from 0 to {most}', lambda v: 0 <= v <= most)
     new, (H1, H2) = copy.copy(model), sizes(model)
     new.group, new.random = SingleProcess(), np.random.default_rng(0)              # does not draw from the model's
     new.p, new.weights, new.optimiser_variables, new.text = {}, {}, {}, None       # the copy shares the model's
-    new.model_setup(char_dim=V(model), num_units1=H1, num_units2=H2, lrate=adapt, grad_clip=CLIPS[bool(averages)])
+    new.model_setup(char_dim=V(model), num_units1=H1, num_units2=H2, lrate=adapt, grad_clip=CLIPS[bool(mean_squares)])
     set_parameters(new, arrays(model.p), model.uchar)
-    if not averages:
+    if not mean_squares:
         return new, compiled(new, 'train_sgd')
-    roots = [np.sqrt(averages[name]) for name in model.p]
+    roots = [np.sqrt(mean_squares[name]) for name in model.p]
     divisors = [r + r.mean() / 10 for r in roots]
     new.optimiser = divided
     new.optimiser_state = lambda parameters: dict(divisors=divisors, origins=parameters)
     return new, compiled(new, 'train_rmsprop')
 
 
-def score_text(model, text, adapt=0, progress=None, averages=None):
+def score_text(model, text, adapt=0, progress=None, mean_squares=None):
     """Return the cost in nats of each character of a text except the first, float (n-1,).
 
     text: a string or numbers of uchar, int (n,), at least two; it is read once, and the states are carried along.
     adapt: the rate at which a copy of the model trains on what it has just scored (dynamic evaluation: Krause et al.
-    2018); 0: no training. progress: a function that is called with the costs of each piece. averages: RMSprop's mean
-    squares of gradients, from read_averages(checkpoint). The copy then divides gradients by their roots, and its
-    parameters decay to the model's. Good rates are 1e-4 with averages and 0.1 without. Raises ValueError for unknown
-    characters and costs that are not finite.
+    2018); 0: no training. progress: a function that is called with the costs of each piece. mean_squares: RMSprop's, of
+    gradients, from read_mean_squares(checkpoint). The copy then divides gradients by their roots, and its parameters
+    decay to the model's. Good rates are 1e-4 with mean squares and 0.1 without. Raises ValueError for unknown characters
+    and costs that are not finite.
     """
     numbers, reader, length, end = numbers_of(model, text), model, piece_length(model), 0
     costs = np.empty(len(numbers) - 1, model.p['c'].dtype)
     if adapt:
-        (reader, learn), length = learner(model, adapt, averages), ADAPTED
+        (reader, learn), length = learner(model, adapt, mean_squares), ADAPTED
     for x, y, states, logs in read(reader, numbers, length):
         start, end = end, end + len(y)
         costs[start:end] = costs_of(logs, y)[:, 0]

@@ -219,9 +219,9 @@ def print_score(model, checkpoint, options):
     found.update(fields)
     if options.adapt is not None:
         adapting = how_to_adapt(checkpoint, options.adapt)
-        how = 'with the mean squares of RMSprop' if adapting['averages'] else 'by gradient descent'
+        how = 'with the mean squares of RMSprop' if adapting['mean_squares'] else 'by gradient descent'
         _, fields = scored(model, text, f'{options.score}, adapting at {adapting["adapt"]:g} {how}', say, **adapting)
-        found['adapted'] = dict(rate=adapting['adapt'], averages=bool(adapting['averages']), **fields)
+        found['adapted'] = dict(rate=adapting['adapt'], mean_squares=bool(adapting['mean_squares']), **fields)
     least = heapq.nlargest(SURPRISES, range(1, len(text)), key=lambda k: costs[k - 1])
     known_places = (place for place, ch in enumerate(whole) if ch not in found['unknown_characters'])
     places = {k: place for k, place in enumerate(known_places) if k in least}

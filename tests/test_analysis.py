@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import numpy_model
-from charlstm import CharLSTM, read_averages
+from charlstm import CharLSTM, read_mean_squares
 from engine import analysis
 from models import CODES, P, TEXT, set_parameters
 from numpy_model import H1, H2, LETTERS, NAMES, V
@@ -84,13 +84,13 @@ def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch,
     model, random, p = CharLSTM(), np.random.default_rng(5), P
     model.model_setup(char_dim=V, num_units1=H1, num_units2=H2)
     set_parameters(model)
-    averages = {name: random.uniform(0, 2, p[name].shape) for name in NAMES}
-    averages['b1'][0, 0] = 0
-    roots = {name: np.sqrt(m) for name, m in averages.items()}
+    mean_squares = {name: random.uniform(0, 2, p[name].shape) for name in NAMES}
+    mean_squares['b1'][0, 0] = 0
+    roots = {name: np.sqrt(m) for name, m in mean_squares.items()}
     divisors = {name: r + r.mean() / 10 if averaged else 1 for name, r in roots.items()}
     decay = 0.3 if averaged else 0
     numbers = random.integers(V, size=12)
-    found, expected, states = model.score_text(numbers, rate, averages=averages if averaged else None), [], None
+    found, expected, states = model.score_text(numbers, rate, mean_squares=mean_squares if averaged else None), [], None
     for start in (0, 4, 8):
         x, y = numbers[start:start + 4][:11 - start, None], numbers[start + 1:start + 5][:, None]
         probabilities, after = numpy_model.forward(p, x, states)
@@ -114,15 +114,15 @@ def test_adapting_leaves_the_model_and_its_generator_as_they_were(interpreted):
         np.testing.assert_array_equal(model.p[name].get_value(), value)
 
 
-def test_averages_of_checkpoints(stateful, path):
+def test_mean_squares_of_checkpoints(stateful, path):
     """A trained checkpoint has them; otherwise, or if RMSprop cannot have such mean squares, {} is returned."""
     stateful.theano_train_rmsprop(stateful.X['train'][0], stateful.Y['train'][0])
     arrays = load(stateful.save_params(path))
-    averages = read_averages(path)
-    assert set(averages) == set(NAMES) and all((m == arrays['m_' + name]).all() for name, m in averages.items())
+    mean_squares = read_mean_squares(path)
+    assert set(mean_squares) == set(NAMES) and all((m == arrays['m_' + name]).all() for name, m in mean_squares.items())
     for wrong in (0 * arrays['m_b2'], -arrays['m_b2'], np.ones(V + 1)):
         np.savez(path, **{**arrays, 'm_b2': wrong})
-        assert read_averages(path) == {}
+        assert read_mean_squares(path) == {}
 
 
 # ---------------------------------------------------------------- what units follow

@@ -7,7 +7,7 @@ import pytest
 import charlstm
 import numpy_model
 from cells import coupled_cell, readme_classes
-from charlstm import CharLSTM, lstm_cell, read_about, read_averages, tt
+from charlstm import CharLSTM, lstm_cell, read_about, read_mean_squares, tt
 from engine.backend.theano_setup import theano
 from engine.training import named_state, optimiser_variables
 from models import P, TEXT, default_mode, set_parameters
@@ -214,7 +214,7 @@ def test_run_resumes_bit_for_bit(make, path, kind, state):
     assert returned(second, 3, 6) == returned(first, 3, 6)
     stored, again = [{name: array.tobytes() for name, array in load(model.save_params(path)).items()}
                      for model in (first, second)]
-    assert stored == again and state <= set(stored) and set(read_averages(path)) == (set(NAMES) if state else set())
+    assert stored == again and state <= set(stored) and set(read_mean_squares(path)) == (set(NAMES) if state else set())
 
 
 def test_state_begins_anew_with_model_setup_and_with_parameters_of_other_shapes(make, path):

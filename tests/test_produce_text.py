@@ -160,7 +160,7 @@ def test_score_with_adapting_and_as_json(produce, tmp_path):
             assert ('{nats_per_character:.4f} nats and {bits_per_character:.4f} bits per character, perplexity '
                     '{perplexity:.3f}').format(**one) in line
         assert found['adapted']['nats_per_character'] < found['nats_per_character']
-        assert (found['adapted']['rate'], found['adapted']['averages']) == (rate, rate < 0.1)
+        assert (found['adapted']['rate'], found['adapted']['mean_squares']) == (rate, rate < 0.1)
         assert found.items() >= dict(
             model=os.path.basename(checkpoint), file='é.txt', characters=9 * 20, unknown_characters={'☃': 9},
             sha256=hashlib.sha256((tmp_path / 'é.txt').read_bytes()).hexdigest()).items()

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from charlstm import CharLSTM, read_averages
+from charlstm import CharLSTM, read_mean_squares
 from engine.backend import bfloat16
 from learner import progress_of
 from numpy_model import NAMES, costs, forward
@@ -78,7 +78,7 @@ def test_adapted_score_is_that_of_the_best_model(fixed, interpreted):
     best = fixed.results / 'r_t.txt_best.npz'
     model = CharLSTM()
     model.load_params(best)
-    adapted = model.score_text(TEXTS['test'], 1e-4, averages=read_averages(best)).mean(dtype='float64')
+    adapted = model.score_text(TEXTS['test'], 1e-4, mean_squares=read_mean_squares(best)).mean(dtype='float64')
     assert fixed.result['test_adapted_nats'] == pytest.approx(adapted, rel=1e-4)
     assert abs(adapted / fixed.result['test_nats'] - 1) > 1e-4
 

@@ -202,7 +202,7 @@ def read_run(path, optimiser_state, dtype):
     return p, uchar, metadata, arrays
 
 
-def read_averages(path):
+def read_mean_squares(path):
     """Return RMSprop's mean squares of gradients from a checkpoint, float32, by name of the parameter.
 
     {} if there are none, or all are 0 for a parameter, which RMSprop never trained. Errors: as for read_parameters.
@@ -215,9 +215,9 @@ def read_averages(path):
 
 
 def how_to_adapt(checkpoint, rate=True):
-    """Return the arguments adapt and averages of score_text. rate: a number, or True for the default."""
-    averages = read_averages(checkpoint)
-    return dict(adapt=RATES[bool(averages)] if rate is True else rate, averages=averages)
+    """Return the arguments adapt and mean_squares of score_text. rate: a number, or True for the default."""
+    mean_squares = read_mean_squares(checkpoint)
+    return dict(adapt=RATES[bool(mean_squares)] if rate is True else rate, mean_squares=mean_squares)
 
 
 def write(path, arrays, metadata):
