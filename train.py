@@ -87,6 +87,7 @@ def program(arguments):
         print(f'resuming after epoch {progress["epoch"]}, batch {progress["batch"]}')
     else:
         recipe.advise(o, model)
+    run.compare()
     print(o.summary(parameters, model.n_batches['valid'] > 0))
     print(f'computes on {theano_setup.computes_on(model.runs_in_c(), bfloat16.instructions(o.precision))}')
     start = time.time()

@@ -101,7 +101,8 @@ FAKES = tempfile.TemporaryDirectory()
 (Path(FAKES.name) / 'matplotlib').mkdir()
 (Path(FAKES.name) / 'matplotlib' / '__init__.py').touch()
 (Path(FAKES.name) / 'matplotlib' / 'figure.py').write_text(
-    "from unittest.mock import MagicMock\nFigure = lambda **k: MagicMock(savefig=lambda f, **k: f.write(b'picture'))\n")
+    "from unittest.mock import MagicMock\nFigure = lambda **k: MagicMock(savefig=lambda f, **k: f.write(b'picture'), "
+    "**{'subplots.return_value.get_ylim.return_value': (0, 1)})\n")
 WITH_MATPLOTLIB = {'PYTHONPATH': ''}       # for environment(): the real matplotlib
 
 

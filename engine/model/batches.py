@@ -30,7 +30,7 @@ class Text:
     """A text as numbers, cut into training and validation batches as CharLSTM.prepare_input describes.
 
     sources: for 'train' and, if passed, 'valid' and 'test': a dict of path, characters (how many) and sha256
-    codes: all of them as numbers (n,); texts: without 'train'
+    codes: all of them as numbers (n,); texts: without 'train'; parts: those for 'train' and 'valid'
     passage: 'validation' or 'training', and the first PASSAGE characters of that part
     uchar: the distinct characters of all texts, (V,)
     encoding, ratio_valid, batch_size, seq_length, stateful: the arguments
@@ -59,7 +59,7 @@ class Text:
         n = len(text) if 'valid' in self.texts else characters_to_train(len(text), S, self.ratio_valid)
         rest = self.texts.get('valid', text[n:])
         # If ratio_valid is near 0, less than a sequence may be left: then nothing is for validation.
-        parts = {'train': text[:n], 'valid': rest if len(rest) >= S else rest[:0]}
+        self.parts = parts = {'train': text[:n], 'valid': rest if len(rest) >= S else rest[:0]}
         rows = {'train': B, 'valid': min(B, len(rest) // S) if 'valid' in self.texts else B}
         name, part = ('validation', 'valid') if len(parts['valid']) else ('training', 'train')
         self.passage = name, ''.join(self.uchar[parts[part][:PASSAGE]])

@@ -82,8 +82,8 @@ class Logs:
         self._row(PASSAGE, [epoch, *costs])
 
 
-def draw_costs(path, title, logs):
-    """Plot the costs in Logs, in nats a character, against epochs, as a PNG."""
+def draw_costs(path, title, logs, baselines):
+    """Plot the costs in Logs, in nats a character, against epochs, as a PNG, with lines at baselines, by name."""
     logging.getLogger('matplotlib').setLevel(logging.ERROR)      # it logs about its font cache
     from matplotlib.figure import Figure                         # pyplot would look for a backend
     n = len(logs.steps)
@@ -96,6 +96,12 @@ def draw_costs(path, title, logs):
     axes.plot(epoch - 0.5, cost, color='#08519c', label='training, mean of an epoch (at mid-epoch)', **dots)
     if np.isfinite(valid_cost).any():
         axes.plot(epoch, valid_cost, color='#d94801', label='validation, after each epoch', **dots)
+    bottom, top = axes.get_ylim()
+    for name, cost in baselines.items():
+        if abs(cost - (bottom + top) / 2) < top - bottom:        # others would squash the curves
+            axes.axhline(cost, color='0.5', linewidth=0.5)
+            axes.annotate(f'{name}, {cost:.2f}', (1, cost), xycoords=('axes fraction', 'data'), ha='right',
+                          va='bottom', fontsize='small', color='0.4')
     axes.set(xlabel='epoch', ylabel='cost, nats per character', xlim=(0, None))
     axes.set_title(printable(title).replace('$', r'\$'))         # a bare $ begins a formula
     axes.grid(alpha=0.3)

@@ -8,6 +8,7 @@ import sys
 
 from engine.model.parameters import how_to_adapt, opened, read_about
 from engine.model.files import base_name, write_whole
+from engine.run.baselines import baselines
 from engine.run.logs import EPOCHS, LOGS, STEPS, Logs, draw_costs
 from engine.run.schedule import Schedule
 from engine.run.table import OF_RUN, TITLES
@@ -53,7 +54,7 @@ class Run:
 
     def __init__(self, model, schedule):
         self.model, self.schedule, self.options, self._group = model, schedule, schedule.options, model.group
-        self.bar, self.last_checkpoint, self._draws = None, self.options.resume, True
+        self.bar, self.last_checkpoint, self._draws, self._baselines = None, self.options.resume, True, {}
         self.logs = Logs(self.path, schedule.id, model.p, model.text.passage, self.options.original)
 
     def path(self, ending):
@@ -66,6 +67,12 @@ class Run:
             self.bar.write(line) if self.bar else print(line, flush=True)
         except OSError:
             self._group.stop_requested, sys.stdout = True, open(os.devnull, 'w', encoding='utf-8')
+
+    def compare(self):
+        """Print what simple models would cost on this text, and keep it for the picture."""
+        self._baselines = baselines(self.model.text)
+        costs = ', '.join(f'{cost:.2f} by {name}' for name, cost in self._baselines.items())
+        self.say(f'for comparison, in nats a character of the {self.model.text.passage[0]} text: {costs}')
 
     def _command(self, checkpoint, *more):
         """Return the command that resumes from a checkpoint."""
@@ -148,7 +155,7 @@ class Run:
         """Plot all costs so far. If that fails for any reason, the run continues without a picture."""
         try:
             if self._draws:
-                self._group.broadcast(draw_costs, self.path(PICTURE), self.options.name, self.logs)
+                self._group.broadcast(draw_costs, self.path(PICTURE), self.options.name, self.logs, self._baselines)
         except Exception as error:
             self._draws = False
             warn(f'{self.path(PICTURE)} could not be drawn: {error}')
