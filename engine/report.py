@@ -71,7 +71,7 @@ TASKS = [({'info'}, {'json'}), ({'export'}, {'overwrite'}), ({'page', 'score'}, 
          ({'score'}, {'adapt', 'json', 'copies'}), (set(), WRITING | {'count', 'precision', 'out'})]
 
 
-def typed(options):
+def non_defaults(options):
     """Return the names of the options that are not at their defaults."""
     defaults = {row.name: row.default for rows in OPTIONS.values() for row in rows}
     return {name for name, value in vars(options).items() if value != defaults.get(name)} - {'params'}
@@ -79,12 +79,12 @@ def typed(options):
 
 def writes(options):
     """Return whether an option asks the model to write a text."""
-    return bool(typed(options) & WRITING)
+    return bool(non_defaults(options) & WRITING)
 
 
 def check(options):
     """Raise ValueError if options exclude each other or do nothing, or if a page or an export would replace a file."""
-    names = typed(options)
+    names = non_defaults(options)
     task, taken = next((task, taken) for task, taken in TASKS if task <= names)
     wrong = sorted(names - task - taken - ({'encoding'} if task == {'info'} else {'cell', 'encoding'}))
     if wrong:

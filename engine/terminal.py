@@ -78,7 +78,7 @@ def spelled(name):
     return '--' + name.replace('_', '-')
 
 
-def typed(options):
+def words_of(options):
     """Return a dict of train.py's options as words of a command line, positional ones first, without None and False."""
     options = {name: value for name, value in options.items() if value is not None and value is not False}
     words = [options.pop(name) for name in ('input', 'run') if name in options]

@@ -301,7 +301,7 @@ def test_near(tmp_path, monkeypatch, path, shown):
     dict(input='a b.txt', run="it's"), dict(run='r', lrate=0.5, input='t'),
     dict(input='t', no_stateful=True, bptt_maxdepth=-1, encoding='utf-16', init='/x y/p.npz'), {}])
 def test_typed_options_are_parsed_as_the_same_options(options):
-    assert vars(train.build_parser().parse_args(terminal.typed(options))) == options
+    assert vars(train.build_parser().parse_args(terminal.words_of(options))) == options
 
 
 # ---------------------------------------------------------------- requirements

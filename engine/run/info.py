@@ -5,7 +5,7 @@ import re
 from engine.model.parameters import opened, read_parameters, units
 from engine.model.files import base_name
 from engine.run.table import DEFAULTS
-from engine.terminal import bits, nats_and_bits, number_of, printable, typed
+from engine.terminal import bits, nats_and_bits, number_of, printable, words_of
 
 SIZES = '2 layers of {units[0]} and {units[1]} units, {parameters:,} parameters'
 
@@ -71,7 +71,7 @@ def description(path, encoding='utf-8', folders=True):
         if 'run' in options:
             lines.append(f'run: {options.pop("run")}')
         for title, alike in (('options', False), ('options at their defaults', True)):
-            words = typed({name: value for name, value in options.items() if (value == DEFAULTS.get(name)) is alike})
+            words = words_of({name: value for name, value in options.items() if (value == DEFAULTS.get(name)) is alike})
             lines.append(f'{title}: {" ".join(map(str, words))}')
         within = f' and {number_of(progress["batch"], "batch")} of the next' if progress['batch'] else ''
         lines.append(f'progress: after epoch {progress["epoch"]}{within}, rate {progress["rate"]:g} before warm-up and '

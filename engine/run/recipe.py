@@ -10,7 +10,7 @@ from engine.model.files import base_name
 from engine.model.parameters import Checkpoint, parameter_shapes, read_about, read_parameters, units
 from engine.run import table
 from engine.run.schedule import Epoch, Schedule
-from engine.terminal import BUNDLED, ROOT, bar, near, number_of, script, typed, warn
+from engine.terminal import BUNDLED, ROOT, bar, near, number_of, script, warn, words_of
 
 OF_FIT = [name for name, row in table.ROWS.items() if row.of_fit]
 UNITS = 256
@@ -174,7 +174,7 @@ def advise(o, model):
     if short and not (o.init or o.cell or o.original or o.small):
         known = np.isin(model.uchar, Checkpoint(BUNDLED, ['uchar']).vocabulary('utf-8'))
         if known[model.text.codes['train']].mean() >= KNOWN:
-            words = typed({**o.typed, 'input': near(o.input), 'run': f'{o.run}_init', 'init': near(BUNDLED),
+            words = words_of({**o.typed, 'input': near(o.input), 'run': f'{o.run}_init', 'init': near(BUNDLED),
                            'num_units1': None, 'num_units2': None, 'initial': None, 'resume': None})
             print('tip (this run goes on): a text this short gains from starting with a trained model: '
                   + script('train.py', *words))

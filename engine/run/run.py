@@ -12,7 +12,7 @@ from engine.run.baselines import baselines
 from engine.run.logs import EPOCHS, LOGS, STEPS, Logs, draw_costs
 from engine.run.schedule import Schedule
 from engine.run.table import OF_RUN, TITLES
-from engine.terminal import bar, bits, duration, nats_and_bits, near, script, typed, warn
+from engine.terminal import bar, bits, duration, nats_and_bits, near, script, warn, words_of
 
 BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints
 PICTURE, RESULT = '.png', '_result.json'
@@ -76,7 +76,7 @@ class Run:
 
     def _command(self, checkpoint, *more):
         """Return the command that resumes from a checkpoint."""
-        words = typed({'resume': checkpoint, 'cell': self.options.cell})
+        words = words_of({'resume': checkpoint, 'cell': self.options.cell})
         return script('train.py', *words, *more, processes=self._group.size)
 
     def check(self):
@@ -200,7 +200,7 @@ class Run:
         drawn = f', drawn in {self.path(PICTURE)}' if os.path.exists(self.path(PICTURE)) else ''
         self.say(f'costs: {self.path(STEPS)} and {self.path(EPOCHS)}{drawn}')
         self.say(f'result: {self.path(RESULT)}')
-        self.say('next: ' + script('produce_text.py', best, *typed({'cell': self.options.cell})))
+        self.say('next: ' + script('produce_text.py', best, *words_of({'cell': self.options.cell})))
         self.say('to resume: ' + self._command(self.last_checkpoint, *schedule.larger_limits() if finished else []))
 
     def _score(self, checkpoint):
