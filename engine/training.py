@@ -185,7 +185,7 @@ def optimiser_variables(model):
     return model.optimiser_variables
 
 
-def checked(optimiser):
+def with_checks(optimiser):
     """Wrap an optimiser: raise ValueError if a step, its state or a name of the state is missing."""
     @functools.wraps(optimiser)                            # so that `update` recognises sgd
     def optimise(gradients, parameters, state, lrate, lp):
@@ -344,7 +344,7 @@ def build_train(model, ops, name):
         raise ValueError(f'the costs do not depend on {", ".join(unused)}: use all parameters in network')
     optimiser, state = symbols['sgd'], {}
     if name == 'train_rmsprop':
-        optimiser, state = checked(model.optimiser), optimiser_variables(model)
+        optimiser, state = with_checks(model.optimiser), optimiser_variables(model)
 
     def second_half(gradients, size):
         """Return the update ratios and the updates, pairs of a shared variable and its new value."""

@@ -45,7 +45,7 @@ class Options:
 
     def __init__(self, typed):
         """Set options from a dict. Raise ValueError if some are out of range or contradict each other."""
-        self.typed = table.checked(typed)
+        self.typed = table.checked_options(typed)
         vars(self).update(table.DEFAULTS)
         for name, preset in table.PRESETS.items():
             vars(self).update(preset if typed.get(name) else {})
@@ -113,7 +113,7 @@ def take_over(o):
     train, valid, test = [source and source['path'] for source in (text, text['valid'], text['test'])]
     stored = {**table.DEFAULTS, **progress['options'], **lp, **text, 'input': train, 'valid': valid, 'test': test,
               'no_stateful': not text['stateful']}
-    before = table.checked({name: stored[name] for name in table.OF_RUN})
+    before = table.checked_options({name: stored[name] for name in table.OF_RUN})
     folder = os.path.dirname(os.path.abspath(o.resume))
     if o.init or 'output_dir' in o.typed and os.path.realpath(o.output_dir) != os.path.realpath(folder):
         raise ValueError(f'a run is resumed in the folder of {o.resume}: leave out --init and --output-dir')

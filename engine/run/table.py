@@ -139,7 +139,7 @@ LEARNING = {name: row for name, row in ROWS.items() if row.kept == 'lp'}       #
 INITIAL = {name: PRESETS['original'].get(name, row.default) for name, row in LEARNING.items()}        # as in 2016
 
 
-def checked(options):
+def checked_options(options):
     """Return a dict of options with their values as plain Python types. Raise ValueError if one is out of range."""
     return {name: value if name not in ROWS or value is ROWS[name].default else ROWS[name].checked(value)
             for name, value in options.items()}
