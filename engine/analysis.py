@@ -6,7 +6,8 @@ import numpy as np
 from engine.model import checks
 from engine.model.text import encoded
 from engine.parallel import SingleProcess
-from engine.training import STATES, V, arrays, batch, check, compiled, cost_weights, set_parameters, sizes, zero_states
+from engine.training import (STATES, arrays, as_batch, check, compiled, cost_weights, set_parameters, sizes,
+                             vocabulary_size, zero_states)
 
 SCORED, ADAPTED = 2000, 20     # most characters scored at a time: without adapt, and with it
 PROBABILITIES = 1 << 20        # most probabilities held at a time: V for each character, and at least one character
@@ -65,7 +66,7 @@ def validation_costs(model):
 def passage_costs(model):
     """Return the cost in nats of each character of the text's passage except the first, float (n-1,)."""
     numbers = encoded(model.text.passage[1], model.uchar, 'the passage')
-    return check(model, *batch(model, numbers[:-1], numbers[1:]))[-1][:, 0]
+    return check(model, *as_batch(model, numbers[:-1], numbers[1:]))[-1][:, 0]
 
 
 # ---------------------------------------------------------------- any text
@@ -75,12 +76,12 @@ def numbers_of(model, text):
     numbers = encoded(text, model.uchar, 'the text') if isinstance(text, str) else np.asarray(text)
     if numbers.ndim != 1 or len(numbers) < 2:
         raise ValueError(f'the text has shape {numbers.shape}: expected at least 2 characters, as a string or (n,)')
-    return checks.characters('text', numbers, V(model))
+    return checks.characters('text', numbers, vocabulary_size(model))
 
 
 def piece_length(model):
     """Return how many characters to score at a time, so that memory is bounded for any V."""
-    return max(1, min(SCORED, PROBABILITIES // V(model)))
+    return max(1, min(SCORED, PROBABILITIES // vocabulary_size(model)))
 
 
 def read(model, numbers, length):
@@ -114,7 +115,8 @@ def learner(model, adapt, mean_squares):
     new, (H1, H2) = copy.copy(model), sizes(model)
     new.group, new.random = SingleProcess(), np.random.default_rng(0)              # does not draw from the model's
     new.p, new.weights, new.optimiser_variables, new.text = {}, {}, {}, None       # the copy shares the model's
-    new.model_setup(char_dim=V(model), num_units1=H1, num_units2=H2, lrate=adapt, grad_clip=CLIPS[bool(mean_squares)])
+    new.model_setup(char_dim=vocabulary_size(model), num_units1=H1, num_units2=H2, lrate=adapt,
+                    grad_clip=CLIPS[bool(mean_squares)])
     set_parameters(new, arrays(model.p), model.uchar)
     if not mean_squares:
         return new, compiled(new, 'train_sgd')
@@ -132,8 +134,8 @@ def score_text(model, text, adapt=0, progress=None, mean_squares=None):
     adapt: the rate at which a copy of the model trains on what it has just scored (dynamic evaluation: Krause et al.
     2018); 0: no training. progress: a function that is called with the costs of each piece. mean_squares: RMSprop's, of
     gradients, from read_mean_squares(checkpoint). The copy then divides gradients by their roots, and its parameters
-    decay to the model's. Good rates are 1e-4 with mean squares and 0.1 without. Raises ValueError for unknown characters
-    and costs that are not finite.
+    decay to the model's. Good rates are 1e-4 with mean squares and 0.1 without. Raises ValueError for unknown
+    characters and costs that are not finite.
     """
     numbers, reader, length, end = numbers_of(model, text), model, piece_length(model), 0
     costs = np.empty(len(numbers) - 1, model.p['c'].dtype)
@@ -193,7 +195,7 @@ def alternatives(model, text, k=5):
     Returns the costs (n-1,) in nats; the k most probable characters, int (n-1,k), the most probable first; and their
     probabilities (n-1,k).
     """
-    checks.whole('k', k, 1, V(model))
+    checks.whole('k', k, 1, vocabulary_size(model))
     costs, best, of_best = [], [], []
     for _, y, _, logs in read(model, numbers_of(model, text), piece_length(model)):
         costs.append(costs_of(logs, y)[:, 0])

@@ -8,7 +8,7 @@ from engine.kernel.cell import HOLD, held_cell
 from engine.model import checks
 from engine.model.parameters import NAMES, own_names
 from engine.model.text import encoded
-from engine.training import V, cell_of_model, compiled, finite, functions, sizes, zero_states
+from engine.training import cell_of_model, compiled, finite, functions, sizes, vocabulary_size, zero_states
 
 # Characters drawn before they are shown: few at first, to show something soon, then more, since the kernel
 # packs the weights again for each piece.
@@ -44,7 +44,7 @@ def stream_text(model, seed='', text_length=100, method='normal', count=1, tempe
     stop: end a text after this string, if it is written.
     hold: fixed values of cell states, such as {'C2': {44: 5.0}} for unit 44 of layer 2; h is computed from them.
     """
-    most = V(model)
+    most = vocabulary_size(model)
     checks.choice('method', method, ('normal', 'argmax', 'max'))
     checks.whole('text_length', text_length, 0)
     checks.whole('count', count, 1)

@@ -133,7 +133,7 @@ def arrays(variables):
     return {name: variable.get_value(borrow=True) for name, variable in variables.items()}
 
 
-def V(model):
+def vocabulary_size(model):
     """Return the number of characters that the model knows. Raises ValueError if there are no parameters."""
     if not model.p:
         raise ValueError('no model yet: first call fit, or prepare_input and model_setup, or load a checkpoint')
@@ -142,7 +142,7 @@ def V(model):
 
 def sizes(model):
     """Return H1 and H2. Raises ValueError if there are no parameters."""
-    V(model)
+    vocabulary_size(model)
     return units(arrays(model.p))
 
 
@@ -268,7 +268,7 @@ def compile(model, *names):
 
 def compiled(model, name):
     """Return the compiled function 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample' or 'states'."""
-    V(model)
+    vocabulary_size(model)
     made = functions(model)
     if name not in made:
         build = dict(predict=build_forward, states=build_forward, check=build_forward, sample=build_sample,
@@ -370,9 +370,9 @@ def build_train(model, ops, name):
 
 # ---------------------------------------------------------------- a step
 
-def batch(model, x, y):
+def as_batch(model, x, y):
     """Return inputs and targets as int32 (T,B)."""
-    x, y = checks.characters('x', x, V(model)), checks.characters('y', y, V(model))
+    x, y = checks.characters('x', x, vocabulary_size(model)), checks.characters('y', y, vocabulary_size(model))
     if x.shape != y.shape:
         raise ValueError(f'x has shape {x.shape} and y {y.shape}: expected the same')
     return x, y
@@ -395,7 +395,7 @@ def theano_train_sgd(model, x, y):
 
 def train(model, name, x, y):
     """Take a training step by the compiled function of this name; the rest is as in theano_train_rmsprop."""
-    x, y = batch(model, x, y)
+    x, y = as_batch(model, x, y)
     function = compiled(model, name)
     B = x.shape[1] if model.group.size == 1 else model.batch_size          # rows of the whole batch
     rows = model.group.rows(B)                                             # those of x, a slice
@@ -442,12 +442,12 @@ def check(model, x, y, states=None):
 
 def theano_predict(model, x):
     """Return [probabilities (T,B,V), most probable characters (T,B)] after each of x, int (T,B) or (T,)."""
-    x = checks.characters('x', x, V(model))
+    x = checks.characters('x', x, vocabulary_size(model))
     log_p = compiled(model, 'predict')(x, *zero_states(model, x.shape[1]))[0]      # (T*B, V)
     return [np.exp(log_p).reshape(x.shape + (-1,)), log_p.argmax(axis=1).reshape(x.shape)]
 
 
 def theano_check(model, x, y):
     """Return [mean cost in nats, most probable characters (T,B)], from zero states; x and y int (T,B) or (T,)."""
-    cost, best, *_ = check(model, *batch(model, x, y))
+    cost, best, *_ = check(model, *as_batch(model, x, y))
     return [float(cost), best]

@@ -86,7 +86,7 @@ def test_what_ends_a_fit_and_what_does_not(text_file, book, interpreted, tmp_pat
     assert [epoch.number for epoch in model.fit(more, epochs=2, **SMALL)] == [1, 2]
 
 
-@pytest.mark.parametrize('where', ['batch', 'states_before', 'kept_in_step'])
+@pytest.mark.parametrize('where', ['as_batch', 'states_before', 'kept_in_step'])
 def test_ctrl_c_within_a_step_neither_loses_nor_repeats_it(book, interpreted, monkeypatch, where):
     """Interrupt it at its start, before its random numbers, or after them: fit() then continues bit for bit."""
     model, whole, calls = CharLSTM(random_seed=1), CharLSTM(random_seed=1), []
