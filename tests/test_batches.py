@@ -1,6 +1,7 @@
 """Texts cut into batches of sequences or streams, and the rows of a batch that each process gets."""
 import hashlib
 import math
+import re
 import tracemalloc
 
 import numpy as np
@@ -198,3 +199,21 @@ def test_refusals(text_file, refused, text, settings):
     settings = {name: text_file(value, name=name) if name in OTHERS else value for name, value in settings.items()}
     with refused(ValueError):
         prepared(text_file(text), **{**dict(batch_size=3, seq_length=7), **settings})
+
+
+@pytest.mark.parametrize('ratio_valid', [0.3, 0.45, 0.99])
+def test_least_length_and_largest_batch_size_that_a_refusal_names(text_file, refused, ratio_valid):
+    """A text of that length is accepted, and one of a character less is not; a larger batch is not either."""
+    text, sizes = 'ab' * 5000, dict(ratio_valid=ratio_valid, seq_length=7)
+    with pytest.raises(ValueError) as error:
+        prepared(text_file(text[:90]), batch_size=13, **sizes)
+    numbers = re.findall(r'\d[\d,]*', str(error.value).split('expected')[1])
+    least, *largest = [int(number.replace(',', '')) for number in numbers]
+    prepared(text_file(text[:least]), batch_size=13, **sizes)
+    with refused(ValueError):
+        prepared(text_file(text[:least - 1]), batch_size=13, **sizes)
+    assert len(largest) == (ratio_valid < 0.9)             # otherwise not even one sequence is for training
+    for size in largest:
+        prepared(text_file(text[:90]), batch_size=size, **sizes)
+        with refused(ValueError):
+            prepared(text_file(text[:90]), batch_size=size + 1, **sizes)
