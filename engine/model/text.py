@@ -25,8 +25,7 @@ def encoded(text, uchar, name='the text'):
     number[[ord(ch) for ch in uchar]] = np.arange(len(uchar))
     codes = number[np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)]
     if len(uchar) in codes:
-        raise ValueError(f"{name} contains {shown(set(text) - set(uchar))}, which the model's training text does not "
-                         'contain')
+        raise ValueError(f"{name} contains {shown(set(text) - set(uchar))}, which is not in the model's training text")
     return codes
 
 
@@ -102,10 +101,14 @@ def read_together(named, encoding):
         sources[name] = dict(path=source_name(source), characters=sum(map(len, codes[name])), sha256=digest.hexdigest())
     uchar = np.array(sorted(seen), dtype=object)           # object, since NumPy's strings lose a NUL
     number = encoded(''.join(seen), uchar)                 # of each place in `seen`
-    for pieces in codes.values():
-        for k, piece in enumerate(pieces):                 # one after the other, to save memory
-            pieces[k] = number[piece]
-    return uchar, sources, {name: np.concatenate(pieces) for name, pieces in codes.items()}
+    for name, pieces in codes.items():
+        end = sources[name]['characters']
+        codes[name] = np.empty(end, number.dtype)
+        while pieces:                                      # from the end, since only its memory can be returned
+            piece = number[pieces.pop()]
+            codes[name][end - len(piece):end] = piece
+            end -= len(piece)
+    return uchar, sources, codes
 
 
 def read_string(path, encoding='utf-8'):
