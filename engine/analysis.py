@@ -196,12 +196,11 @@ def alternatives(model, text, k=5):
     probabilities (n-1,k).
     """
     checks.whole('k', k, 1, vocabulary_size(model))
-    costs, best, of_best = [], [], []
+    pieces = []
     for _, y, _, logs in read(model, numbers_of(model, text), piece_length(model)):
-        costs.append(costs_of(logs, y)[:, 0])
-        best.append(np.argsort(-logs, axis=1, kind='stable')[:, :k])
-        of_best.append(np.exp(np.take_along_axis(logs, best[-1], axis=1)))
-    return np.concatenate(costs), np.concatenate(best), np.concatenate(of_best)
+        best = np.argsort(-logs, axis=1, kind='stable')[:, :k]
+        pieces.append((costs_of(logs, y)[:, 0], best, np.exp(np.take_along_axis(logs, best, axis=1))))
+    return tuple(map(np.concatenate, zip(*pieces)))
 
 
 def states(model, text):

@@ -115,9 +115,9 @@ def set_text(model, text):
 
 def warn_if_truncated(model):
     """Warn if sequences are longer than the gradient reaches back."""
-    depth = model.lp.get('bptt_maxdepth', -1)
-    if model.text is not None and 0 < depth < model.text.steps:
-        warn(f'only the last {depth} of the {model.text.steps} steps of a sequence are trained on: bptt_maxdepth is '
+    depth, T = model.lp.get('bptt_maxdepth', -1), len(model.X['train'][0]) if model.text else 0
+    if 0 < depth < T:
+        warn(f'only the last {depth} of the {T} steps of a sequence are trained on: bptt_maxdepth is '
              f'{depth}, seq_length {model.text.seq_length}; set them to the same number')
 
 

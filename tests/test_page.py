@@ -196,8 +196,8 @@ def test_page_of_a_file(produce, short_run, monkeypatch, tmp_path):
 
     data = page_of(len(TEXT))
     assert text_of(data) == TEXT
-    assert data['source'] == (f'{len(TEXT):,} of {len(TEXT) + 1:,} characters of x.txt. Left out 1 character '
-                              "that the model never saw: '☃' (1).")
+    assert data['source'] == (f'{len(TEXT):,} of the {len(TEXT) + 1:,} characters of x.txt, from its beginning. '
+                              "Left out 1 character that the model never saw: '☃' (1).")
     said = succeeded(produce('--info'))
     for path in re.findall(r'(?m)(?<=^)/[^:]+|(?<=path )/[^,]+|(?<=input )/[^,]+', said):
         said = said.replace(path, os.path.basename(path))
@@ -205,14 +205,14 @@ def test_page_of_a_file(produce, short_run, monkeypatch, tmp_path):
     assert str(short_run.folder).encode() not in (tmp_path / 'p.html').read_bytes()
     data = page_of(900, '--against', tmp_path / 'other.npz')
     assert text_of(data) == shown[:900] and data['source'] == (
-        f'The first 900 of {len(TEXT) + 1:,} characters of x.txt. Left out {TEXT.count("—") + 1} characters that the '
-        f"model never saw: '—' ({TEXT.count('—')}), '☃' (1).")
+        f'900 of the {len(TEXT) + 1:,} characters of x.txt, from its beginning. Left out {TEXT.count("—") + 1} '
+        f"characters that the model never saw: '—' ({TEXT.count('—')}), '☃' (1).")
     other = data['against']
     np.testing.assert_allclose(array_of(other['costs']), expected_of(load(tmp_path / 'other.npz'), shown[:900])[2],
                                rtol=1e-3)
     assert other['name'] == 'other.npz' and 'layers of 6 and 3 units' in other['model']
     assert produce('--page', tmp_path / 'p.html', '--score', 't.txt', '--overwrite').returncode == 0
-    assert 'characters of t.txt. The model was trained on this file' in data_of(tmp_path / 'p.html')['source']
+    assert 'beginning. The model was trained on this file' in data_of(tmp_path / 'p.html')['source']
 
 
 def test_page_of_a_text_that_the_model_writes(produce, tmp_path):

@@ -34,7 +34,6 @@ class Text:
     passage: 'validation' or 'training', and the first PASSAGE characters of that part
     uchar: the distinct characters of all texts, (V,)
     encoding, ratio_valid, batch_size, seq_length, stateful: the arguments
-    steps: T of a full batch
     X, Y, n_batches: for 'train' and 'valid': inputs and targets (Batches of this process's rows), and how many
     """
 
@@ -45,7 +44,7 @@ class Text:
         self.batch_size = checks.whole('batch_size', batch_size, 1)
         self.seq_length = S = checks.whole('seq_length', seq_length, 2)
         self.stateful = checks.flag('stateful', stateful)
-        self.steps, self._group = S if stateful else S - 1, group
+        self._group = group
         roles = dict(train=path, valid=valid, test=test)
         named = {role: source for role, source in roles.items() if source is not None}
         self.uchar, self.sources, self.codes = group.broadcast(read_together, named, encoding)

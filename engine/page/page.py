@@ -147,15 +147,10 @@ def held_out(checkpoint):
 
 
 def beginning_of(text, n, name, said):
-    """Return the beginning of a text, as much as a page shows, as a Shown.
-
-    n, name: characters in its file, and the file's name. said: lines about it, from report.read.
-    """
+    """Return the beginning of a text from a file of n characters as a Shown. said: lines about it, of report.read."""
     shown = text[:MOST_CHARACTERS]
-    line = f'{len(shown):,} of {n:,} characters of {name}'
-    if len(shown) < len(text):
-        line = 'the first ' + line
-    return Shown(shown, ' '.join(f'{line[0].upper()}{line[1:]}.' for line in [line, *said]))
+    lines = [f'{len(shown):,} of the {n:,} characters of {name}, from its beginning', *said]
+    return Shown(shown, ' '.join(f'{line[0].upper()}{line[1:]}.' for line in lines))
 
 
 # ---------------------------------------------------------------- the page
