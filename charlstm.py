@@ -233,11 +233,6 @@ def uniform(shapes, sizes, random):
             for name, shape in shapes.items()}
 
 
-def symbols():
-    """Return the functions of this file by name, as they are now, so that edited ones are compiled again."""
-    return {name: value for name, value in globals().items() if inspect.isfunction(value)}
-
-
 # ---------------------------------------------------------------- CharLSTM
 
 class CharLSTM:
@@ -279,7 +274,7 @@ class CharLSTM:
         is a compiler and no GPU; False: theano.scan. comm: an mpi4py communicator whose processes train one model
         together. X and Y then have this process's part of each batch. All processes must make the same calls in the
         same order, including save_params and export. precision: 'bfloat16' to round the inputs of matrix products to
-        it; everything else stays float32 (Kalamkar et al. 2019). Raises ValueError for any other random_seed or
+        it; everything else stays float32 (Kalamkar et al. 2019). Raises ValueError for any other random_seed, kernel or
         precision, and for bfloat16 if this processor is not faster with it.
         """
         training.begin(self, random_seed, kernel, comm, precision)
@@ -303,7 +298,11 @@ class CharLSTM:
         """Return the optimiser's state before the first step, by name: arrays, or lists of one for each parameter."""
         return {name: [np.zeros_like(p) for p in parameters] for name in ('mean_squares', 'sums')}
 
-    _symbols = staticmethod(symbols)               # for engine/; a subclass cannot replace these functions
+    @staticmethod
+    def _symbols():
+        """Return the functions of this file by name, as they are now, so that edited ones are compiled again."""
+        return {name: value for name, value in globals().items() if inspect.isfunction(value)}
+
     # Each of these is a function in engine/ that takes a model. Its docstring is shown by, say, help(CharLSTM.fit).
     fit, model_setup, save_params, load_params = fit, saving.model_setup, saving.save_params, saving.load_params
     resume, init_params, export = saving.resume, saving.init_params, saving.export

@@ -58,7 +58,7 @@ def write_page(model, checkpoint, o, *against):
         whole, text, found = report.read(o, checkpoint, uchar, said.append)
         shown = page.beginning_of(text, len(whole), found['file'], said)
     else:
-        shown = None if report.writes(o) else page.held_out(checkpoint)
+        shown = None if report.non_defaults(o) & report.WRITING else page.held_out(checkpoint)
     if shown is None:
         how = [f'after a prime of {number_of(len(prime), "character")}'] if prime else []
         how += [f'with {state}:{unit} held at {value:g}' for state, unit, value in o.hold or ()]

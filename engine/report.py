@@ -77,11 +77,6 @@ def non_defaults(options):
     return {name for name, value in vars(options).items() if value != defaults.get(name)} - {'params'}
 
 
-def writes(options):
-    """Return whether an option asks the model to write a text."""
-    return bool(non_defaults(options) & WRITING)
-
-
 def check(options):
     """Raise ValueError if options exclude each other or do nothing, or if a page or an export would replace a file."""
     names = non_defaults(options)

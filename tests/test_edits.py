@@ -162,7 +162,7 @@ def doubled_costs(*arguments):
 
 def test_class_with_a_method_symbols_validates_and_trains_with_the_same_network(monkeypatch):
     model = made()
-    monkeypatch.setattr(CharLSTM, 'symbols', lambda self: {**charlstm.symbols(), 'network': doubled_costs}, False)
+    monkeypatch.setattr(CharLSTM, 'symbols', lambda self: {**self._symbols(), 'network': doubled_costs}, False)
     assert model.theano_check(X, Y)[0] == pytest.approx(model.theano_train_sgd(X, Y)[0])
 
 

@@ -9,7 +9,7 @@ from engine.terminal import Parser, load_class, main
 
 def program(options):
     """Run the whole program."""
-    cls = load_class(options.cell, CharLSTM) if options.cell else CharLSTM
+    cls = load_class(options.cell, CharLSTM)
     own = list(cls.cell_parameters)
     cell = Cell(cls.cell, own, 'float32')
     if cell.program is None:
