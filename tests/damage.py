@@ -1,6 +1,7 @@
 """Damaged checkpoints: DAMAGE holds them by name, each with a function that writes the file to a path."""
 import io
 import json
+import math
 import os
 import pickle
 import zipfile
@@ -8,6 +9,7 @@ from typing import Callable, NamedTuple, Tuple
 
 import numpy as np
 
+from engine.model.parameters import FORMAT
 from numpy_model import random_parameters
 
 CHARACTERS = 'abé— 𝄞\n'
@@ -15,6 +17,12 @@ ARRAYS = dict(random_parameters(5, 'float32', V=len(CHARACTERS), H1=3, H2=2), uc
 METADATA = dict(lp={}, averaged_steps=0, validation_index=0, random=None, text={},
                 cell=dict(formula='', parameters=[]), optimiser=[], precision='float32',
                 versions=dict.fromkeys(('python', 'numpy', 'theano', 'device'), '1'), progress=None)     # for write()
+SOURCE = dict(path='t.txt', characters=9, sha256='0')
+TEXT_OF_RUN = dict(SOURCE, encoding='utf-8', ratio_valid=0.3, batch_size=3, seq_length=5, stateful=True, valid=None,
+                   test=None)
+PROGRESS = dict(epoch=1, batch=0, rate=0.5, best_cost=2, best_epoch=1, cost_sum=0.0, characters=0, rate_factor=1.0,
+                stale=0, fewer_epochs=None, valid_batch_cost=None, id='0', logs={},
+                options=dict(run='r', cell=None, num_units1=3, num_units2=2))
 TRACE = 'unpickled'           # the file that a Payload leaves in the current folder
 
 
@@ -59,7 +67,7 @@ def arrays(**changes):
 
 def about(**changes):
     """Return a writer of a good checkpoint with changed metadata."""
-    return arrays(about=np.array(json.dumps({**METADATA, 'format': 1, 'arrays': [], **changes})))
+    return arrays(about=np.array(json.dumps({**METADATA, 'format': FORMAT, 'arrays': [], **changes})))
 
 
 def members(kind=zipfile.ZIP_DEFLATED, **changes):
@@ -124,12 +132,17 @@ WRITERS = {
     'forged: uchar': members(uchar=npy((10 ** 9,), '<U0'))}
 ABOUT = {
     'about: pickle': arrays(about=OBJECTS), 'about: pickled header': members(about=npy((4, 2, 3), '|O', PICKLED)),
-    'about: forged header': members(about=npy((), '<U1000000000')), 'about: format 2': about(format=2),
+    'about: forged header': members(about=npy((), '<U1000000000')), 'about: format 1': about(format=1),
     'about: a bomb of lists': arrays(about=np.array('{"progress": [' + '[],' * 10 ** 6 + '[]]}')),
     **{f'about: {text:.9}': arrays(about=np.array(text)) for text in ('', '[1]', '{}', '[' * 10 ** 5)},
     **{f'about: {changes}': about(**changes) for changes in (
-        dict(lp=[]), dict(text=5), dict(averaged_steps='1'), dict(optimiser=[1]),
+        dict(lp=[]), dict(text=5), dict(averaged_steps='1'), dict(averaged_steps=-1), dict(optimiser=[1]),
         dict(cell=dict(formula='')), dict(cell=dict(formula='', parameters=[[]])), dict(precision=None),
-        dict(random=[]), dict(random=dict(bit_generator='MT19937')))}}
+        dict(random=[]), dict(random=dict(bit_generator='MT19937')), dict(lp={'l1': 1}), dict(versions={'x': 1e999}))},
+    **{f'about: text {changes}': about(text={**TEXT_OF_RUN, **changes}) for changes in (
+        dict(valid='v.txt'), dict(test=dict(SOURCE, path=None)), dict(seq_length=0), dict(characters='9'))},
+    **{f'about: progress {changes}': about(progress={**PROGRESS, **changes}) for changes in (
+        dict(best_cost='2'), dict(best_cost=math.nan), dict(best_cost=10 ** 40), dict(batch=None), dict(epoch=-1),
+        dict(stale=True), dict(options=[]), dict(options=dict(PROGRESS['options'], run=5)))}}
 DAMAGE = {**{name: Damage(write) for name, write in WRITERS.items()},
           **{name: Damage(write, in_metadata=True) for name, write in ABOUT.items()}}

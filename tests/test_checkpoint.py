@@ -1,5 +1,4 @@
 """Damaged checkpoints and npz files that are not checkpoints are refused in one line, and nothing in them is run."""
-import json
 import math
 import os
 import random
@@ -10,8 +9,8 @@ import numpy as np
 import pytest
 
 from charlstm import CharLSTM, read_about, read_checkpoint
-from damage import DAMAGE, METADATA, TRACE, about, write_checkpoint
-from engine.model.parameters import read_run, write
+from damage import DAMAGE, METADATA, PROGRESS, TEXT_OF_RUN, TRACE, about, write_checkpoint
+from engine.model.parameters import FORMAT, read_run, write
 from numpy_model import NAMES, random_parameters
 from scripts import ROOT
 
@@ -37,10 +36,9 @@ def test_undamaged_checkpoint_is_read(path):
     parameters, uchar = read_checkpoint(write_checkpoint(path))
     assert set(parameters) == set(NAMES) and len(uchar) == len(parameters['c'])
     assert read_about(path) == {}
-    about(validation_index=3, later='field')(path)
-    assert read_about(path) == dict(METADATA, format=1, arrays=[], validation_index=3, later='field')
-    write_checkpoint(path, about=np.array(json.dumps(dict(format=1))))
-    assert set(METADATA) <= set(read_about(path))
+    changes = dict(validation_index=3, later='field', text=TEXT_OF_RUN, progress=PROGRESS, lp=dict(lrate=1))
+    about(**changes)(path)
+    assert read_about(path) == dict(METADATA, format=FORMAT, arrays=[], **changes)
 
 
 def test_damage_takes_little_memory(tmp_path):

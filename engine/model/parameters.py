@@ -16,14 +16,24 @@ from engine.model.files import named, write_whole
 from engine.terminal import script
 
 NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # of every model; a cell's own parameters follow
-FORMAT = 1                     # version of the metadata and of the names of the arrays
+FORMAT = 2                     # version of the metadata and of the names of the arrays
 # A file is a decompression bomb if its arrays need more than ROOM bytes and more than RATIO times the size of the file:
 # large arrays of real parameters never compress that well.
 ROOM, RATIO = 1 << 26, 10
 LONGEST = 1 << 22              # most bytes of metadata, four per character
-METADATA = dict(lp={}, averaged_steps=0, validation_index=0, random=None, text={}, progress=None,
-                cell=dict(formula='', parameters=[]), optimiser=[], precision='float32', versions={})
 RATES = 0.1, 1e-4              # default rates for adapting to a text, without RMSprop's mean squares and with them
+
+# Forms for fits(). The progress may be any dict; that of a run has options, and the bundled model's only what is shown.
+SOURCE = dict(path=str, characters=int, sha256=str)
+TEXT = dict(SOURCE, encoding=str, ratio_valid=float, batch_size=int, seq_length=int, stateful=bool,
+            valid=(None, SOURCE), test=(None, SOURCE))
+METADATA = dict(format=FORMAT, lp=({}, dict(lrate=float)), averaged_steps=int, validation_index=int,
+                random=(None, dict), text=({}, TEXT), progress=(None, dict), cell=dict(formula=str, parameters=list),
+                optimiser=list, precision=str, versions=dict)
+SHOWN = dict(epoch=int, batch=int, rate=float, best_cost=(None, float), best_epoch=int)
+OPTIONS = dict(run=str, cell=(None, str), num_units1=int, num_units2=int)
+RUN = dict(SHOWN, cost_sum=float, characters=int, rate_factor=float, stale=int, fewer_epochs=(None, int), id=str,
+           logs=dict, valid_batch_cost=(None, float), options=OPTIONS)
 
 
 def parameter_shapes(V, H1, H2, own=()):
@@ -72,11 +82,23 @@ def named_state(state, parameters):
 
 # ---------------------------------------------------------------- checkpoints
 
+def fits(value, form):
+    """Return whether a value from JSON has a form: forms by name, a tuple of alternatives, a type, or a value."""
+    if isinstance(form, tuple):
+        return any(fits(value, each) for each in form)
+    if isinstance(form, dict) and form:
+        return type(value) is dict and all(name in value and fits(value[name], form[name]) for name in form)
+    if form in (int, float):                               # a whole number is a float, too; int: at least 0
+        return type(value) in (int, form) and (0 if form is int else -1e99) <= value < 2 ** 63
+    return value == form or type(value) is form
+
+
 class Checkpoint(dict):
     """The arrays of an npz file, or of a .safetensors without metadata, by name. No code in the file can run.
 
-    metadata: a dict with the keys of METADATA; {} if there is none, as in the original's files
+    metadata: a dict of the form METADATA; {} if there is none, as in the original's files
     cell: the metadata's entry on the cell; without one, that for the standard cell
+    sources: the texts of its run, dicts of the form SOURCE, by role: 'train', 'valid', 'test'
     """
 
     def __init__(self, path, names=None):
@@ -87,19 +109,21 @@ class Checkpoint(dict):
             self.update(read_tensors(self._path, self.refusal))
         else:
             with named('read', self._path), open(self._path, 'rb') as f:
-                content = f.read()
-            if not content.startswith(b'PK'):
-                raise self.refusal(f'it is not an npz file; to train on a text: {script("train.py", self._path)}')
-            with self.refusing('it is damaged, does not fit in memory, or holds Python objects'):
-                npz = np.load(io.BytesIO(content), allow_pickle=False)
-                members = npz.zip.infolist()
-                # zipfile decompresses other compression types in one piece, however large.
-                if sum(member.file_size for member in members) > max(ROOM, RATIO * len(content)) or any(
-                        member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
-                    raise ValueError
-                self.update({name: np.asarray(npz[name]) for name in npz.files if name in (names or npz.files)})
+                if f.read(2) != b'PK':
+                    raise self.refusal(f'it is not an npz file; to train on a text: {script("train.py", self._path)}')
+                with self.refusing('it is damaged, does not fit in memory, or holds Python objects'):
+                    f.seek(0)
+                    npz, size = np.load(f, allow_pickle=False), os.fstat(f.fileno()).st_size
+                    needed, kinds = zip(*[(member.file_size, member.compress_type) for member in npz.zip.infolist()])
+                    # zipfile decompresses other compression types in one piece, however large.
+                    if sum(needed) > max(ROOM, RATIO * size) or {*kinds} - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+                        raise ValueError
+                    self.update({name: np.asarray(npz[name]) for name in npz.files if name in (names or npz.files)})
         self.metadata = self._metadata() if 'about' in self else {}
-        self.cell = self.metadata.get('cell', METADATA['cell'])
+        self.cell = self.metadata.get('cell', dict(formula='', parameters=[]))
+        text = self.metadata.get('text', {})
+        sources = dict(train=text, valid=text.get('valid'), test=text.get('test'))
+        self.sources = {role: source for role, source in sources.items() if source}
 
     def __str__(self):
         return self._path
@@ -128,11 +152,13 @@ class Checkpoint(dict):
     def _metadata(self):
         about = self['about']
         with self.refusing(f'its metadata is damaged, or not of format {FORMAT}'):
-            metadata = {**METADATA, **json.loads(str(about) if about.nbytes <= LONGEST else '')}
-            cell = metadata['cell']
-            ''.join([cell['formula'], *cell['parameters'], *metadata['optimiser']])      # raises unless all are strings
-            if metadata['format'] != FORMAT or any(
-                    type(metadata[name]) is not type(value) for name, value in METADATA.items() if value is not None):
+            metadata = json.loads(str(about) if about.nbytes <= LONGEST else '')
+            json.dumps(metadata, allow_nan=False)                  # raises for nan and infinity
+            ''.join([*metadata['cell']['parameters'], *metadata['optimiser']])     # raises unless all are strings
+            progress = metadata['progress'] or {}
+            forms = [form for name, form in (('best_cost', SHOWN), ('options', RUN)) if name in progress]
+            if not (fits(metadata, METADATA) and all(fits(progress, form) for form in forms)
+                    and metadata['text'].get('seq_length') != 0):
                 raise ValueError
             if metadata['random'] is not None:
                 np.random.PCG64().state = metadata['random']       # raises if it is not valid

@@ -39,8 +39,8 @@ class Schedule:
     @classmethod
     def resumed(cls, options, progress, batches):
         """Return the Schedule of a new run (progress {}) or of a resumed one, whose limits may have changed."""
-        fields = [field for field in dataclasses.fields(cls)[2:] if progress.get(field.name) is not None]
-        schedule = cls(options, batches, **{field.name: field.type(progress[field.name]) for field in fields})
+        names = [field.name for field in dataclasses.fields(cls)[2:] if progress.get(field.name) is not None]
+        schedule = cls(options, batches, **{name: progress[name] for name in names})
         if options.epochs != progress.get('options', {}).get('epochs'):
             schedule.fewer_epochs = None
         schedule.begin_fall()
