@@ -1,8 +1,11 @@
 """Write files completely or not at all, lock a run, and report system errors in one line."""
 import contextlib
+import functools
 import os
 
-from engine.terminal import printable
+from engine.terminal import printable, warn
+
+warn_once = functools.cache(warn)                          # so that a file that is looked at twice gets one line
 
 
 @contextlib.contextmanager
@@ -13,6 +16,15 @@ def named(action, path):
     except OSError as error:
         name = printable(str(path))[:200]                  # it may be a text, passed instead of a path
         raise type(error)(f'cannot {action} {name}: {error.strerror or error}') from None
+
+
+def readable(read, path, *arguments):
+    """Return read(path, *arguments); None if there is no such file or folder, or, with a line, if it is damaged."""
+    if os.path.isfile(path) or os.path.isdir(path):        # a checkpoint may name any file, such as /dev/zero
+        try:
+            return read(path, *arguments)
+        except (OSError, OverflowError, ValueError):
+            warn_once(f'{path} cannot be read, and is left out')
 
 
 def base_name(path):
@@ -47,10 +59,11 @@ def refuse_to_replace(path, overwrite, read=()):
         raise ValueError(f'{path} exists already: choose another name, or --overwrite to replace it')
 
 
-def open_to_append(path):
-    """Open a file for append_text; create it if it is missing. Raises OSError."""
+def open_to_append(path, follow=True):
+    """Open a file for append_text; create it if it is missing. Raises OSError, for a link if follow is False."""
+    no_link = 0 if follow else getattr(os, 'O_NOFOLLOW', 0)            # Windows has no such flag
     with named('write', path):
-        return open(path, 'ab', buffering=0)
+        return open(path, 'ab', buffering=0, opener=lambda path, flags: os.open(path, flags | no_link, 0o666))
 
 
 def append_text(f, text):

@@ -13,7 +13,7 @@ from engine.kernel.cell import js_functions, js_steps
 from engine.model.batches import characters_to_train
 from engine.model.parameters import opened
 from engine.model.copies import share
-from engine.model.files import base_name, write_whole
+from engine.model.files import base_name, readable, write_whole
 from engine.model.text import encoded, read_text
 from engine.run import info, logs, recipe, table
 from engine.saving import other_program_cell
@@ -70,18 +70,16 @@ def expected(model, checkpoint, text):
 
 def logged_costs(checkpoint):
     """Return rows [epoch, training cost, validation cost] of the log next to a checkpoint, or []. nan becomes None."""
-    path = logs.path_beside(checkpoint, logs.EPOCHS)
-    rows = logs.rows(path)[:, :3].tolist() if os.path.isfile(path) else []
+    rows = readable(logs.rows, logs.path_beside(checkpoint, logs.EPOCHS), len(logs.COLUMNS))
+    rows = [] if rows is None else rows[:, :3].tolist()
     return [[cost if np.isfinite(cost) else None for cost in row] for row in rows]
 
 
 def learning(checkpoint, rows):
     """Return the passage, its costs (epochs, n-1) and the samples in a run's logs, or None. rows: of logged_costs()."""
-    of_samples, of_passage = [logs.path_beside(checkpoint, ending) for ending in (logs.SAMPLES, logs.PASSAGE)]
-    if not (os.path.isfile(of_samples) and os.path.isfile(of_passage)):
-        return None
-    samples, (of_text, passage, costs) = logs.read_samples(of_samples), logs.read_passage(of_passage)
-    logged = sorted({int(epoch) for epoch, *_ in rows} & set(samples) & set(costs))
+    samples = readable(logs.read_samples, logs.path_beside(checkpoint, logs.SAMPLES))
+    of_text, passage, costs = readable(logs.read_passage, logs.path_beside(checkpoint, logs.PASSAGE)) or ('', '', {})
+    logged = sorted({epoch for epoch, *_ in rows} & set(samples or ()) & set(costs))
     if not logged:
         return None
     places = np.rint(np.linspace(0, len(logged) - 1, min(MOST_EPOCHS, len(logged)))).astype(int)
@@ -130,20 +128,19 @@ def held_out(checkpoint):
     It is the validation text or, if that file is missing or has changed, the passage in the log next to the checkpoint.
     In that case, `written` is the end of the passage, since the model is to continue from there.
     """
-    of_train = checkpoint.metadata.get('text') or {}
-    file = of_train.get('valid') or of_train
-    if os.path.exists(file.get('path', '')):
-        codes, uchar, sha256 = read_text(file['path'], of_train['encoding'])
+    of_train = checkpoint.metadata.get('text')
+    file = of_train and of_train['valid'] or of_train
+    found = file and readable(read_text, file['path'], of_train['encoding'])
+    if found:
+        codes, uchar, sha256 = found
         first = 0 if file is not of_train else characters_to_train(len(codes), file['seq_length'], file['ratio_valid'])
         if sha256 == file['sha256'] and first < len(codes):
             return Shown(''.join(uchar[codes[first:first + MOST_CHARACTERS]]),
                          f'Validation text from {base_name(file["path"])}, on which the model was not trained.')
-    path = logs.path_beside(checkpoint, logs.PASSAGE)
-    if os.path.isfile(path):
-        of_text, passage, _ = logs.read_passage(path)
-        if of_text == 'validation':
-            return Shown(passage, f'{len(passage)} characters of validation text, on which the model was not trained, '
-                         'and how the model continues it, after the mark.', written=len(passage))
+    of_text, passage, _ = readable(logs.read_passage, logs.path_beside(checkpoint, logs.PASSAGE)) or ('', '', {})
+    if of_text == 'validation':
+        return Shown(passage, f'{len(passage)} characters of validation text, on which the model was not trained, '
+                     'and how the model continues it, after the mark.', written=len(passage))
 
 
 def beginning_of(text, n, name, said):

@@ -23,7 +23,8 @@ class Logs:
 
     def __init__(self, path, run_id, names, passage, original):
         """Prepare the logs. path: a function from an ending to a path. original: log the steps as in 2016."""
-        self._path, self._original, self.files, self.steps, self.epochs = path, original, {}, [], []
+        self._path, self._original, self._parameters, self.files = path, original, len(names), {}
+        self.steps, self.epochs = [], []
         headings = {STEPS: f'# epoch cost valid_cost {" ".join("ratio_" + name for name in names)}\n',
                     EPOCHS: f'# {" ".join(COLUMNS)}\n',
                     SAMPLES: '',
@@ -36,7 +37,7 @@ class Logs:
     def lock(self):
         """Open and lock the logs. Raise ValueError if another process is writing them."""
         for ending in LOGS:
-            self.files[ending] = open_to_append(self._path(ending))
+            self.files[ending] = open_to_append(self._path(ending), follow=False)
             lock(self.files[ending])
 
     def cut(self, sizes, overwrite):
@@ -44,14 +45,14 @@ class Logs:
         for ending, log in self.files.items():
             heading, size, found = self._headings[ending].encode(), sizes.get(ending, 0), os.path.getsize(log.name)
             with open(log.name, 'rb') as written:
-                is_of_run = found >= size and written.read(len(heading)) == heading
+                is_of_run = size in range(found + 1) and written.read(len(heading)) == heading
             if size and found and not is_of_run and not overwrite:
                 raise ValueError(f'{log.name} does not match the checkpoint: --overwrite starts it anew')
             log.truncate(size if is_of_run else 0)
             if not (size and is_of_run):
                 append_text(log, self._headings[ending])
-        self.steps = rows(self._path(STEPS))[:, :2].tolist()
-        self.epochs = rows(self._path(EPOCHS)).tolist()
+        self.steps = rows(self._path(STEPS), 3 + self._parameters)[:, :2].tolist()
+        self.epochs = rows(self._path(EPOCHS), len(COLUMNS)).tolist()
 
     def _write(self, ending, text):
         if ending in self.files:
@@ -118,11 +119,14 @@ def path_beside(checkpoint, ending):
     return re.sub(r'(_best|_interrupted|_epoch\d+)?\.npz$', '', str(checkpoint)) + ending
 
 
-def rows(log):
-    """Return the rows of a log, (n, columns)."""
+def rows(log, columns):
+    """Return the rows of a log, (n, columns). Raise ValueError if they are not numbers in that many columns."""
     with named('read', log), warnings.catch_warnings():
         warnings.simplefilter('ignore')                    # the log may have no rows yet
-        return np.loadtxt(log, ndmin=2, encoding='utf-8')
+        try:
+            return np.loadtxt(log, ndmin=2, encoding='utf-8').reshape(-1, columns)
+        except ValueError:
+            raise ValueError(f'{log} is damaged: remove it, to resume the run without its rows') from None
 
 
 def read_samples(path):
@@ -135,5 +139,6 @@ def read_samples(path):
 def read_passage(path):
     """Return which text a passage begins ('validation' or 'training'), the passage, and its costs (n-1,) by epoch."""
     with named('read', path), open(path, encoding='utf-8') as f:
-        text, passage = re.fullmatch('# the beginning of the (.*?) text: (.*)\n', f.readline()).groups()
-    return text, json.loads(passage), {int(row[0]): row[1:] for row in rows(path)}
+        _, text, passage = re.split('# the beginning of the (.*?) text: ', f.readline())
+    passage = json.loads(passage)
+    return text, passage, {int(row[0]): row[1:] for row in rows(path, len(passage))}
