@@ -72,7 +72,8 @@ def program(arguments):
     from engine.run import recipe
     from text_input.fetch_novel import locate_text
     group = parallel.join()
-    o, progress = group.broadcast(recipe.choose, vars(arguments), locate_text)
+    o, checkpoint = group.broadcast(recipe.choose, vars(arguments), locate_text)
+    progress, sources = (checkpoint.metadata['progress'], checkpoint.sources) if o.resume else ({}, {})
     print(f'reading {o.input}', flush=True)
     from charlstm import CharLSTM                          # imports Theano, which takes a second
     from engine.backend import bfloat16, theano_setup
@@ -81,19 +82,20 @@ def program(arguments):
     parameters = recipe.set_up(model, o)
     schedule = schedules.Schedule.resumed(o, progress, model.n_batches['train'])
     run = runs.Run(model, schedule)
-    group.broadcast(run.check)
+    group.broadcast(run.check, sources)
     if progress:
-        model.resume(o.resume)
+        model.resume(checkpoint)
         print(f'resuming after epoch {progress["epoch"]}, batch {progress["batch"]}')
     else:
         recipe.advise(o, model)
     run.compare()
     print(o.summary(parameters, model.n_batches['valid'] > 0))
     print(f'computes on {theano_setup.computes_on(model.runs_in_c(), bfloat16.instructions(o.precision))}')
-    start = time.time()
-    print("compiling the functions of this model, once ...", flush=True)
-    model.compile('train_rmsprop', 'sample', 'check')
-    print(f'compiled in {terminal.duration(time.time() - start)}', flush=True)
+    if not schedule.finished:
+        start = time.time()
+        print("compiling the functions of this model, once ...", flush=True)
+        model.compile('train_rmsprop', 'sample', 'check')
+        print(f'compiled in {terminal.duration(time.time() - start)}', flush=True)
     with run.open():
         steps = schedule.epochs * schedule.batches - schedule.step
         with terminal.stopped_by_signals(group), terminal.bar(steps, 'training', 'steps') as run.bar:

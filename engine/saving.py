@@ -19,7 +19,7 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
     """Make a model with new parameters or, with mfile, those of a checkpoint. Set p, lp and dyn_lrate.
 
     num_units1, num_units2: H1 and H2. char_dim: V, needed if no text was prepared.
-    initial: 'original' or 'chrono', for original_parameters or chrono_parameters of charlstm.py.
+    initial: 'original' or 'chrono', for original_parameters or chrono_parameters of charlstm.py; 'zeros', for resume.
     mfile, encoding: as filename and encoding of load_params, with the same errors.
     learning: dropout, dropconnect, smoothing, ar, tar, reset, average, momentum, weight_decay, grad_clip, step_clip.
     `python train.py --help` explains these and the others; the defaults are those of the original. Raises ValueError
@@ -27,7 +27,7 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
     """
     lp = Learning({**table.INITIAL, **learning, 'lrate': lrate, 'drate': drate, 'eps': eps,
                    'bptt_maxdepth': bptt_maxdepth, 'l1': l1, 'l2': l2})
-    checks.choice('initial', initial, ('original', 'chrono'))
+    checks.choice('initial', initial, ('original', 'chrono', 'zeros'))
     H1, H2 = checks.whole('num_units1', num_units1, 1), checks.whole('num_units2', num_units2, 1)
     if mfile is not None:
         p, uchar = model.group.broadcast(read_fitting, model, mfile, encoding)
@@ -39,9 +39,10 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
         if uchar and n != len(uchar):
             raise ValueError(f'char_dim is {n}: the vocabulary has {len(uchar)} characters')
         own = checks.cell_parameters(model.cell_parameters)
-        p = model._symbols()[f'{initial}_parameters'](n, H1, H2, model.random)
-        for name, shape in list(parameter_shapes(n, H1, H2, own).items())[len(NAMES):]:
-            p[name] = np.full(shape, own[name[:-1]], theano.config.floatX)
+        p = {} if initial == 'zeros' else model._symbols()[f'{initial}_parameters'](n, H1, H2, model.random)
+        for name, shape in parameter_shapes(n, H1, H2, own).items():
+            if name not in p:
+                p[name] = np.full(shape, own.get(name[:-1], 0), theano.config.floatX)
     renumber_text(model, uchar)                            # first, since it may raise ValueError
     model.lp = lp
     set_parameters(model, p, uchar)

@@ -6,7 +6,7 @@ import numpy as np
 import train
 from charlstm import CharLSTM
 from damage import METADATA
-from engine.model.parameters import NAMES, Checkpoint, write
+from engine.model.parameters import NAMES, Checkpoint, opened, write
 from engine.parallel import SingleProcess
 from engine.run.recipe import Options, complete, set_units
 from engine.run.run import Run
@@ -59,7 +59,7 @@ class Learner:
         return path
 
     def resume(self, path):
-        stored = Checkpoint(path)
+        stored = opened(path)
         self.rates = stored['rates'].tolist()
         return stored.metadata['progress']
 
@@ -90,7 +90,7 @@ def learn(folder, score, *words, resume=None, group=None):
     """Run train.py's loop with a Learner, as run r of t.txt. Return the Learner and its Schedule."""
     model = Learner(score)
     run = run_of(folder, model, *words, resume=resume)
-    run.check()
+    run.check({})
     with run.open():
         run.bar = bar(99, 'training', 'steps')
         train.learn(model, run, group or model.group)

@@ -1,16 +1,21 @@
 """The command lines: options that are out of range, of the wrong type or contradict --resume, and --help."""
+import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 
+import charlstm
 import train
 from charlstm import CharLSTM
 from damage import write_checkpoint
+from engine.model.parameters import Checkpoint
+from engine.page import page
 from engine.run import table
 from engine.run.recipe import Options
 from learner import options, settled
-from scripts import PRODUCE, ROOT, TRAIN, Compiling, assert_changes_nothing, assert_refused, run, succeeded
+from scripts import PRODUCE, ROOT, TRAIN, Compiling, assert_changes_nothing, assert_refused, load, run, succeeded
 
 OUT_OF_RANGE = {
     'epochs': [0, 10 ** 10], 'save_every': [0], 'valid_every': [0], 'patience': [-1], 'warmup': [-1],
@@ -66,14 +71,34 @@ def test_options_that_may_change_or_are_the_same_are_taken(short_run, in_process
     assert '; up to 91 epochs' in capfd.readouterr().out
 
 
-def test_resume_last_without_what_is_for_a_new_run(short_run, in_process, tmp_path, capfd):
+def test_resume_last_without_what_is_for_a_new_run(short_run, in_process, tmp_path, capfd, monkeypatch):
     """The run's options still apply, and --init is not read. A checkpoint that is not from a run is refused."""
     words = [TRAIN, short_run.folder / 't.txt', 'r', '--output-dir', short_run.folder, '--resume', 'last']
+    monkeypatch.setattr(charlstm, 'chrono_parameters', None)          # no new parameters are drawn
     with pytest.raises(Compiling):
-        in_process(*words, '--init', 'gone.npz')
+        in_process(*words, '--init', 'gone.npz', '--epochs', 6)
     assert 'resuming after epoch 5' in capfd.readouterr().out
     assert_refused(in_process(*words, '--dropout', 0.5), 'dropout is 0.5')
     assert_refused(in_process(TRAIN, '--resume', write_checkpoint(str(tmp_path / 'p.npz'))), 'no run')
+
+
+def test_finished_run_is_resumed_without_compiling(short_run, in_process, tmp_path):
+    shutil.copytree(short_run.folder, tmp_path / 'copy')
+    out = succeeded(in_process(TRAIN, '--resume', tmp_path / 'copy' / 'r_t.txt_epoch5.npz'))
+    assert 'nothing is left to train' in out and 'compil' not in out
+
+
+@pytest.mark.parametrize('name', [None, 'valid'])
+def test_text_that_is_a_device_is_not_read(short_run, in_process, tmp_path, monkeypatch, name):
+    """A checkpoint may name /dev/zero, which has no end; /dev/null is a device, too."""
+    arrays = load(short_run.checkpoint)
+    metadata = json.loads(str(arrays.pop('about')))
+    of_run = metadata['text']
+    of_run.update({name: dict(of_run, path='/dev/null')} if name else dict(path='/dev/null'))
+    np.savez(tmp_path / 'p.npz', about=np.array(json.dumps(metadata)), **arrays)
+    assert_refused(in_process(TRAIN, '--resume', tmp_path / 'p.npz'), '/dev/null', 'p.npz', 'no file or folder')
+    monkeypatch.setattr(page, 'read_text', None)
+    assert page.held_out(Checkpoint(tmp_path / 'p.npz')) is None
 
 
 # ---------------------------------------------------------------- options of a new run

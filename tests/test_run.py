@@ -248,6 +248,31 @@ def test_log_without_all_that_the_checkpoint_knows_is_not_cut(tmp_path, refused,
     assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == ([3] if ending == '_epochs.out' else [5, 4, 3])
 
 
+@pytest.mark.parametrize('ending, damage', [
+    ('.out', bytes(6)), ('_epochs.out', bytes(6)), ('_epochs.out', b'edited'), ('_epochs.out', b' 1 1 1')],
+    ids=['NULs', 'NULs in epochs', 'a word', 'more columns'])
+def test_log_with_a_damaged_row_is_named_in_one_line(tmp_path, refused, ending, damage):
+    learned(tmp_path, 5, 4)
+    path, checkpoint = tmp_path / f'r_t.txt{ending}', str(tmp_path / 'r_t.txt_epoch2.npz')
+    path.write_bytes(path.read_bytes()[:-7] + damage + b'\n')
+    with refused(ValueError, path, 'remove it'):
+        learn(tmp_path, by_number(3), '--epochs', 3, resume=checkpoint)
+    path.unlink()
+    learn(tmp_path, by_number(3), '--epochs', 3, resume=checkpoint)
+    assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == ([5, 4, 3] if ending == '.out' else [3])
+
+
+def test_log_that_is_a_link_is_not_cut(tmp_path, refused):
+    learned(tmp_path, 5, 4)
+    path, mine = tmp_path / 'r_t.txt.out', tmp_path / 'mine'
+    mine.write_bytes(path.read_bytes() + b'precious\n')
+    path.unlink()
+    path.symlink_to(mine)
+    with refused(OSError, path):
+        learn(tmp_path, by_number(3), '--epochs', 3, resume=str(tmp_path / 'r_t.txt_epoch2.npz'))
+    assert mine.read_bytes().endswith(b'precious\n')
+
+
 def test_log_loses_rows_that_a_stop_left(tmp_path):
     learned(tmp_path, 5, 4)
     for ending in LOGS:
@@ -272,6 +297,26 @@ def test_going_back_behind_newer_checkpoints_needs_overwrite(tmp_path, refused):
     _, now = learn(tmp_path, by_number(8), *options, resume=str(tmp_path / 'r_t.txt_epoch3.npz'))
     assert (now.best_cost, now.best_epoch) == (8, 4) and progress_of(tmp_path / 'r_t.txt_best.npz')['epoch'] == 4
     assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == [5, 4, 7, 8]
+
+
+def test_damaged_checkpoints_are_skipped(tmp_path, capfd):
+    """A line names each, once; --overwrite removes it. The best one is written again."""
+    def damage(ending, content):
+        (tmp_path / f'r_t.txt{ending}').write_bytes(content)
+        return tmp_path / f'r_t.txt{ending}'
+    learned(tmp_path, 5, 4, 6)
+    last = (tmp_path / 'r_t.txt_epoch3.npz').read_bytes()
+    cut, best = damage('_epoch1.npz', last[:-100]), damage('_best.npz', b'')
+    flipped = damage('_epoch0.npz', last.replace(np.float64(0.012).tobytes(), bytes(8)))           # in an array
+    found = newest(SimpleNamespace(output_dir=tmp_path, name='r_t.txt'))
+    assert os.path.basename(str(found)) == 'r_t.txt_epoch3.npz' and last != flipped.read_bytes()
+    flipped.unlink()
+    _, now = learn(tmp_path, by_number(7, 8), '--epochs', 5, '--save-every', 1, resume=str(found))
+    said = capfd.readouterr().err
+    assert [said.count(str(path)) for path in (cut, best, flipped)] == [1, 1, 1] and cut.exists()
+    assert (now.best_epoch, now.best_cost) == (4, 7) and progress_of(best)['epoch'] == 4
+    learn(tmp_path, by_number(9), '--epochs', 3, '--overwrite', resume=str(tmp_path / 'r_t.txt_epoch2.npz'))
+    assert not cut.exists()
 
 
 # ---------------------------------------------------------------- refused
@@ -304,8 +349,8 @@ def test_progress_that_is_no_number_is_refused(tmp_path, refused):
 
 def test_second_run_of_a_name_waits_for_the_end_of_the_first(tmp_path, refused):
     first, second = [run_of(tmp_path, Learner(None), '--overwrite') for _ in range(2)]
-    first.check()
-    second.check()
+    first.check({})
+    second.check({})
     with first.open():
         before = snapshot(tmp_path)
         with refused(ValueError, 'r_t.txt.out', 'another process'), second.open():

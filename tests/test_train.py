@@ -141,6 +141,16 @@ def test_texts_that_are_refused(folder, in_process):
         refuse_training(folder, in_process, 'x.txt', text='x.txt')
 
 
+def test_output_folder_in_a_folder_of_texts_is_refused(folder, in_process):
+    """The next run would read the samples of this one."""
+    (folder / 'books').mkdir()
+    (folder / 't.txt').rename(folder / 'books' / 't.txt')
+    for output in ('books', './books/sub/..', 'books/new/results'):
+        refuse_training(folder, in_process, output, text='books', options=['--output-dir', output])
+    with pytest.raises(Compiling):
+        in_process(TRAIN, 'books', 'r', *SMALL, '--output-dir', 'books2')
+
+
 def train_a_little(program, url, text):
     """Start the copied train.py without input and stop it after a step. Return its output and its vocabulary."""
     results = program / 'training_results'

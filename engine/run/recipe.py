@@ -2,12 +2,13 @@
 import math
 import os
 import secrets
+from pathlib import Path
 
 import numpy as np
 
 from engine.model import checks
 from engine.model.files import base_name
-from engine.model.parameters import Checkpoint, parameter_shapes, read_about, read_parameters, units
+from engine.model.parameters import Checkpoint, parameter_shapes, read_parameters, units
 from engine.run import table
 from engine.run.schedule import Epoch, Schedule
 from engine.terminal import BUNDLED, ROOT, bar, near, number_of, script, warn, words_of
@@ -83,35 +84,45 @@ class Options:
 
 
 def choose(typed, find_input):
-    """Return the Options of a run, and its progress if it is resumed, otherwise {}.
+    """Return the Options of a run, and the open checkpoint if it is resumed, otherwise None.
 
     find_input: a function from the typed input, or None, to the path of a new run's text.
     """
-    o = Options(typed)
+    o, checkpoint = Options(typed), None
     if o.resume in (None, 'last'):
         o.input = find_input(o.input)
     if o.resume == 'last':
         from engine.run.run import newest                  # late: fit needs no files of a run
-        o.resume = newest(o)
+        checkpoint = newest(o)
+        o.resume = checkpoint and str(checkpoint)
         print(f'resuming from {o.resume}' if o.resume else 'this run has no checkpoint yet: starting a new run')
         o.init = None if o.resume else o.init              # it is for a new run only
+    elif o.resume:
+        checkpoint = Checkpoint(o.resume)
     if o.resume:
-        return o, take_over(o)
-    o.random_seed = secrets.randbelow(10 ** 9) if o.random_seed is None else o.random_seed
-    return set_units(o), {}
+        take_over(o, checkpoint)
+    else:
+        o.random_seed = secrets.randbelow(10 ** 9) if o.random_seed is None else o.random_seed
+        set_units(o)
+    for path in filter(None, (o.input, o.valid, o.test)):
+        if o.resume and not (os.path.isfile(path) or os.path.isdir(path)):     # a checkpoint may name any device
+            raise ValueError(f'{path}, a text of the run in {o.resume}, is no file or folder: if it moved, name it')
+        if os.path.isdir(path) and Path(o.output_dir).resolve().is_relative_to(Path(path).resolve()):
+            raise ValueError(f'{o.output_dir} is inside of {path}, whose texts are read: choose another --output-dir, '
+                             'or the samples of this run become texts of the next')
+    return o, checkpoint
 
 
-def take_over(o):
-    """Complete Options from the run that they resume. Return its progress. Raise ValueError if a typed one conflicts.
+def take_over(o, checkpoint):
+    """Complete Options from the run that they resume, in an open checkpoint. Raise ValueError if a typed one conflicts.
 
     A checkpoint keeps an option in one place: in the progress, the learning parameters, or the metadata of the text.
     """
-    metadata = read_about(o.resume)
-    progress, lp, text = map(metadata.get, ('progress', 'lp', 'text'))
+    progress, lp, text = map(checkpoint.metadata.get, ('progress', 'lp', 'text'))
     if not (lp and text and progress and 'options' in progress):
         raise ValueError(f'{o.resume} holds no run that can be resumed; --init starts a new one from its parameters')
     train, valid, test = [source and source['path'] for source in (text, text['valid'], text['test'])]
-    stored = {**table.DEFAULTS, **progress['options'], **lp, **text, 'input': train, 'valid': valid, 'test': test,
+    stored = {**table.DEFAULTS, **lp, **text, **progress['options'], 'input': train, 'valid': valid, 'test': test,
               'no_stateful': not text['stateful']}
     before = table.checked_options({name: stored[name] for name in table.OF_RUN})
     folder = os.path.dirname(os.path.abspath(o.resume))
@@ -127,7 +138,6 @@ def take_over(o):
             raise ValueError(f'{name} is {value}, but the run in {o.resume} had {before[name]}: when a run is resumed, '
                              + table.MAY_CHANGE)
     vars(o).update({**before, **changed, 'output_dir': folder})
-    return progress
 
 
 # ---------------------------------------------------------------- the recipe
@@ -223,7 +233,8 @@ def set_up(model, o, verbose=True):
             warn(f'the {table.TITLES[role]} is the training text: its costs say nothing about other texts')
     shapes = parameter_shapes(len(model.uchar), o.num_units1, o.num_units2)
     complete(o, model.n_batches['train'], sum(map(math.prod, shapes.values())))
-    model.model_setup(num_units1=o.num_units1, num_units2=o.num_units2, initial=o.initial, **o.kept('lp'))
+    initial = 'zeros' if o.resume else o.initial
+    model.model_setup(num_units1=o.num_units1, num_units2=o.num_units2, initial=initial, **o.kept('lp'))
     if o.init is not None:
         model.init_params(o.init, o.encoding)
     return sum(p.get_value(borrow=True).size for p in model.p.values())

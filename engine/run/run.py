@@ -6,13 +6,13 @@ import os
 import re
 import sys
 
-from engine.model.parameters import how_to_adapt, opened, read_about
-from engine.model.files import base_name, write_whole
+from engine.model.parameters import Checkpoint, how_to_adapt, opened, read_about
+from engine.model.files import base_name, readable, warn_once, write_whole
 from engine.run.baselines import baselines
 from engine.run.logs import EPOCHS, LOGS, STEPS, Logs, draw_costs
 from engine.run.schedule import Schedule
 from engine.run.table import OF_RUN, TITLES
-from engine.terminal import bar, bits, duration, nats_and_bits, near, script, warn, words_of
+from engine.terminal import bar, bits, duration, nats_and_bits, near, script, words_of
 
 BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints
 PICTURE, RESULT = '.png', '_result.json'
@@ -31,8 +31,9 @@ def files_of(o):
 
 
 def checkpoints_of(o):
-    """Return the progress in each checkpoint among these files: dicts by path."""
-    return {path: read_about(path).get('progress') or {} for path in files_of(o) if path.endswith('.npz')}
+    """Return the progress in each checkpoint among these files that can be read: dicts by path."""
+    found = {path: readable(read_about, path) for path in files_of(o) if path.endswith('.npz')}
+    return {path: metadata.get('progress') or {} for path, metadata in found.items() if metadata is not None}
 
 
 def how_far(progress):
@@ -41,9 +42,10 @@ def how_far(progress):
 
 
 def newest(o, ignored=()):
-    """Return the path of the newest of these checkpoints, or None. ignored: an ending to leave out."""
+    """Return the newest of these checkpoints, open, or None. ignored: an ending to leave out."""
     found = {path: then for path, then in checkpoints_of(o).items() if not path.endswith(ignored)}
-    return max(found, key=lambda path: how_far(found[path]), default=None)
+    paths = sorted(found, key=lambda path: how_far(found[path]), reverse=True)
+    return next(filter(None, (readable(Checkpoint, path) for path in paths)), None)
 
 
 class Run:
@@ -54,7 +56,7 @@ class Run:
 
     def __init__(self, model, schedule):
         self.model, self.schedule, self.options, self._group = model, schedule, schedule.options, model.group
-        self.bar, self.last_checkpoint, self._draws, self._baselines = None, self.options.resume, True, {}
+        self.bar, self.last_checkpoint, self._baselines = None, self.options.resume, {}
         self.logs = Logs(self.path, schedule.id, model.p, model.text.passage, self.options.original)
 
     def path(self, ending):
@@ -79,15 +81,20 @@ class Run:
         words = words_of({'resume': checkpoint, 'cell': self.options.cell})
         return script('train.py', *words, *more, processes=self._group.size)
 
-    def check(self):
-        """Create the output folder. Raise ValueError if a text is not the resumed run's, or files would be replaced."""
+    def check(self, sources):
+        """Create the output folder. Raise ValueError if a text is not of sources, or if files would be replaced.
+
+        sources: those of the checkpoint that is resumed; {}: a new run.
+        """
         o, model, now = self.options, self.model, vars(self.schedule)
         if o.resume:                   # earlier checkpoints of this run stay
-            self._replaced = [path for path, then in checkpoints_of(o).items()
-                              if then.get('id') != now['id'] or how_far(then) > how_far(now)]
-            text = read_about(o.resume)['text']
-            for role, then in dict(train=text, valid=text.get('valid'), test=text.get('test')).items():
-                if then and then['sha256'] != model.text.sources[role]['sha256']:
+            found = checkpoints_of(o)  # without damaged ones, which --overwrite removes
+            kept = {path for path, then in found.items()
+                    if then.get('id') == now['id'] and how_far(then) <= how_far(now)}
+            self._replaced = [path for path in (files_of(o) if o.overwrite else found)
+                              if path.endswith('.npz') and path not in kept]
+            for role, then in sources.items():
+                if then['sha256'] != model.text.sources[role]['sha256']:
                     raise ValueError(
                         f'{model.text.sources[role]["path"]} is not the {TITLES[role]} of that run, which had '
                         f'{then["characters"]:,} characters and SHA-256 {then["sha256"]}; --init starts a new run')
@@ -125,7 +132,7 @@ class Run:
         schedule = self.schedule
         if schedule.epoch and not schedule.batch:
             self._save_epoch()
-        if schedule.best_epoch and not self._group.broadcast(os.path.exists, self.path(BEST)):
+        if schedule.best_epoch and not self._group.broadcast(readable, read_about, self.path(BEST)):
             self.say(f'the checkpoint of the best epoch, {schedule.best_epoch}, is missing: a later one replaces it')
             schedule.best_cost, schedule.best_epoch, schedule.stale = None, 0, 0
         if schedule.finished:
@@ -154,11 +161,9 @@ class Run:
     def _draw(self):
         """Plot all costs so far. If that fails for any reason, the run continues without a picture."""
         try:
-            if self._draws:
-                self._group.broadcast(draw_costs, self.path(PICTURE), self.options.name, self.logs, self._baselines)
+            self._group.broadcast(draw_costs, self.path(PICTURE), self.options.name, self.logs, self._baselines)
         except Exception as error:
-            self._draws = False
-            warn(f'{self.path(PICTURE)} could not be drawn: {error}')
+            warn_once(f'{self.path(PICTURE)} could not be drawn: {error}')
 
     def _save_epoch(self):
         """Write the checkpoints that are due at the end of an epoch."""
@@ -231,6 +236,7 @@ class Run:
         found = dict(run=o.run, id=schedule.id, finished=not self._group.stop_agreed, epochs=schedule.epoch,
                      training_seconds=round(seconds, 3), random_seed=o.random_seed,
                      parameters=sum(p.get_value(borrow=True).size for p in model.p.values()),
+                     cell=read_about(checkpoint)['cell']['formula'] or 'standard',
                      best_epoch=schedule.best_epoch or None, checkpoint=os.path.basename(checkpoint),
                      checkpoint_epoch=schedule.best_epoch or schedule.epoch)
         for role in TITLES:
