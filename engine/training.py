@@ -17,11 +17,13 @@ import functools
 import math
 import platform
 import secrets
+import shlex
+import subprocess
 
 import numpy as np
 
 from engine.backend import bfloat16
-from engine.backend.theano_setup import compiling, device, kernel_runs, theano, tt
+from engine.backend.theano_setup import compiling, computes_on, kernel_runs, theano, tt
 from engine.kernel.cell import Cell
 from engine.kernel.fallback import continue_texts, costs_follow, is_as_in_c, log_probabilities
 from engine.kernel.ops import Kernel
@@ -32,9 +34,10 @@ from engine.model.parameters import NAMES, map_state, named_state, own_names, un
 from engine.model.text import shown
 from engine.parallel import DataParallelStep, group_of
 from engine.run import table
-from engine.terminal import bar, warn
+from engine.terminal import ROOT, bar, warn
 
 STATES = ('h1', 'C1', 'h2', 'C2')
+shell = functools.cache(subprocess.getstatusoutput)        # a command's status and output, the first time
 
 
 class Learning(collections.UserDict):
@@ -210,8 +213,13 @@ def finite(model):
 
 
 def versions(model):
-    """Return the versions of Python and its packages, and the device, as strings by name."""
-    return dict(python=platform.python_version(), numpy=np.__version__, theano=theano.__version__, device=device())
+    """Return versions, the device and its threads, the processor, and the commit of a clone or None, by name."""
+    on = computes_on(model.kernel and cell_of_model(model).program, bfloat16.instructions(model.precision))
+    no_name, line = shell("grep -m1 'model name' /proc/cpuinfo")           # of the processor; not on ARM
+    no_clone, commit = shell(f'git -C {shlex.quote(ROOT)} --git-dir=.git describe --always --exclude="*" --dirty')
+    return dict(python=platform.python_version(), numpy=np.__version__, theano=theano.__version__, device=on,
+                processor=platform.processor() if no_name else line.partition(': ')[2],
+                commit=None if no_clone else commit)
 
 
 # ---------------------------------------------------------------- compiled functions

@@ -4,12 +4,15 @@ import math
 import re
 import shutil
 import signal
+import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from charlstm import CharLSTM, read_mean_squares
+from engine import training
 from engine.backend import bfloat16
 from learner import progress_of
 from numpy_model import NAMES, costs, forward
@@ -109,10 +112,28 @@ def test_result_has_what_the_readme_names(fixed):
     for role, name in (('train', 't'), ('valid', 'valid'), ('test', 'test')):
         assert (found[f'{role}_text'], found[f'{role}_characters']) == (f'{name}.txt', len(TEXTS[name]))
         assert len(found[f'{role}_sha256']) == 64
+    assert (found['cell'], found['version_device']) == ('standard', 'the CPU, 1 thread, by the C kernel, in float32')
+    assert found['version_processor'] in Path('/proc/cpuinfo').read_text() and 'version_commit' in found
     assert 0 < found['training_seconds'] < 600 and found['option_dropout'] == 0.2
     assert str(fixed.folder) not in json.dumps(found)
     assert load(best)['uchar'].tolist() == sorted(set(''.join(TEXTS.values())))
     assert len(log_rows(fixed.results / 'r_t.txt.out')) == 3 * -(-(len(TEXT) // 6 - 1) // 11)      # 6 streams, 11 steps
+
+
+def test_commit_of_a_clone(tmp_path, monkeypatch):
+    def git(*words):
+        command = ['git', '-C', tmp_path, '-c', 'user.name=a', '-c', 'user.email=a@b', *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    monkeypatch.setattr(training, 'ROOT', str(tmp_path))
+    monkeypatch.setattr(training, 'shell', subprocess.getstatusoutput)
+    found = [CharLSTM().versions()['commit']]
+    (tmp_path / 'a').write_text('1')
+    for words in (['init'], ['add', 'a'], ['commit', '-m', 'first']):
+        git(*words)
+    found.append(CharLSTM().versions()['commit'])
+    (tmp_path / 'a').write_text('2')
+    commit = git('rev-parse', '--short', 'HEAD')
+    assert [*found, CharLSTM().versions()['commit']] == [None, commit, f'{commit}-dirty']
 
 
 def test_best_has_the_lowest_validation_cost_of_the_log(short_run):

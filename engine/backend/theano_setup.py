@@ -9,7 +9,7 @@ import warnings
 
 from engine.backend import formulas, modules, patches
 from engine.backend.modules import CompilerError, compiling  # noqa: F401
-from engine.terminal import warn
+from engine.terminal import number_of, warn
 
 HEADER = os.path.join(sysconfig.get_path('include'), 'Python.h')         # all C code for this Python includes it
 DEFAULTS = {                 # for Theano's options; the user's settings take precedence
@@ -119,7 +119,6 @@ def computes_on(in_c, bfloat16=None):
     if theano.config.device != 'cpu':
         return f'{device()}, by theano.scan, in {theano.config.floatX}'
     threads = modules.threads() if not in_c or modules.compiler_of(theano.config.cxx).openmp else 1
-    counted = '1 thread' if threads == 1 else f'{threads} threads'
     by = 'by the C kernel' if in_c else 'by theano.scan, many times slower than the C kernel'
     products = f', products in bfloat16 ({bfloat16})' if bfloat16 else ''
-    return f'the CPU, {counted}, {by}, in {theano.config.floatX}{products}'
+    return f'the CPU, {number_of(threads, "thread")}, {by}, in {theano.config.floatX}{products}'

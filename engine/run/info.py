@@ -61,13 +61,13 @@ def description(path, encoding='utf-8', folders=True):
     for title, part in parts.items():
         if part:
             lines.append(f'{title}: ' + ', '.join(f'{name} {value:,}' if type(value) is int else f'{name} {value}'
-                                                  for name, value in part.items()))
+                                                  for name, value in part.items() if value is not None))
     lines.append(f'precision: {found["precision"]}' if 'precision' in found else 'only parameters and '
                  'characters: written by the original CharLSTM, by PyTorch, or by --export')
-    if found.get('cell', {}).get('formula'):
-        lines.append('cell: ' + found['cell']['formula'])
+    if 'cell' in found:
+        lines.append('cell: ' + (found['cell']['formula'] or 'the standard one'))
     if progress:
-        options = found.get('options', {}) | found['learning']
+        options = found.get('options', {}) | found.get('learning', {})
         if 'run' in options:
             lines.append(f'run: {options.pop("run")}')
         for title, alike in (('options', False), ('options at their defaults', True)):
