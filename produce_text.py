@@ -40,6 +40,8 @@ def load_model(base, path, o):
     difference = model.cell_difference(checkpoint, formula)
     if difference and o.cell is None:
         raise ValueError(f'{difference}; {near(os.path.join(ROOT, "charlstm.py"))}:CharLSTM is the standard one')
+    texts = [source['path'] for source in checkpoint.sources.values()]
+    report.refuse_to_replace(o.page or o.export or o.out or '', True, texts)
     model.model_setup(checkpoint, encoding=o.encoding)
     return model, checkpoint
 

@@ -148,14 +148,13 @@ def print_texts(texts, pieces):
 
 def write(model, checkpoint, options):
     """Write sequences: print them, and append them to a file."""
-    from engine.run.info import summary                        # late, since it imports NumPy
+    import zipfile                                             # late, like the next, which imports NumPy
+    from engine.run.info import summary
     default = near(os.path.join(ROOT, 'text_output', os.path.basename(options.params) + '.out'))
     path = default if options.out is None else options.out
-    if not path or path.lower().endswith(('.npz', '.safetensors')):
-        raise ValueError(f'OUT is {path!r}: expected the name of a text file, not of a checkpoint')
-    text = checkpoint.metadata.get('text', {})
-    of_run = [part['path'] for part in (text, text.get('valid'), text.get('test')) if part]
-    refuse_to_replace(path, True, [options.prime_file, options.copies, *of_run])
+    if not path or path.lower().endswith(('.npz', '.safetensors')) or os.path.isfile(path) and zipfile.is_zipfile(path):
+        raise ValueError(f'OUT is {path!r}: expected the name of a text file, not of a checkpoint or an archive')
+    refuse_to_replace(path, True, [options.prime_file, options.copies])
     prime, original = inputs(options)
     pieces = sequences(model, options, prime)
     texts = next(pieces)                   # compiles what writes; raises ValueError if an option is wrong

@@ -5,6 +5,7 @@ import math
 import os
 import re
 import resource
+import shutil
 import shlex
 import tracemalloc
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import produce_text
 import train
 from charlstm import CharLSTM
-from damage import write_checkpoint
+from damage import PROGRESS, about, write_checkpoint
 from engine import report
 from engine.backend.theano_setup import theano
 from engine.run import info, table
@@ -197,6 +198,7 @@ def test_info(produce, short_run, tmp_path):
     """Options are printed as train.py takes them, first those that differ from their defaults."""
     out = succeeded(produce('--info'))
     for words in ('5 and 7 units', '33 characters', 't.txt', 'stateful True', 'theano 1.0.5', 'sha256 ',
+                  'device the CPU, 1 thread, by the C kernel, in float32, processor ', 'cell: the standard one',
                   f', characters {len(TEXT):,}, ', 'progress: after epoch 4, rate 0.03 before warm-up and annealing',
                   f'best validation cost: {short_run.costs.min():.4f} nats'):
         assert words in out
@@ -213,6 +215,8 @@ def test_info(produce, short_run, tmp_path):
     model.model_setup('r_t.txt_best.npz')
     mine = model.save_params(tmp_path / 'mine', progress=dict(note='mine'))
     assert ', lrate 0.002, ' in succeeded(produce('--info', checkpoint=mine))
+    about(progress=PROGRESS)(mine)                         # without learning parameters
+    assert 'best validation cost: 2.0000 nats' in succeeded(produce('--info', checkpoint=mine))
 
 
 def test_info_as_json(produce, short_run, tmp_path):
@@ -253,13 +257,15 @@ def test_folders_of_any_system_are_left_out(short_run, tmp_path, path):
     ['--page', 'r_t.txt_best.npz'], ['--page', 't.txt', '--score', './t.txt', '--overwrite'],
     ['--page', 't.txt', '--prime-file', 't.txt', '--overwrite'], ['--export', 't.txt'], ['--export', 'new.xyz'],
     ['out.txt', '--prime', 'aZ☃'], ['--score', 't.txt', '--encoding', 'klingon'],
+    ['--page', 't.txt', '--overwrite'], ['archive.zip'], ['--prime=--'],
     ['t.txt'], ['x.txt', '--copies', 'x.txt'], ['x.txt', '--prime-file', './x.txt'], ['r_t.txt_epoch2.npz'],
     ['out.txt', '--copies', 'missing.txt'], ['--score', 'none.txt'], ['--score', 't.txt', '--adapt', 0],
     ['--hold', 'C1:0=1', '--hold', 'C1:0=2'], ['--info', '--cell', 'gone.py:X'], ['--prime-file', 'none.txt'], ['']],
     ids=repr)
 def test_options_and_files_that_are_refused(produce, short_run, options):
-    """In one line, before anything is written. OUT may not be a training text, an input, or a checkpoint."""
+    """In one line, before anything is written. OUT may not be a training text, an input, a checkpoint or an archive."""
     (short_run.folder / 'x.txt').write_text('the the')
+    shutil.copy(short_run.checkpoint, short_run.folder / 'archive.zip')
     (short_run.folder / 'none.txt').write_text('')
     before = snapshot(short_run.folder)
     assert_refused(produce(*options))
