@@ -194,7 +194,7 @@ def update(gradients, size, parameters, averages, weight, state, lrate, lp, opti
     if lp['grad_clip']:
         gradients = clip(gradients, lp['grad_clip'], ops)
     steps, state = optimiser(gradients, parameters, state, lrate, lp)
-    if lp['step_clip'] and inspect.unwrap(optimiser) is not sgd:
+    if lp['step_clip'] and optimiser is not sgd:
         steps = limited(steps, lp['step_clip'] * lrate)
     new = [p - step for p, step in zip(parameters, steps)]
     return update_ratios(steps, parameters, ops), new, running_averages(averages, new, weight), state

@@ -188,19 +188,6 @@ def optimiser_variables(model):
     return model.optimiser_variables
 
 
-def with_checks(optimiser):
-    """Wrap an optimiser: raise ValueError if a step, its state or a name of the state is missing."""
-    @functools.wraps(optimiser)                            # so that `update` recognises sgd
-    def optimise(gradients, parameters, state, lrate, lp):
-        returned = optimiser(gradients, parameters, state, lrate, lp)
-        steps, new = returned if isinstance(returned[-1], dict) else (returned, {})
-        if len(steps) != len(parameters) or set(new) != set(state):
-            raise ValueError(f'the optimiser returned {len(steps)} steps and the state {sorted(new)}: expected '
-                             f'{len(parameters)} steps and the state {sorted(state)}')
-        return steps, new
-    return optimise
-
-
 def set_rate(model, rate):
     """Set dyn_lrate. Raise ValueError unless the rate is a finite number of at least 0."""
     model.rate.set_value(checks.real('dyn_lrate', np.asarray(rate).item(), 'of at least 0', lambda v: v >= 0))
@@ -352,12 +339,15 @@ def build_train(model, ops, name):
         raise ValueError(f'the costs do not depend on {", ".join(unused)}: use all parameters in network')
     optimiser, state = symbols['sgd'], {}
     if name == 'train_rmsprop':
-        optimiser, state = with_checks(model.optimiser), optimiser_variables(model)
+        optimiser, state = model.optimiser, optimiser_variables(model)
 
     def second_half(gradients, size):
         """Return the update ratios and the updates, pairs of a shared variable and its new value."""
         ratios, new, new_averages, new_state = symbols['update'](
             gradients, size, parameters, averages, model.average_weight, state, model.rate, lp, optimiser, ops)
+        if len(new) != len(parameters) or set(new_state) != set(state):
+            raise ValueError(f'the optimiser returned {len(new)} steps and the state {sorted(new_state)}: expected '
+                             f'{len(parameters)} steps and the state {sorted(state)}')
         before, after = [named_state(each, model.p) for each in (state, new_state)]
         return ratios, [*[(before[name], after[name]) for name in before], *zip(averages, new_averages),
                         *zip(parameters, new)]

@@ -9,7 +9,6 @@ from engine.kernel.scan import Scan
 from engine.lesson.numpy_lstm import lstm, sigmoid
 from engine.run import table
 from engine.terminal import Parser, load_class, main
-from engine.training import with_checks
 
 B, H, V, T = 3, 5, 7, 6
 RANDOM = np.random.default_rng(1)
@@ -74,9 +73,10 @@ def adam(model):
         gradients = [RANDOM.normal(0, 1, p.shape) for p in parameters]
         means = [0.9 * m + 0.1 * g for m, g in zip(means, gradients)]
         squares = [0.999 * v + 0.001 * g ** 2 for v, g in zip(squares, gradients)]
-        of_gradients, of_parameters = [list(map(tt.constant, arrays)) for arrays in (gradients, parameters)]
-        steps, state = with_checks(model.optimiser)(of_gradients, of_parameters, state, tt.constant(0.01),
-                                                    dict(table.INITIAL, eps=1e-8))
+        returned = model.optimiser(list(map(tt.constant, gradients)), list(map(tt.constant, parameters)), state,
+                                   tt.constant(0.01), dict(table.INITIAL, eps=1e-8))
+        require(isinstance(returned[-1], dict), 'the optimiser returns no state: expected the steps and a dict')
+        steps, state = returned
         state = {name: values(value) if isinstance(value, list) else values([value])[0]
                  for name, value in state.items()}
         for m, v, step in zip(means, squares, values(steps)):
