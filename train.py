@@ -88,14 +88,14 @@ def program(arguments):
         print(f'resuming after epoch {progress["epoch"]}, batch {progress["batch"]}')
     else:
         recipe.advise(o, model)
-    run.compare()
+    run.baselines = recipe.compare(model.text)
     print(o.summary(parameters, model.n_batches['valid'] > 0))
     print(f'computes on {theano_setup.computes_on(model.runs_in_c(), bfloat16.instructions(o.precision))}')
     if not schedule.finished:
         start = time.time()
         print("compiling the functions of this model, once ...", flush=True)
         model.compile('train_rmsprop', 'sample', 'check')
-        print(f'compiled in {terminal.duration(time.time() - start)}', flush=True)
+        print(f'compiled in {time.time() - start:.1f} s', flush=True)
     with run.open():
         steps = schedule.epochs * schedule.batches - schedule.step
         with terminal.stopped_by_signals(group), terminal.bar(steps, 'training', 'steps') as run.bar:

@@ -50,16 +50,6 @@ def number_of(n, noun):
     return f'{n:,} {noun}{"" if n == 1 else plural}'
 
 
-def duration(seconds):
-    """Return a number of seconds as text, such as '1 min 5 s'."""
-    if seconds < 9.95:
-        return f'{seconds:.1f} s'
-    minutes, seconds = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f'{minutes // 60} h {minutes % 60} min'
-    return f'{minutes} min {seconds} s' if minutes else f'{seconds} s'
-
-
 def note(line):
     """Print a line to standard error, after flushing standard output to keep their order."""
     sys.stdout.flush()
@@ -116,8 +106,7 @@ class _Lines(contextlib.ExitStack):        # a context manager with a close()
     def update(self, n):
         self.n += n
         if time.time() - self.last_line > QUIET:
-            of_all = '' if self.total is None else f' of {self.total:,}'
-            note(f'{self.desc}: {self.n:,}{of_all} {self.unit}')
+            note(f'{self.desc}: {self.n:,} of {self.total:,} {self.unit}')
             self.last_line = time.time()
 
     def write(self, line):

@@ -1,9 +1,14 @@
 """The default recipe of train.py, and the recipe of 2016."""
+import bz2
+import math
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
 
+from engine.model.batches import Text
+from engine.parallel import SingleProcess
 from engine.run import recipe, table
 from learner import Learner, learn, options, settled
 from numpy_model import NAMES, random_parameters
@@ -66,6 +71,22 @@ def test_units_are_those_of_init(tmp_path):
     o = settled('--init', path, '--small')
     assert (o.num_units1, o.num_units2) == (7, 3)
     assert settled('--init', path, '--num-units1', 5).num_units1 == 5          # the checkpoint then refuses it
+
+
+@pytest.mark.parametrize('valid, block', [('a new — sentence, of ñ. ' * 9, 900_000), (None, 900_000), (None, 101)])
+def test_costs_of_simple_models(text_file, monkeypatch, capsys, valid, block):
+    """The validation text has characters that the training text lacks. Only ten blocks are compressed."""
+    monkeypatch.setattr(recipe, 'BLOCK', block)
+    part, path = valid or TEXT, valid and text_file(valid, name='valid.txt')
+    text = Text(text_file(TEXT), 0.0, 6, 11, 'utf-8', True, SingleProcess(), path)
+    V, counts, beginning = len({*TEXT, *part}), Counter(TEXT), part[:10 * block]
+    sizes = [len(bz2.compress(beginning[k:k + block].encode())) for k in range(0, len(beginning), block)]
+    costs = [-math.log(1 / V), sum(-math.log((counts[ch] + 1) / (len(TEXT) + V)) for ch in part) / len(part),
+             math.log(256) * sum(sizes) / len(beginning)]
+    assert list(recipe.compare(text).values()) == pytest.approx(costs, rel=1e-9)
+    assert capsys.readouterr().out == (
+        f'for comparison, in nats a character of the {"validation" if valid else "training"} text: '
+        '{:.2f} by guessing, {:.2f} by letter frequencies, {:.2f} by bzip2\n'.format(*costs))
 
 
 def test_original_is_a_plain_loop_over_the_class(tmp_path):

@@ -166,12 +166,6 @@ def test_pipe_gets_control_characters_as_they_are(encoding, expected):
     assert result.stderr.decode(encoding) == f'{expected}\np: {expected}\n'
 
 
-def test_duration():
-    for seconds, text in ((0.049, '0.0 s'), (9.94, '9.9 s'), (9.96, '10 s'), (59.6, '1 min 0 s'),
-                          (3599, '59 min 59 s'), (90061, '25 h 1 min')):
-        assert terminal.duration(seconds) == text
-
-
 # ---------------------------------------------------------------- the end of a script
 
 def users_cell():

@@ -25,7 +25,7 @@ def encoded(text, uchar, name='the text'):
     number[[ord(ch) for ch in uchar]] = np.arange(len(uchar))
     codes = number[np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)]
     if len(uchar) in codes:
-        raise ValueError(f"{name} contains {shown(set(text) - set(uchar))}, which is not in the model's training text")
+        raise ValueError(f"{name} contains {shown(set(text) - set(uchar))}, which the model's training text lacks")
     return codes
 
 

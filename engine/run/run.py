@@ -8,11 +8,10 @@ import sys
 
 from engine.model.parameters import Checkpoint, how_to_adapt, opened, read_about
 from engine.model.files import base_name, readable, warn_once, write_whole
-from engine.run.baselines import baselines
 from engine.run.logs import EPOCHS, LOGS, STEPS, Logs, draw_costs
 from engine.run.schedule import Schedule
 from engine.run.table import OF_RUN, TITLES
-from engine.terminal import bar, bits, duration, nats_and_bits, near, script, words_of
+from engine.terminal import bar, bits, nats_and_bits, near, script, words_of
 
 BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints
 PICTURE, RESULT = '.png', '_result.json'
@@ -51,12 +50,13 @@ def newest(o, ignored=()):
 class Run:
     """The files of a run. Only the first process touches them.
 
-    last_checkpoint: the newest one known to be complete, or None. bar: the progress bar, or None.
+    last_checkpoint: the newest one known to be complete, or None. bar: the progress bar, or None. baselines: costs to
+    draw, by name.
     """
 
     def __init__(self, model, schedule):
         self.model, self.schedule, self.options, self._group = model, schedule, schedule.options, model.group
-        self.bar, self.last_checkpoint, self._baselines = None, self.options.resume, {}
+        self.bar, self.last_checkpoint, self.baselines = None, self.options.resume, {}
         self.logs = Logs(self.path, schedule.id, model.p, model.text.passage, self.options.original)
 
     def path(self, ending):
@@ -69,12 +69,6 @@ class Run:
             self.bar.write(line) if self.bar else print(line, flush=True)
         except OSError:
             self._group.stop_requested, sys.stdout = True, open(os.devnull, 'w', encoding='utf-8')
-
-    def compare(self):
-        """Print what simple models would cost on this text, and keep it for the picture."""
-        self._baselines = baselines(self.model.text)
-        costs = ', '.join(f'{cost:.2f} by {name}' for name, cost in self._baselines.items())
-        self.say(f'for comparison, in nats a character of the {self.model.text.passage[0]} text: {costs}')
 
     def _command(self, checkpoint, *more):
         """Return the command that resumes from a checkpoint."""
@@ -151,7 +145,7 @@ class Run:
         self.logs.epoch(epoch)
         validation = 'no validation' if math.isnan(valid_cost) else f'validation {nats_and_bits(valid_cost)}'
         self.say(f'epoch {number}/{schedule.epochs}: cost {nats_and_bits(cost)}, {validation}, rate {rate:.4g}, '
-                 f'{speed:,.0f} characters/s, {duration(seconds)}')
+                 f'{speed:,.0f} characters/s, {seconds:,.1f} s')
         if schedule.should_report and self._group.first:
             self.logs.sample(number, self.sample(f'epoch {number}'), self.model.passage_costs())
         self._save_epoch()             # after the logs, since it stores their sizes
@@ -161,7 +155,7 @@ class Run:
     def _draw(self):
         """Plot all costs so far. If that fails for any reason, the run continues without a picture."""
         try:
-            self._group.broadcast(draw_costs, self.path(PICTURE), self.options.name, self.logs, self._baselines)
+            self._group.broadcast(draw_costs, self.path(PICTURE), self.options.name, self.logs, self.baselines)
         except Exception as error:
             warn_once(f'{self.path(PICTURE)} could not be drawn: {error}')
 
