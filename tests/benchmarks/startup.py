@@ -52,12 +52,6 @@ def output(compiled, *arguments):
     return subprocess.run([sys.executable, *map(str, arguments)], check=True, **settings(compiled)).stdout
 
 
-def seconds_in(line):
-    """Return the seconds in a line such as 'compiled in 1 min 5 s'."""
-    words = line.split(' in ')[1].split()
-    return sum(float(n) * dict(s=1, min=60)[unit] for n, unit in zip(words[::2], words[1::2]))
-
-
 def first_text(folder, compiled):
     """Return the seconds of compiling that train.py prints, and the seconds until it has printed a sample."""
     words = [sys.executable, ROOT / 'train.py', folder / 'novel.txt', 'cold', '--output-dir', folder, '--overwrite']
@@ -65,7 +59,7 @@ def first_text(folder, compiled):
     with subprocess.Popen(words, **settings(compiled)) as process:
         for line in process.stdout:
             if line.startswith('compiled in '):
-                compiling = seconds_in(line)
+                compiling = float(line.split()[2])
             elif 'what it writes after' in line:               # an epoch or earlier
                 process.kill()
                 return compiling, time.perf_counter() - begin
