@@ -94,7 +94,7 @@ def cell_difference(model, name, formula):
     """Return a line that says that the cell of a checkpoint, by its formula, is not this model's; None if it is."""
     cell = cell_of_model(model)
     if formula != ('' if cell.standard else cell.formula):
-        return f"{name} was trained with another cell than {type(model).__name__}'s: give --cell its class, as it was then"
+        return f"{name} was trained with another cell than {type(model).__name__}'s: give --cell its class, as it was"
 
 
 def read_any(model, filename, encoding):
