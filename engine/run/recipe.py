@@ -3,7 +3,6 @@ import contextlib
 import math
 import os
 import secrets
-from pathlib import Path
 
 import numpy as np
 
@@ -96,9 +95,8 @@ def choose(typed, find_input):
     if o.resume == 'last':
         from engine.run.run import newest                  # late: fit needs no files of a run
         checkpoint = newest(o)
-        o.resume = checkpoint and str(checkpoint)
-        print(f'resuming from {o.resume}' if o.resume else 'this run has no checkpoint yet: starting a new run')
-        o.init = None if o.resume else o.init              # it is for a new run only
+        print(f'resuming from {checkpoint}' if checkpoint else 'this run has no checkpoint yet: starting a new run')
+        o.resume, o.init = (str(checkpoint), None) if checkpoint else (None, o.init)       # init is for a new run only
     elif o.resume:
         checkpoint = Checkpoint(o.resume)
     if o.resume:
@@ -108,8 +106,8 @@ def choose(typed, find_input):
         set_units(o)
     for path in filter(None, (o.input, o.valid, o.test)):
         if o.resume and not (os.path.isfile(path) or os.path.isdir(path)):     # a checkpoint may name any device
-            raise ValueError(f'{path}, a text of the run in {o.resume}, is no file or folder: if it moved, name it')
-        if os.path.isdir(path) and Path(o.output_dir).resolve().is_relative_to(Path(path).resolve()):
+            raise ValueError(f'{path}, a text of the run in {o.resume}, is no file or folder: give its new path')
+        if os.path.isdir(path) and f'{os.path.realpath(o.output_dir)}/'.startswith(f'{os.path.realpath(path)}/'):
             raise ValueError(f'{o.output_dir} is inside of {path}, whose texts are read: choose another --output-dir, '
                              'or the samples of this run become texts of the next')
     return o, checkpoint
