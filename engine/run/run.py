@@ -76,10 +76,7 @@ class Run:
         return script('train.py', *words, *more, processes=self._group.size)
 
     def check(self, sources):
-        """Create the output folder. Raise ValueError if a text is not of sources, or if files would be replaced.
-
-        sources: those of the checkpoint that is resumed; {}: a new run.
-        """
+        """Create the output folder. Raise ValueError if files would be replaced, or texts are not those of sources."""
         o, model, now = self.options, self.model, vars(self.schedule)
         if o.resume:                   # earlier checkpoints of this run stay
             found = checkpoints_of(o)  # without damaged ones, which --overwrite removes
