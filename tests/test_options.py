@@ -1,5 +1,4 @@
 """The command lines: options that are out of range, of the wrong type or contradict --resume, and --help."""
-import json
 import re
 import shutil
 
@@ -9,13 +8,13 @@ import pytest
 import charlstm
 import train
 from charlstm import CharLSTM
-from damage import write_checkpoint
+from damage import PROGRESS, SOURCE, TEXT_OF_RUN, about, write_checkpoint
 from engine.model.parameters import Checkpoint
 from engine.page import page
 from engine.run import table
 from engine.run.recipe import Options
 from learner import options, settled
-from scripts import PRODUCE, ROOT, TRAIN, Compiling, assert_changes_nothing, assert_refused, load, run, succeeded
+from scripts import PRODUCE, ROOT, TRAIN, Compiling, assert_changes_nothing, assert_refused, run, succeeded
 
 OUT_OF_RANGE = {
     'epochs': [0, 10 ** 10], 'save_every': [0], 'valid_every': [0], 'patience': [-1], 'warmup': [-1],
@@ -88,17 +87,13 @@ def test_finished_run_is_resumed_without_compiling(short_run, in_process, tmp_pa
     assert 'nothing is left to train' in out and 'compil' not in out
 
 
-@pytest.mark.parametrize('name', [None, 'valid'])
-def test_text_that_is_a_device_is_not_read(short_run, in_process, tmp_path, monkeypatch, name):
+def test_text_that_is_a_device_is_not_read(in_process, path, monkeypatch):
     """A checkpoint may name /dev/zero, which has no end; /dev/null is a device, too."""
-    arrays = load(short_run.checkpoint)
-    metadata = json.loads(str(arrays.pop('about')))
-    of_run = metadata['text']
-    of_run.update({name: dict(of_run, path='/dev/null')} if name else dict(path='/dev/null'))
-    np.savez(tmp_path / 'p.npz', about=np.array(json.dumps(metadata)), **arrays)
-    assert_refused(in_process(TRAIN, '--resume', tmp_path / 'p.npz'), '/dev/null', 'p.npz', 'no file or folder')
     monkeypatch.setattr(page, 'read_text', None)
-    assert page.held_out(Checkpoint(tmp_path / 'p.npz')) is None
+    for changes in (dict(path='/dev/null'), dict(path=str(TRAIN), valid=dict(SOURCE, path='/dev/null'))):
+        about(text={**TEXT_OF_RUN, **changes}, lp=dict(lrate=1), progress=PROGRESS)(path)
+        assert_refused(in_process(TRAIN, '--resume', path), '/dev/null', 'no file or folder')
+        assert page.held_out(Checkpoint(path)) is None
 
 
 # ---------------------------------------------------------------- options of a new run

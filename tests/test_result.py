@@ -121,19 +121,14 @@ def test_result_has_what_the_readme_names(fixed):
 
 
 def test_commit_of_a_clone(tmp_path, monkeypatch):
-    def git(*words):
-        command = ['git', '-C', tmp_path, '-c', 'user.name=a', '-c', 'user.email=a@b', *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     monkeypatch.setattr(training, 'ROOT', str(tmp_path))
     monkeypatch.setattr(training, 'shell', subprocess.getstatusoutput)
-    found = [CharLSTM().versions()['commit']]
-    (tmp_path / 'a').write_text('1')
-    for words in (['init'], ['add', 'a'], ['commit', '-m', 'first']):
-        git(*words)
-    found.append(CharLSTM().versions()['commit'])
-    (tmp_path / 'a').write_text('2')
-    commit = git('rev-parse', '--short', 'HEAD')
-    assert [*found, CharLSTM().versions()['commit']] == [None, commit, f'{commit}-dirty']
+    found, git = [], f'git -C {tmp_path} -c user.name=a -c user.email=a@b'
+    for change in ('true', f'{git} init; touch {tmp_path}/a; {git} add a; {git} commit -m a', f'echo > {tmp_path}/a'):
+        assert subprocess.getstatusoutput(change)[0] == 0
+        found.append(CharLSTM().versions()['commit'])
+    commit = subprocess.getoutput(f'{git} rev-parse --short HEAD')
+    assert found == [None, commit, f'{commit}-dirty']
 
 
 def test_best_has_the_lowest_validation_cost_of_the_log(short_run):
