@@ -110,15 +110,6 @@ def test_cells_have_the_formulas_of_the_experiments(cls, C_of, h_of, interpreted
 
 # ---------------------------------------------------------------- the exercises
 
-class BatchNormalised(CharLSTM):
-    """Means over the rows instead of means over the units."""
-
-    @staticmethod
-    def cell(a_f, a_i, a_o, a_g, C_prev):
-        return charlstm.lstm_cell(*[(a - a.mean(axis=0, keepdims=True)) / tt.sqrt(a.var(axis=0, keepdims=True) + 1e-5)
-                                    for a in (a_f, a_i, a_o, a_g)], C_prev)
-
-
 class OldPeephole(CharLSTM):
     """The output gate reads the previous C."""
     cell_parameters = dict(p_f=0, p_i=0, p_o=0)
@@ -142,19 +133,12 @@ class Uncorrected(CharLSTM):
 
 class ForgetsAll(CharLSTM):
     """Nothing has an effect, neither mean, variance nor other rows."""
-
-    @staticmethod
-    def cell(a_f, a_i, a_o, a_g, C_prev):
-        return C_prev * 0, C_prev * 0
+    cell = staticmethod(lambda a_f, a_i, a_o, a_g, C_prev: (C_prev * 0, C_prev * 0))
 
 
 class OnlyC(CharLSTM):
     """All gates are normalised, but h is C."""
-
-    @staticmethod
-    def cell(*inputs):
-        h, C = readme_classes()['Normalised'].cell(*inputs)
-        return C, C
+    cell = staticmethod(lambda *inputs: 2 * readme_classes()['Normalised'].cell(*inputs)[1:])
 
 
 @pytest.mark.parametrize('name, cls', [('peepholes', 'Peepholes'), ('normalisation', 'Normalised'), ('adam', 'Adam')])
@@ -164,7 +148,7 @@ def test_solution_is_right(name, cls, interpreted):
 
 @pytest.mark.parametrize('name, cls, said', [
     ('peepholes', CharLSTM, 'p_f, p_i and p_o'), ('peepholes', OldPeephole, 'h of the first unit'),
-    *[('normalisation', cls, 'C of the first unit') for cls in (CharLSTM, BatchNormalised, ForgetsAll)],
+    *[('normalisation', cls, 'C of the first unit') for cls in (CharLSTM, ForgetsAll)],
     ('normalisation', OnlyC, 'h of the first unit'),
     ('adam', CharLSTM, 'step 1'), ('adam', Uncorrected, 'step 1'), ('attention', CharLSTM, 'earlier characters'),
     ('attention', readme_classes()['Normalised'], 'earlier characters')])
