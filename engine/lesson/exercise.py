@@ -1,6 +1,4 @@
 """Check your class for an exercise in README.md: python -m engine.lesson.exercise NAME FILE:CLASS"""
-import inspect
-
 import numpy as np
 
 from charlstm import CharLSTM, tt
@@ -120,8 +118,6 @@ def program(options):
     """Run the whole program."""
     model = load_class(options.solution, CharLSTM)(random_seed=1)
     try:
-        for name in ('cell', 'optimiser', 'optimiser_state'):
-            require(not inspect.ismethod(getattr(model, name)), f'write @staticmethod above {name}')
         Cell(model.cell, model.cell_parameters, 'float64')
         EXERCISES[options.name](model)
     except (KeyError, TypeError, ValueError) as error:     # a class that does not fit; others show where they are
