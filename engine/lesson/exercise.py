@@ -118,6 +118,8 @@ def program(options):
     """Run the whole program."""
     model = load_class(options.solution, CharLSTM)(random_seed=1)
     try:
+        for name in ('cell', 'optimiser', 'optimiser_state'):
+            require(not hasattr(getattr(model, name), '__self__'), f'write @staticmethod above {name}')
         Cell(model.cell, model.cell_parameters, 'float64')
         EXERCISES[options.name](model)
     except (KeyError, TypeError, ValueError) as error:     # a class that does not fit; others show where they are
