@@ -9,10 +9,10 @@ With x the character read, h and C the hidden and cell state of a layer:
 The second layer reads the h of the first, and softmax(V.h2 + c) is the distribution of the next character (Hochreiter
 & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
 
-The functions below are the whole model except the loop over time steps, which is ops.layer (engine/kernel/scan.py has
-it in Theano). They take symbols, which stand for arrays: tt.tanh(a) computes nothing yet. From what they return, Theano
-derives the gradient (tt.grad), and compiles training, prediction, writing and the cell's C code. Edit one, and all of
-these follow. The class CharLSTM, at the end, trains and writes. engine/lesson/ derives the model by hand.
+The functions below are the whole model except the loop over time steps, which is ops.layer (engine/kernel/in_numpy.py
+has it in NumPy). They take symbols, which stand for arrays: tt.tanh(a) computes nothing yet. From what they return,
+Theano derives the gradient (tt.grad) and makes training, prediction, writing and the cell's C code. Edit one, and all
+of these follow. The class CharLSTM, at the end, trains and writes. engine/lesson/ derives the model by hand.
 
 Letters used for the sizes throughout, and the shapes of the eight parameters:
 
@@ -47,7 +47,7 @@ __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_mean_squares', 'read_checkpo
 def lstm_cell(a_f, a_i, a_o, a_g, C_prev):
     """Return h and C of a layer after one step, from its pre-activations and the previous C; all are (B,H).
 
-    The cell must be elementwise to run in the kernel: with, say, a mean over units it runs in theano.scan, much slower.
+    The cell must be elementwise to run in C: with, say, a mean over units it runs in NumPy, several times slower.
     """
     C = tt.nnet.sigmoid(a_f) * C_prev + tt.nnet.sigmoid(a_i) * tt.tanh(a_g)
     h = tt.nnet.sigmoid(a_o) * tt.tanh(C)
@@ -271,7 +271,7 @@ class CharLSTM:
         """Make a model without a text and without parameters.
 
         random_seed: a whole number, or None for a new one each time. kernel: whether to use the C kernel, if there
-        is a compiler and no GPU; False: theano.scan. comm: an mpi4py communicator whose processes train one model
+        is a compiler and no GPU; False: NumPy. comm: an mpi4py communicator whose processes train one model
         together. X and Y then have this process's part of each batch. All processes must make the same calls in the
         same order, including save_params and export. precision: 'bfloat16' to round the inputs of matrix products to
         it; everything else stays float32 (Kalamkar et al. 2019). Raises ValueError for any other random_seed, kernel or
@@ -312,7 +312,7 @@ class CharLSTM:
     prepare_input = training.prepare_input
     theano_train_rmsprop, theano_train_sgd = training.theano_train_rmsprop, training.theano_train_sgd
     theano_predict, theano_check, reset_states = training.theano_predict, training.theano_check, training.reset_states
-    compile, compiled, runs_in_c = training.compile, training.compiled, training.runs_in_c
+    compile, compiled, computes_on = training.compile, training.compiled, training.computes_on
     finite, versions = training.finite, training.versions
     validate, validate_batch = analysis.validate, analysis.validate_batch
     validation_costs, passage_costs = analysis.validation_costs, analysis.passage_costs

@@ -76,7 +76,6 @@ def program(arguments):
     progress, sources = (checkpoint.metadata['progress'], checkpoint.sources) if o.resume else ({}, {})
     print(f'reading {o.input}', flush=True)
     from charlstm import CharLSTM                          # imports Theano, which takes a second
-    from engine.backend import bfloat16, theano_setup
     from engine.run import run as runs, schedule as schedules
     model = terminal.load_class(o.cell, CharLSTM)(o.random_seed, o.kernel == 'on', group, o.precision)
     parameters = recipe.set_up(model, o)
@@ -90,7 +89,7 @@ def program(arguments):
         recipe.advise(o, model)
     run.baselines = recipe.compare(model.text)
     print(o.summary(parameters, model.n_batches['valid'] > 0))
-    print(f'computes on {theano_setup.computes_on(model.runs_in_c(), bfloat16.instructions(o.precision))}')
+    print(f'computes on {model.computes_on()}')
     if not schedule.finished:
         start = time.time()
         print("compiling the functions of this model, once ...", flush=True)

@@ -22,8 +22,8 @@ import subprocess
 
 import numpy as np
 
-from engine.backend import bfloat16
-from engine.backend.theano_setup import compiling, computes_on, kernel_runs, theano, tt
+from engine.backend import bfloat16, compiler, theano_setup
+from engine.backend.theano_setup import compiling, on_cpu, theano, tt
 from engine.kernel.cell import Cell
 from engine.kernel.fallback import continue_texts, costs_follow, is_as_in_c, log_probabilities
 from engine.kernel.ops import Kernel
@@ -58,9 +58,10 @@ class Learning(collections.UserDict):
 class CompiledFunctions(dict):
     """The compiled functions of a model by name; a pickle or a deep copy is empty.
 
-    sources: what they were compiled from. cell: their Cell. held: a copy of the model for engine/sampling.py.
+    sources: what they were compiled from. cell: their Cell. operations: of their network. held: a copy of the model
+    for engine/sampling.py.
     """
-    sources = cell = held = None
+    sources = cell = operations = held = None
 
     def __reduce__(self):
         return CompiledFunctions, ()
@@ -69,8 +70,7 @@ class CompiledFunctions(dict):
 def begin(model, random_seed, kernel, comm, precision):
     """Set the attributes of a new model. Arguments and errors: as for CharLSTM."""
     bfloat16.instructions(precision, kernel)               # raises ValueError before a text is read
-    model.group, model.precision = group_of(comm), precision
-    model.kernel = checks.flag('kernel', kernel) and kernel_runs()
+    model.group, model.precision, model.kernel = group_of(comm), precision, checks.flag('kernel', kernel)
     seed = secrets.randbits(128) if random_seed is None else checks.whole('random_seed', random_seed, 0, math.inf)
     model.random = np.random.default_rng(model.group.broadcast(int, seed))         # the same numbers in all processes
     model.uchar, model.batch_size, model.stateful, model.text, model.schedule = [], None, False, None, None
@@ -201,11 +201,10 @@ def finite(model):
 
 def versions(model):
     """Return versions, the device and its threads, the processor, and the commit of a clone or None, by name."""
-    on = computes_on(model.kernel and cell_of_model(model).program, bfloat16.instructions(model.precision))
     no_name, line = shell("grep -m1 'model name' /proc/cpuinfo")           # of the processor; not on ARM
     no_clone, commit = shell(f'git -C {shlex.quote(ROOT)} --git-dir=.git describe --always --exclude="*" --dirty')
-    return dict(python=platform.python_version(), numpy=np.__version__, theano=theano.__version__, device=on,
-                processor=platform.processor() if no_name else line.partition(': ')[2],
+    return dict(python=platform.python_version(), numpy=np.__version__, theano=theano.__version__,
+                device=computes_on(model), processor=platform.processor() if no_name else line.partition(': ')[2],
                 commit=None if no_clone else commit)
 
 
@@ -237,21 +236,24 @@ def cell_of_model(model):
 
 
 def operations(model):
-    """Return the operations of the network: a Kernel if it can compute the cell, otherwise a Scan."""
-    cell = cell_of_model(model)
+    """Return the operations of the network: a Kernel or, on a GPU, a Scan."""
+    cell, made = cell_of_model(model), functions(model)
     if list(model.p)[len(NAMES):] != own_names(cell.own):
         raise ValueError(f'the cell {cell.name} has other parameters than the model: call model_setup')
-    if model.kernel and cell.program:
-        return Kernel(cell, bfloat16.instructions(model.precision))
-    if model.precision == 'bfloat16':
+    if model.precision == 'bfloat16' and not cell.program:
         raise ValueError(f'precision bfloat16 needs the C kernel, which cannot compute the cell {cell.name} '
                          f'({cell.unknown}): use float32')
-    return Scan(cell)
+    if made.operations is None:
+        step_by_step = not (model.kernel and cell.program)
+        in_c = bool(compiler.cxx) and not step_by_step
+        made.operations = Kernel(cell, in_c, bfloat16.instructions(model.precision), step_by_step) if on_cpu() else (
+            Scan(cell))
+    return made.operations
 
 
-def runs_in_c(model):
-    """Return whether the C kernel computes this model; otherwise theano.scan does."""
-    return isinstance(operations(model), Kernel)
+def computes_on(model):
+    """Return a description of what computes the network."""
+    return theano_setup.computes_on(operations(model).in_c, bfloat16.instructions(model.precision))
 
 
 def compile(model, *names):
@@ -289,22 +291,22 @@ def build_forward(model, ops, name):
     outputs = model._symbols()['network'](x, y, states, model.p, ops)
     if name == 'check':
         results = [outputs.costs.mean(), outputs.best, *outputs.after, outputs.costs]
-        return theano.function([x, y, *states], results, updates=ops.updates, on_unused_input='ignore')
+        return theano.function([x, y, *states], results, on_unused_input='ignore')
     if name == 'predict' and not costs_follow(outputs, x):
         warn('network was edited, and its costs could not be shown to be -log p: training and validation use them, but '
              'scores, alternatives and pages show -log p')
     results = outputs.states if name == 'states' else [log_probabilities(outputs)]
-    return theano.function([x, *states], results + outputs.after, updates=ops.updates, on_unused_input='ignore')
+    return theano.function([x, *states], results + outputs.after, on_unused_input='ignore')
 
 
 def build_sample(model, ops, name):
     """Compile 'sample', from prime, bits, n, choice and states to texts (m+n,B) and new states; in C if possible."""
-    if isinstance(ops, Kernel) and is_as_in_c(model._symbols()['network'], model.p, ops):
+    if ops.in_c and is_as_in_c(model._symbols()['network'], model.p, ops):
         prime, bits, n, choice = tt.imatrix('prime'), tt.lmatrix('bits'), tt.lscalar('n'), tt.vector('choice')
         states = tt.matrices(*STATES)
         return theano.function([prime, bits, n, choice] + states, ops.sample(prime, bits, n, choice, states, model.p))
     predict = compiled(model, 'predict')
-    if isinstance(ops, Kernel):
+    if ops.in_c:
         warn('network was edited and engine/kernel/sampling.c was not: texts are written step by step, more slowly')
     return functools.partial(continue_texts, predict)
 
@@ -318,7 +320,7 @@ def build_train(model, ops, name):
         raise ValueError('no learning parameters yet: call model_setup first')
     cell, symbols, lp = cell_of_model(model), model._symbols(), dict(model.lp)
     if model.kernel and not cell.program:
-        warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many times slower')
+        warn(f'the cell {cell.name} uses {cell.unknown}, which is not elementwise: it runs in NumPy, more slowly')
     (x, y), states, weights = tt.imatrices('x', 'y'), tt.matrices(*STATES), tt.matrix('weights')
     # Rounded as in kept_units and kept_weights, so that the mean of a mask is 1.
     shares = [round(lp[name] * 2 ** 16) / 2 ** 16 for name in ('dropout', 'dropconnect') for _ in range(2) if lp[name]]
@@ -330,7 +332,7 @@ def build_train(model, ops, name):
     try:
         gradients = tt.grad(cost, parameters, return_disconnected='None', disconnected_inputs='ignore')
     except (NotImplementedError, theano.gradient.NullTypeGradError) as error:
-        if not isinstance(ops, Kernel):
+        if not ops.in_c:
             raise
         raise ValueError('the edited network needs a gradient that is not in C: use --kernel off or '
                          'CharLSTM(kernel=False)') from error
@@ -356,10 +358,9 @@ def build_train(model, ops, name):
     results = [outputs.costs.mean(), outputs.best, *outputs.after]
     if model.group.size == 1:
         ratios, updates = second_half(gradients, outputs.costs.size)
-        return theano.function(inputs, results + ratios, updates=updates + list(ops.updates.items()),
-                               on_unused_input='ignore')
+        return theano.function(inputs, results + ratios, updates=updates, on_unused_input='ignore')
     first = theano.function(inputs, results + [theano.Out(g, borrow=True) for g in gradients] + [outputs.costs.size],
-                            updates=ops.updates, on_unused_input='ignore')
+                            on_unused_input='ignore')
     sums, size = [g.type() for g in gradients], tt.scalar('size')          # of the whole batch
     ratios, updates = second_half(sums, size)
     second = theano.function(sums + [size], ratios, updates=updates, on_unused_input='ignore')

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from charlstm import tt
-from engine.kernel.cell import OPERATIONS
+from engine.kernel.formula import OPERATIONS
 from numpy_model import same, sigmoid
 
 OWN = ('p_f', 'p_i', 'p_o')            # parameters of the cell with peepholes

@@ -90,12 +90,6 @@ def refused():
 
 # ---------------------------------------------------------------- how Theano compiles
 
-# Without C, Theano computes these element by element, and products by np.prod. Make the first two take arrays.
-theano.tensor.nnet.sigm.ScalarSigmoid.nfunc_spec = theano.tensor.nnet.sigmoid.nfunc_spec = 'scipy.special.expit', 1, 1
-theano.scalar.Second.nfunc_spec = theano.tensor.basic.fill.nfunc_spec = 'models.second', 2, 1
-theano.scalar.Mul.impl = lambda self, *factors: math.prod(factors)
-
-
 @pytest.fixture
 def interpreted():
     """Compile without C code and most optimisations: slow to run, but ready in a second."""

@@ -12,6 +12,7 @@ from charlstm import CharLSTM, read_about
 from engine.backend import bfloat16
 from engine.backend.theano_setup import theano
 from engine.kernel import ops
+from engine.kernel.library import Library
 from judges import to_bfloat16
 from scripts import TEXT
 from test_kernel import STANDARD, any_number_of_threads, layer_inputs, needs_openmp, reals, run
@@ -40,7 +41,7 @@ def test_operands_are_rounded_to_the_nearest_and_then_to_the_even(by):
     random = np.random.default_rng(3)
     x = np.array([*NUMBERS, *random.uniform(-9, 9, 300)], 'float32')
     for a, b in ((x[:, None], np.ones((1, 1), 'float32')), (np.ones((1, 1), 'float32'), x[None])):
-        product, = run(ops.Product(ops.Library('float32', STANDARD, by)), [a, b])
+        product, = run(ops.Product(Library('float32', STANDARD, by)), [a, b])
         np.testing.assert_array_equal(product.ravel(), to_bfloat16(x.astype('float64')))
 
 
@@ -52,7 +53,7 @@ def test_product_is_that_of_rounded_operands(by, M, K, N):
     with_gaps = reals(random, 'float32', M, 2 * K)[:, ::2], reals(random, 'float32', 2 * K, 2 * N)[::2, ::2]
     with_gaps[0][:], with_gaps[1][:] = first, second
     for a, b in ((first, second), (np.asfortranarray(first), np.asfortranarray(second)), with_gaps):
-        product, = run(ops.Product(ops.Library('float32', STANDARD, by)), [a, b])
+        product, = run(ops.Product(Library('float32', STANDARD, by)), [a, b])
         np.testing.assert_allclose(product, expected, rtol=1e-4, atol=1e-5 * math.sqrt(K))
         assert np.abs(product - a.astype('float64') @ b).max() > 1e-5 * (K > 1)       # not float32's
 
@@ -60,7 +61,7 @@ def test_product_is_that_of_rounded_operands(by, M, K, N):
 @needs_openmp
 def test_same_bits_with_the_same_threads(by):
     inputs = layer_inputs(np.random.default_rng(2), 'float32', 5, 29, 37)
-    op = ops.LSTM(ops.Library('float32', STANDARD, by))
+    op = ops.LSTM(Library('float32', STANDARD, by))
     run(op, inputs)
     with any_number_of_threads() as set_threads:
         for n in (1, 2, 3):
@@ -124,7 +125,7 @@ def test_arguments_that_are_refused(floatX, instructions, settings, monkeypatch,
 def test_instructions_are_those_that_are_faster_than_float32(macros, amx, expected, monkeypatch, refused):
     """amx: whether Linux permits AMX."""
     monkeypatch.delenv(bfloat16.VARIABLE, raising=False)
-    monkeypatch.setattr(bfloat16, '_compiler_macros', lambda: macros)
+    monkeypatch.setattr(bfloat16.compiler, 'macros', lambda: dict.fromkeys(macros))
     monkeypatch.setattr(bfloat16, '_may_use_amx', lambda: amx)
     with contextlib.nullcontext() if expected else refused(ValueError, bfloat16.VARIABLE):
         assert bfloat16.instructions('bfloat16') == expected

@@ -11,18 +11,18 @@ import cells
 import charlstm
 from cells import README_CODE, coupled_cell, logical_cell, odd_cell, peephole_cell, readme_classes
 from charlstm import CharLSTM, lstm_cell, tt
-from engine.kernel import cell as cells_in_code
+from engine.kernel import cell as cells_in_code, formula
 from engine.page.page import file_of_page
 from engine.run.info import description
 from engine.kernel.cell import Cell, held_cell
-from engine.kernel.ops import Kernel, joined
-from engine.kernel.scan import Scan
+from engine.backend import compiler
+from engine.kernel.library import joined
 from engine.backend.theano_setup import theano
 from engine.training import operations
 from numpy_model import NAMES
 from pages import context_of
 from scripts import load
-from test_kernel import INTERPRETED, only_kernel_in_c
+from test_kernel import INTERPRETED
 
 TEXT = ''.join(np.random.default_rng(1).choice(list('abcdefghijk'), 263)) + 'abcdefghijk'
 PEEPHOLES = dict(p_f=0.3, p_i=-0.2, p_o=0.4)
@@ -48,13 +48,6 @@ def trained(model, steps=3, rule='rmsprop'):
 @pytest.fixture
 def path(text_file):
     return text_file(TEXT)
-
-
-@pytest.fixture
-def quick():
-    """Compile only the kernel; the rest of a graph runs in Python."""
-    with only_kernel_in_c():
-        yield
 
 
 # ---------------------------------------------------------------- code generated from a graph
@@ -94,7 +87,7 @@ ARGUMENTS = dict(dict.fromkeys('pow min max less greater less_equal greater_equa
 
 
 def cases(dtype):
-    """Yield the name, the inputs (n,) and Theano's outputs of each function."""
+    """Yield the name, the inputs (n,) and the outputs of each function, as Theano computes single numbers."""
     for name, function in FUNCTIONS.items():
         n = ARGUMENTS.get(name, 1)
         values = unary(dtype) if n == 1 else several(dtype, n)
@@ -104,15 +97,14 @@ def cases(dtype):
             values = [side[np.isfinite(values[1])] for side in values]
         if name == 'sign':
             values = [values[0][~np.isnan(values[0])]]
-        symbols = [tt.vector(dtype=dtype) for _ in values]
+        number_by_number = function(*[tt.vector(dtype=dtype) for _ in values]).owner.op.scalar_op.impl
         with np.errstate(all='ignore'):
-            result = theano.function(symbols, function(*symbols), mode=INTERPRETED)(*values)
-        yield name, values, np.asarray(result, dtype)
+            yield name, values, np.array([number_by_number(*numbers) for numbers in zip(*values)], dtype)
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'float64'])
 def test_functions_in_c_and_numpy_are_theanos(dtype, tmp_path):
-    in_numpy = {text: function for text, function in cells_in_code.OPERATIONS.values() if '{' not in text}
+    in_numpy = {text: function for text, function in formula.OPERATIONS.values() if '{' not in text}
     assert set(in_numpy) == set(FUNCTIONS)
     real, tolerance = {'float32': ('float', 3e-6), 'float64': ('double', 1e-13)}[dtype]
     wrappers = ''.join('''
@@ -122,7 +114,7 @@ def test_functions_in_c_and_numpy_are_theanos(dtype, tmp_path):
         }}'''.format(name, ', '.join(f'load({side} + i, n - i)' for side in 'xyz'[:ARGUMENTS.get(name, 1)]))
         for name in FUNCTIONS)
     source = joined(f'#define REAL {real}\n#include "functions.h"\n{wrappers}')
-    subprocess.run([theano.config.cxx, *'-x c++ -O2 -march=native -shared -fPIC -w -o x.so -'.split()],
+    subprocess.run([compiler.cxx, *'-x c++ -O2 -march=native -shared -fPIC -w -o x.so -'.split()],
                    input=source.encode(), cwd=str(tmp_path), check=True)
     library = ctypes.CDLL(str(tmp_path / 'x.so'))
     for name, values, expected in cases(dtype):
@@ -189,31 +181,18 @@ def test_gradient_in_javascript_is_the_programs(cell, own):
 # ---------------------------------------------------------------- layers and models
 
 @pytest.mark.parametrize('cell', [coupled_cell, odd_cell, logical_cell])
-def test_kernel_and_scan_learn_the_same(float64, quick, path, cell):
+def test_c_and_numpy_step_by_step_learn_the_same(float64, path, cell):
     """All gradients, from a step of SGD at rate 1, with truncation. test_every_way.py has the other cells."""
     results = []
     for kernel in (True, False):
         model = model_with(cell, path, kernel=kernel, lrate=1, dropout=0.3, bptt_maxdepth=4)
-        assert isinstance(operations(model), Kernel if kernel else Scan)
+        assert operations(model).in_c == kernel
         results.append([*trained(model, 2, 'sgd'), model.generate_text('ab', 30)])
     (costs, ours, text), (expected, theirs, same_text) = results
     np.testing.assert_allclose(costs, expected, rtol=1e-9)
     for name in NAMES:
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-9, atol=1e-9, err_msg=name)
     assert text == same_text
-
-
-def test_cell_that_draws_random_numbers(interpreted, path):
-    """The numbers are new at every step and in every call."""
-    noise = tt.shared_randomstreams.RandomStreams(3)
-
-    def noisy(a_f, a_i, a_o, a_g, C_prev):
-        h, C = lstm_cell(a_f, a_i, a_o, a_g, C_prev)
-        return h + noise.normal(h.shape, std=0.1, dtype=h.dtype), C
-    model = model_with(noisy, path)
-    costs = [model.theano_check(model.X['valid'][0], model.Y['valid'][0])[0] for _ in range(2)]
-    assert costs[0] != costs[1]
-    assert np.isfinite(trained(model)[0]).all()
 
 
 @pytest.mark.parametrize('cell, own, words', [
@@ -248,23 +227,34 @@ def learned_states(network, x, y, states, p, *more):
 
 
 @pytest.mark.parametrize('edited', [costs_that_read_C, learned_states])
-def test_gradient_that_is_not_in_c_is_refused_and_scans(quick, path, monkeypatch, refused, edited):
-    in_c, in_theano = [model_with(peephole_cell, path, PEEPHOLES, kernel) for kernel in (True, False)]
+def test_gradient_that_is_not_in_c_is_refused_and_by_numpy(path, monkeypatch, refused, edited):
+    in_c, in_numpy = [model_with(peephole_cell, path, PEEPHOLES, kernel) for kernel in (True, False)]
     network = charlstm.network
     monkeypatch.setattr(charlstm, 'network', lambda *arguments: edited(network, *arguments))
     with refused(ValueError, '--kernel off'):
         trained(in_c)
     x, y = in_c.X['train'][0], in_c.Y['train'][0]
-    assert in_c.theano_check(x, y)[0] == pytest.approx(in_theano.theano_check(x, y)[0])
-    costs, p = trained(in_theano)
+    assert in_c.theano_check(x, y)[0] == pytest.approx(in_numpy.theano_check(x, y)[0])
+    costs, p = trained(in_numpy)
     assert np.isfinite(costs).all() and len({*p['p_f1']}) == 7         # the states of each unit were trained
+
+
+def test_cell_without_a_gradient(path, refused):
+    """It writes, but cannot be trained."""
+    @theano.compile.ops.as_op(itypes=[tt.fmatrix], otypes=[tt.fmatrix])
+    def reverse(x):
+        return x[:, ::-1].copy()
+    model = model_with(lambda f, i, o, g, C: (tt.tanh(reverse(g) + C), C * tt.nnet.sigmoid(f)), path)
+    assert len(model.generate_text('ab', 9)) == 9
+    with refused(ValueError, 'Theano cannot derive the gradient of the cell'):
+        trained(model)
 
 
 class Peepholes(CharLSTM):
     cell, cell_parameters = staticmethod(peephole_cell), PEEPHOLES
 
 
-def test_model_that_adapts_has_the_cell(quick, path, tmp_path):
+def test_model_that_adapts_has_the_cell(path, tmp_path):
     model, text = Peepholes(random_seed=2), 'abcdefghijk' * 4
     model.prepare_input(path, 0.4, 3, 7, verbose=False)
     model.model_setup(num_units1=7, num_units2=5)
@@ -277,17 +267,17 @@ def test_model_that_adapts_has_the_cell(quick, path, tmp_path):
 
 # ---------------------------------------------------------------- checkpoints
 
-def test_checkpoint_names_a_cell_that_is_not_the_standard_one(quick, path, tmp_path):
+def test_checkpoint_names_a_cell_that_is_not_the_standard_one(path, tmp_path):
     for cell, own in CELLS:
         saved = model_with(cell, path, own).save_params(tmp_path / cell.__name__)
         formula = '' if cell is lstm_cell else Cell(cell, own, 'float32').formula
         assert json.loads(str(load(saved)['about']))['cell'] == dict(formula=formula, parameters=list(own))
-        assert ('cell: ' + formula in description(saved)) == (cell is not lstm_cell)
+        assert f'cell: {formula or "the standard one"}' in description(saved).split('\n')
         assert set(load(saved)) >= {prefix + name + layer for prefix in ('', 'm_', 'state_sums_') for name in own
                                     for layer in '12'}
 
 
-def test_checkpoint_of_another_cell(quick, path, tmp_path, refused, capsys):
+def test_checkpoint_of_another_cell(path, tmp_path, refused, capsys):
     """It cannot be resumed, but it can be loaded to predict, with a warning, and it can initialise a run."""
     saved = {cell: model_with(cell, path, own).save_params(tmp_path / cell.__name__) for cell, own in CELLS}
     capsys.readouterr()
@@ -310,7 +300,7 @@ def test_checkpoint_of_another_cell(quick, path, tmp_path, refused, capsys):
     assert np.isfinite(turned.score_text('abcabc')).all()
 
 
-def test_page_of_a_cell_computes_it(quick, path):
+def test_page_of_a_cell_computes_it(path):
     racer = pytest.importorskip('py_mini_racer')
     for cell in (odd_cell, logical_cell):
         model = model_with(cell, path)
@@ -328,13 +318,13 @@ def test_page_of_a_cell_computes_it(quick, path):
 
 @pytest.mark.parametrize('name, in_numpy', [('Coupled', cells.coupled_in_numpy),
                                             ('Peepholes', cells.peephole_in_numpy)])
-def test_cells_of_the_readme(quick, path, name, in_numpy):
+def test_cells_of_the_readme(path, name, in_numpy):
     """They compute the right values, run in C, and train."""
     model = readme_classes()[name](random_seed=1)
     model.prepare_input(path, 0.4, 3, 7, verbose=False)
     model.model_setup(num_units1=7, num_units2=5, lrate=0.03)
     costs = [float(trained(model, 1)[0][0]) for _ in range(25)]
-    assert costs[-1] < costs[0] - 0.05 and isinstance(operations(model), Kernel)
+    assert costs[-1] < costs[0] - 0.05 and operations(model).in_c
     symbols = tt.dmatrices(5 + len(model.cell_parameters))
     values = np.random.default_rng(3).normal(size=(len(symbols), 2, 3))
     function = theano.function(symbols, model.cell(*symbols), on_unused_input='ignore', mode=INTERPRETED)
@@ -360,11 +350,11 @@ def test_gradients_of_a_cell_that_is_not_in_c_are_finite_differences(float64, in
         model.p[name].set_value(value)
         assert abs((ends[0] - ends[1]) / 2e-5 - gradients[name][index]) < 1e-8, name
     err = capsys.readouterr().err
-    assert isinstance(operations(model), Scan) and err.count('\n') == 1
-    assert 'Normalised.cell' in err and 'Sum{axis=[1]' in err and 'theano.scan' in err
+    assert not operations(model).in_c and err.count('\n') == 1
+    assert 'Normalised.cell' in err and 'Sum{axis=[1]' in err and 'NumPy' in err
 
 
-def test_penalty_of_the_readme(float64, quick, path, monkeypatch):
+def test_penalty_of_the_readme(float64, path, monkeypatch):
     """The step includes the gradient of the penalty l2 * sum p^4."""
     monkeypatch.setattr(charlstm, 'penalty', charlstm.penalty)             # restored at the end
     plain = model_with(lstm_cell, path, lrate=1)

@@ -1,42 +1,106 @@
-"""How a compiler that is not g++ is queried for its version and OpenMP."""
+"""Compiling the kernel's files: once each, several at a time, by any compiler, and what is said if that fails."""
+import os
 import sys
+import time
 
 import pytest
 
-from engine.backend import modules
-from engine.backend.modules import compiler_of
+from engine.backend import compiler
+from engine.backend.theano_setup import CompilerError, compiling
+from scripts import ROOT, finish, start
+
+COMPILER = """#!/bin/sh
+# Runs {real}, and logs what it compiles.
+for word; do case "$word" in *.?pp) echo "$word" >> {log};; esac; done
+exec {real} "$@"
+"""
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from engine.backend import compiler, theano_setup
+names = 'exp', 'tan', 'cosh', 'sqrt', 'log1p', 'sinh'
+source = '#include <math.h>\\nextern "C" __attribute__((visibility("default"))) double of(double x) {{ return {}(x); }}'
+paths = [compiler.compiled_file(name, source.format(name), [compiler.compiled_file('more', '')]) for name in names]
+compiler.build(paths)
+import ctypes
+for path in paths:
+    function = compiler.load(path).of
+    function.argtypes, function.restype = [ctypes.c_double], ctypes.c_double
+    print(function(0), end=' ')
+"""
+
+
+def test_starts_that_are_killed_or_at_once_and_one_that_compiles_nothing(tmp_path):
+    """A killed start keeps the files that it has finished."""
+    script, log = tmp_path / 'cxx', tmp_path / 'log'
+    script.write_text(COMPILER.format(real=compiler.cxx, log=log))
+    script.chmod(0o755)
+
+    def begin():
+        return start('-c', PROGRAM, ROOT, flags=f'cxx={script},base_compiledir={tmp_path}')
+
+    def succeeds(process):
+        result = finish(process)
+        return (result.returncode, result.stdout) == (0, '1.0 0.0 1.0 0.0 0.0 0.0 ')
+
+    def finished():
+        return set(tmp_path.rglob('*.so'))
+
+    for _ in range(2):
+        before, process = finished(), begin()
+        while not finished() > before:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+    assert before < finished() and all([succeeds(process) for process in [begin(), begin()]])
+    assert len(log.read_text().splitlines()) >= 7
+    log.write_text('')
+    assert succeeds(begin()) and log.read_text() == ''
+
+
+def test_error_of_the_compiler_is_one_line(refused, capfd):
+    path = compiler.compiled_file('broken', '#error "what is wrong"', ())
+    with refused(CompilerError, 'the C++ compiler failed (1: ', 'what is wrong', 'THEANO_FLAGS=cxx='), compiling():
+        compiler.load(path)
+    assert capfd.readouterr() == ('', '') and not os.path.exists(path)
+
+
+def test_files_are_counted():
+    seen = []
+    source = f'int of_{os.getpid()}_{time.time_ns()}() {{ return 1; }}'              # differs in each run
+    first = compiler.compiled_file('first', source)
+    second = compiler.compiled_file('second', '', [first])
+    with compiling(lambda *numbers: seen.append(numbers)):
+        compiler.load(second)
+    assert seen == [(0, 2), (1, 2), (2, 2)]
+    for name in (first, second):
+        os.remove(name)
 
 
 @pytest.fixture
-def clang(tmp_path):
-    """Return a function that writes a fake compiler and returns its path. answers: its output, by words of options."""
-    def write(name='clang++', **answers):
-        cases = ''.join(f"  *{option}*) echo '{answer}'; exit 0;;\n" for option, answer in answers.items())
+def clang(tmp_path, monkeypatch):
+    """Return a function that makes a fake clang, which has its resources in a folder, the compiler."""
+    def use(name, resources=''):
         path = tmp_path / name
-        path.write_text(f'#!/bin/sh\ncase "$*" in\n{cases}esac\nexit 1\n')
+        path.write_text(f'#!/bin/sh\ncase "$*" in\n*-dM*) echo "#define __clang__ 1";;\n*) echo {resources};;\nesac\n')
         path.chmod(0o755)
-        return str(path)
-    return write
-
-
-def test_clang_by_any_name(clang):
-    """Apple's clang is also called g++."""
-    found = compiler_of(clang('g++-13', version='Apple clang version 14.0.3 (clang-1403)'))
-    assert found.clang == '14.0.3' and found.openmp == () and '-Wno-c++11-narrowing' in found.quiet
-    for name in ('g++', '', '/no/such', clang('other', version='other 3.1')):
-        found = compiler_of(name)
-        assert (found.clang, found.target, found.openmp) == ('', None, ('-fopenmp',) * bool(name))
+        monkeypatch.setattr(compiler, 'cxx', str(path))
+    return use
 
 
 @pytest.mark.parametrize('platform, enable', [('linux', ('-fopenmp',)), ('darwin', ('-Xclang', '-fopenmp', '-lomp'))])
 def test_openmp_beside_clang(clang, tmp_path, monkeypatch, platform, enable):
-    """The library is from Homebrew or conda, or the compiler reports that it has its own."""
+    """The library is from Homebrew or conda, or the compiler has its own. Apple's clang is also called g++."""
+    assert compiler.openmp() == ('-fopenmp',)
     brew = tmp_path / 'opt' / 'libomp'
     (brew / 'include').mkdir(parents=True)
     (brew / 'include' / 'omp.h').write_text('')
     monkeypatch.setattr(sys, 'platform', platform)
-    monkeypatch.setattr(modules, 'PREFIXES', [str(tmp_path), str(brew)])
-    version = 'clang version 19.1.7'
-    assert compiler_of(clang('b', version=version, resource=brew)).openmp == ('-fopenmp',)
-    found = compiler_of(clang('c', version=version, resource=tmp_path / 'lib')).openmp
-    assert found == (*enable, f'-I{brew}/include', f'-L{brew}/lib', f'-Wl,-rpath,{brew}/lib')
+    clang('g++-13', brew)
+    assert compiler.openmp() == ('-fopenmp',)
+    clang('clang', tmp_path / 'lib')
+    monkeypatch.setattr(compiler, 'PREFIXES', [str(tmp_path)])
+    assert compiler.openmp() == ()
+    monkeypatch.setattr(compiler, 'PREFIXES', [str(tmp_path), str(brew)])
+    assert compiler.openmp() == (*enable, f'-I{brew}/include', f'-L{brew}/lib', f'-Wl,-rpath,{brew}/lib')

@@ -12,16 +12,16 @@ import re
 import shutil
 import subprocess
 from functools import lru_cache
-from unittest import mock
 
 import numpy as np
 import pytest
 
 import numpy_model
 from charlstm import lstm_cell
-from engine.kernel import ops
+from engine.backend import compiler
+from engine.kernel import library, ops
 from engine.kernel.cell import Cell, c_functions
-from engine.backend.modules import compiler_of
+from engine.kernel.library import Library
 from engine.backend.theano_setup import theano
 from cells import OWN, peephole_cell
 from numpy_model import NAMES, chosen, sigmoid
@@ -34,14 +34,7 @@ OPS = ('Product', 'SumsOfSquares', 'TakeColumns', 'AddColumns', 'LSTM', 'LSTM in
        'LSTMGradient in place', 'SoftmaxCrossEntropy', 'SoftmaxCrossEntropyGradient', 'LSTM with peepholes',
        'LSTMGradient with peepholes', 'Sample', 'Sample with peepholes')
 STANDARD, PEEPHOLES = Cell(lstm_cell, (), 'float64').program, Cell(peephole_cell, OWN, 'float64').program
-LIBRARIES = {dtype: ops.Library(dtype, STANDARD) for dtype in DTYPES}
-
-
-@contextlib.contextmanager
-def only_kernel_in_c():
-    """Compile only the kernel's Ops. Theano's own, each of which takes a second to compile, run in Python."""
-    with mock.patch.object(theano.compile.mode, 'instantiated_default_mode', INTERPRETED):
-        yield
+LIBRARIES = {dtype: Library(dtype, STANDARD) for dtype in DTYPES}
 
 
 def symbol(dtype, ndim):
@@ -133,7 +126,7 @@ def examples(dtype):
     index, layer_values = rows(random, 5, 7), layer_inputs(random, dtype, 3, 29, 17)
     layer_gradient = gradient_inputs(reals(random, dtype, 3, 29, 17), *layer_values)
     own, sampled = [reals(random, dtype, 17) for _ in OWN], sample_inputs(random, dtype, 2, 6, 5, 11, 7, 4)
-    peephole_outputs = run(ops.LSTM(ops.Library(dtype, PEEPHOLES)), layer_values + own)
+    peephole_outputs = run(ops.LSTM(Library(dtype, PEEPHOLES)), layer_values + own)
     values = dict(zip(OPS, [
         [reals(random, dtype, 67, 71), reals(random, dtype, 71, 43)],
         [reals(random, dtype, 3, 41, 7)],
@@ -149,8 +142,8 @@ def examples(dtype):
         sampled + [reals(random, dtype, H) for H in (7, 4) for _ in OWN]]))
     made = {}
     for name in OPS:
-        library = ops.Library(dtype, PEEPHOLES if 'peepholes' in name else STANDARD)
-        op = getattr(ops, name.split()[0])(library, **dict(in_place=True) if 'place' in name else {})
+        kernel = Library(dtype, PEEPHOLES if 'peepholes' in name else STANDARD)
+        op = getattr(ops, name.split()[0])(kernel, **dict(in_place=True) if 'place' in name else {})
         made[name] = op, values[name]
     return made
 
@@ -449,10 +442,7 @@ def test_layers_overwrite_nothing_that_is_needed(random):
     twice, thrice = 2 * a_x, 3 * a_x
     layers = [op(a, *rest) for a in (a_x, twice, thrice)]
     dW = theano.grad(layers[0][0].sum(), rest[0])                                    # reads the gates that are returned
-    with only_kernel_in_c():
-        mode = theano.Mode(INTERPRETED.linker, 'fast_run')
-        f = theano.function([a_x] + rest, sum(layers, []) + [twice, thrice.sum(), dW], mode=mode)
-        results = f(*values)
+    results = theano.function([a_x] + rest, sum(layers, []) + [twice, thrice.sum(), dW])(*values)
     expected = sum([list(layer(n * values[0], *values[1:])) for n in (1, 2, 3)], [])
     for found, wanted in zip(results, expected + [2 * values[0], 3 * values[0].sum()]):
         np.testing.assert_allclose(found, wanted, **TOLERANCE['float64'])
@@ -480,7 +470,7 @@ def test_kernel_compiles_without_warnings(compiler, real, processor, tmp_path):
     command = (f'{COMPILERS[compiler]} -O1 -DREAL={real} {processor} -Wall -Wextra -Wno-unused-function -Wno-psabi '
                '-c -o x.o -')
     for name in ('sampling.c', 'embedding.c', 'vectors.c'):
-        source = ops.joined(f'#include "{name}"\n', c_functions(PEEPHOLES))
+        source = library.joined(f'#include "{name}"\n', c_functions(PEEPHOLES))
         result = subprocess.run(command.split(), input=source, encoding='utf-8', cwd=str(tmp_path),
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert (result.returncode, result.stdout) == (0, ''), name
@@ -492,7 +482,7 @@ def outputs_of_all_ops():
     return [output for dtype in DTYPES for op, values in examples(dtype).values() for output in run(op, values)]
 
 
-needs_openmp = pytest.mark.skipif(not compiler_of(theano.config.cxx).openmp, reason='no OpenMP')
+needs_openmp = pytest.mark.skipif(not compiler.openmp(), reason='no OpenMP')
 
 
 @contextlib.contextmanager
@@ -527,8 +517,8 @@ def test_any_number_of_threads_gives_the_same_numbers_and_the_same_bits_each_tim
 def test_names_of_compiled_files_follow_all_code(name, old, monkeypatch):
     """Otherwise an old library would run after a change."""
     before = LIBRARIES['float32'].path()
-    assert old in ops.C_FILES[name]
-    monkeypatch.setitem(ops.C_FILES, name, ops.C_FILES[name].replace(old, old.replace('(', '( ')))
-    monkeypatch.setattr(ops, 'joined', ops.joined.__wrapped__)
+    assert old in library.C_FILES[name]
+    monkeypatch.setitem(library.C_FILES, name, library.C_FILES[name].replace(old, old.replace('(', '( ')))
+    monkeypatch.setattr(library, 'joined', library.joined.__wrapped__)
     after = LIBRARIES['float32'].path()
-    assert len({before, after, ops.Library('float32', PEEPHOLES).path(), ops.Library('float64', STANDARD).path()}) == 4
+    assert len({before, after, Library('float32', PEEPHOLES).path(), Library('float64', STANDARD).path()}) == 4

@@ -1,26 +1,16 @@
 """Choose the processor's instructions for products in bfloat16, the upper half of a float32."""
 import ctypes
-import functools
 import os
 import platform
-import subprocess
 
-from engine.backend.theano_setup import kernel_runs, theano
+from engine.backend import compiler
+from engine.backend.theano_setup import theano
 
 # The C macros that choose the instructions in engine/kernel/operands.h.
 MACROS = {'AMX': ['AMX_BF16'], 'AVX-512': ['AVX512_BF16'], 'emulated': []}
 VARIABLE = 'CHARLSTM_BFLOAT16'                             # environment variable that chooses among them
 
 ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 158, 0x1023, 18      # constants of Linux on x86-64
-
-
-@functools.lru_cache(maxsize=None)
-def _compiler_macros():
-    """Return the names of the macros that the compiler defines for this processor, with Theano's options."""
-    options = theano.gof.cmodule.GCC_compiler.compile_args()
-    command = [theano.config.cxx, *options, '-dM', '-E', '-x', 'c++', os.devnull]
-    defines = subprocess.run(command, capture_output=True, encoding='utf-8').stdout
-    return {line.split()[1] for line in defines.splitlines() if line.count(' ')}
 
 
 def _may_use_amx():
@@ -40,9 +30,9 @@ def instructions(precision, kernel=True):
         return None
     if precision != 'bfloat16':
         raise ValueError(f"precision is {precision!r}: expected 'float32' or 'bfloat16'")
-    if not (kernel and kernel_runs() and theano.config.floatX == 'float32'):
+    if not (kernel and compiler.cxx and (theano.config.device, theano.config.floatX) == ('cpu', 'float32')):
         raise ValueError('precision bfloat16 needs the C kernel, on a CPU and with a C++ compiler, and floatX=float32')
-    macros = _compiler_macros()
+    macros = compiler.macros()
     usable = {'AMX': '__AMX_BF16__' in macros and _may_use_amx(), 'AVX-512': '__AVX512BF16__' in macros,
               'emulated': True}
     wanted = os.environ.get(VARIABLE)

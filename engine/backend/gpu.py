@@ -1,8 +1,32 @@
-"""Patch Theano's GPU backend in memory: bugs on every device, CUDA included, and what OpenCL lacks (pocl 6)."""
+"""Patch Theano's GPU backend in memory: its C++, bugs on every device, CUDA too, and what OpenCL lacks (pocl 6)."""
 import functools
 import re
 
 from engine.backend.patches import rewrite
+
+# Regular expressions for C++ that no longer compiles, and their replacements.
+C_CODE = {
+    r'PyArray_DESCR\((\w+)\)->elsize': r'PyArray_ITEMSIZE(\1)',          # sandbox/rng_mrg.py, sparse/opt.py
+    r'\bNPY_MAXDIMS\b': 'NPY_RAVEL_AXIS',          # for "no axis": tensor/basic.py, extra_ops.py, subtensor.py
+    r'\bPyInt_(\w+)|defined\(NPY_PY3K\)': lambda found: f'PyLong_{found[1]}' if found[1] else '1',     # lazylinker_c.c
+    # tensor/blas.py: BatchedDot expects a gemm of const matrices, which Theano's substitute for a BLAS does not have.
+    r'const dtype\*, const dtype\*, const int\*, const dtype\*, const int\*,':
+        'const dtype*, dtype*, const int*, dtype*, const int*,',
+    # scalar/basic.py: complex numbers; NumPy's type no longer names its two parts.
+    r'(?s)(struct theano_complex\d+) : public npy_complex\d+(.*? scalar_type;)': r'\1\2 scalar_type real, imag;',
+}
+
+
+def patch_compiler(cmodule):
+    """Patch Theano's newly imported module gof.cmodule: compile its C++ with the replacements of C_CODE."""
+    compile_str = cmodule.GCC_compiler.compile_str
+
+    def compile_changed(module_name, src_code, *arguments, **settings):
+        for old, new in C_CODE.items():
+            src_code = re.sub(old, new, src_code)
+        return compile_str(module_name, src_code, *arguments, **settings)
+
+    cmodule.GCC_compiler.compile_str = staticmethod(compile_changed)
 
 
 def patch(theano):
@@ -13,6 +37,7 @@ def patch(theano):
         r'store_steps\[idx\] // 2': 'store_steps[idx] / 2',
         # scan compares addresses of outputs by `gpudata`, which exists on CUDA only.
         r'(\w+)\.gpudata': r'(\1.base_data, \1.offset)'})
+    del theano.tensor.subtensor.AdvancedIncSubtensor1.c_code       # uses an iterator that NumPy no longer has
     softmax = theano.gpuarray.nnet.GpuCrossentropySoftmaxArgmax1HotWithBias
     softmax.gpu_kernels = _cross_entropy_kernels(softmax.gpu_kernels)
     if theano.config.device.startswith('opencl'):

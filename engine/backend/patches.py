@@ -15,18 +15,9 @@ import sys
 import sysconfig
 import textwrap
 import types
-import zlib
-from pathlib import Path
 
 import numpy as np
 import scipy
-
-
-def compiled_for():
-    """Return a folder name for code compiled for this Python and NumPy with these patches."""
-    patches = b''.join(Path(__file__).with_name(f'{name}.py').read_bytes() for name in ('patches', 'gpu', 'formulas'))
-    python = '{}.{}'.format(*sys.version_info)
-    return f'python{python}-numpy{np.__version__}-patches{zlib.crc32(patches):08x}'
 
 
 def rewrite(owner, name, changes):
@@ -133,28 +124,6 @@ def _patch(module):
         case 'theano.sandbox.rng_mrg':             # combines an int32 with 0xffffffff, in Python
             draw = module.mrg_next_value
             module.mrg_next_value = lambda *arguments, mask, **more: draw(*arguments, mask=np.int64(mask), **more)
-        case 'theano.tensor.subtensor':            # its C++ uses an iterator that no longer exists
-            del module.AdvancedIncSubtensor1.c_code
-
-
-# Regular expressions for C++ that no longer compiles, and their replacements.
-C_CODE = {
-    r'PyArray_DESCR\((\w+)\)->elsize': r'PyArray_ITEMSIZE(\1)',          # sandbox/rng_mrg.py, sparse/opt.py
-    r'\bNPY_MAXDIMS\b': 'NPY_RAVEL_AXIS',          # for "no axis": tensor/basic.py, extra_ops.py, subtensor.py
-    r'\bPyInt_(\w+)|defined\(NPY_PY3K\)': lambda found: f'PyLong_{found[1]}' if found[1] else '1',     # lazylinker_c.c
-    # tensor/blas.py: BatchedDot expects a gemm of const matrices, which Theano's substitute for a BLAS does not have.
-    r'const dtype\*, const dtype\*, const int\*, const dtype\*, const int\*,':
-        'const dtype*, dtype*, const int*, dtype*, const int*,',
-    # scalar/basic.py: complex numbers; NumPy's type no longer names its two parts.
-    r'(?s)(struct theano_complex\d+) : public npy_complex\d+(.*? scalar_type;)': r'\1\2 scalar_type real, imag;',
-}
-
-
-def c_code(text):
-    """Return Theano's C++ code with the replacements of C_CODE."""
-    for old, new in C_CODE.items():
-        text = re.sub(old, new, text)
-    return text
 
 
 # ---------------------------------------------------------------- the import hook

@@ -4,14 +4,12 @@ import importlib.util
 import logging
 import os
 import sys
-import sysconfig
 import warnings
 
-from engine.backend import formulas, modules, patches
-from engine.backend.modules import CompilerError, compiling  # noqa: F401
+from engine.backend import compiler, patches
+from engine.backend.compiler import CompilerError, compiling  # noqa: F401
 from engine.terminal import number_of, warn
 
-HEADER = os.path.join(sysconfig.get_path('include'), 'Python.h')         # all C code for this Python includes it
 DEFAULTS = {                 # for Theano's options; the user's settings take precedence
     'floatX': 'float32',     # what GPUs compute in, and twice as fast on CPUs
     'blas.ldflags': '',      # NumPy's own BLAS; Theano finds no other
@@ -19,8 +17,6 @@ DEFAULTS = {                 # for Theano's options; the user's settings take pr
     'compile.wait': '1',     # seconds, up to 2, between looks at the lock of another process that imports Theano
     'allow_gc': 'False',     # keep intermediate arrays between calls: new ones cost page faults
 }
-if not os.path.exists(HEADER):
-    DEFAULTS['cxx'] = ''
 
 # Idle threads spin for some microseconds, and then sleep. By default they spin much longer: with another program on the
 # same cores, a step then takes ten times as long.
@@ -30,25 +26,35 @@ if 'OMP_WAIT_POLICY' not in os.environ:
 
 
 def _use_settings(configparser):
-    """Make DEFAULTS the defaults of Theano's options. THEANO_FLAGS and .theanorc still take precedence."""
-    add = configparser.AddConfigVar
+    """Make DEFAULTS the defaults of Theano's options, and take its compiler away unless it computes on a GPU.
+
+    THEANO_FLAGS and .theanorc still take precedence.
+    """
+    add, config = configparser.AddConfigVar, configparser.config
 
     def add_changed(name, doc, option, *arguments, **settings):
         option.default = DEFAULTS.get(name, option.default)
         if name == 'compiledir':
-            option.filter = functools.partial(_folder, configparser.config, option.filter)
+            option.filter = functools.partial(_folder, option.filter)
         add(name, doc, option, *arguments, **settings)
+        if name == 'cxx' and config.device == 'cpu':
+            compiler.cxx, config.cxx = config.cxx, ''
 
     configparser.AddConfigVar = add_changed
 
 
-def _folder(config, make, path):
-    """Make a folder in `path` by Theano's `make`, for this Python and NumPy: Theano would also load code for others."""
-    clang = modules.compiler_of(config.cxx).clang
+def _on_gpu_patch_compiler(cmodule):
+    if cmodule.config.device != 'cpu':
+        from engine.backend import gpu                     # late: few need it
+        gpu.patch_compiler(cmodule)
+
+
+def _folder(make, path):
+    """Make the folder of compiled code by Theano's function."""
     try:
-        return make(os.path.join(path, patches.compiled_for() + (f'-clang{clang}' if clang else '')))
+        return make(path)
     except (OSError, ValueError) as error:
-        raise modules.cannot_keep(error) from None
+        raise compiler.cannot_keep(error) from None
 
 
 # ---------------------------------------------------------------- the import
@@ -60,15 +66,6 @@ def _check_device(device):
         raise ValueError(f'device={device} cannot be used ({why}): set THEANO_FLAGS=device=cpu')
 
 
-def _warn_of_slowness(cxx):
-    """Warn if a compiler, Python's header, or OpenMP is missing."""
-    if not cxx:
-        missing = 'there is no C++ compiler' if os.path.exists(HEADER) else f'{HEADER} is missing'
-        warn(f'{missing}, so everything runs many times slower; {modules.TO_INSTALL}')
-    elif not modules.compiler_of(cxx).openmp and modules.threads() > 1:
-        warn(f'{cxx} has no OpenMP, so the kernel uses one of {modules.threads()} cores; {modules.OPENMP}')
-
-
 def _import_theano():
     """Import Theano with these settings and patches, and return it."""
     for name in ('theano.configdefaults', 'theano.tensor.blas', 'theano.gof.cmodule'):     # compilers and BLAS
@@ -76,23 +73,18 @@ def _import_theano():
     warnings.filterwarnings('ignore', module=r'(.*[/\\])?theano[./\\]|engine\.backend\.patches$')    # by file or module
     for name in [name for name in sys.modules if name.split('.')[0] == 'theano']:
         del sys.modules[name]                              # from an import without the patches, even a failed one
-    patches.before_import({'theano.configparser': _use_settings, 'theano.gof.cmodule': modules.install_compiler,
-                           'theano.gof.cc': modules.install_cache, 'theano.tensor.elemwise': formulas.install})
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            import theano
-            import theano.tensor
-    except AssertionError as error:
-        if error.args and isinstance(error.args[0], OSError):
-            raise error.args[0] from None                  # from the first module that Theano compiles
-        raise
+    patches.before_import({'theano.configparser': _use_settings, 'theano.gof.cmodule': _on_gpu_patch_compiler})
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        import theano
+        import theano.tensor
     if theano.config.device != 'cpu':
-        from engine.backend import gpu                     # late: few need it
+        from engine.backend import gpu
         _check_device(theano.config.device)
         gpu.patch(theano)
-    modules.install(theano)
-    _warn_of_slowness(theano.config.cxx)
+    compiler.use(compiler.cxx, theano.config.compiledir, theano.config.gcc.cxxflags)
+    if compiler.cxx and not compiler.openmp() and compiler.threads() > 1:
+        warn(f'{compiler.cxx} has no OpenMP, so the kernel uses one of {compiler.threads()} cores; {compiler.OPENMP}')
     return theano
 
 
@@ -102,9 +94,9 @@ tt = theano.tensor
 
 # ---------------------------------------------------------------- what Theano computes on
 
-def kernel_runs():
-    """Return whether the C kernel can be tried: it needs a CPU, a compiler, and float32 or float64."""
-    return bool(theano.config.cxx) and theano.config.device == 'cpu' and theano.config.floatX in ('float32', 'float64')
+def on_cpu():
+    """Return whether the kernel can compute the network: it needs a CPU, and float32 or float64."""
+    return theano.config.device == 'cpu' and theano.config.floatX in ('float32', 'float64')
 
 
 def device():
@@ -118,7 +110,8 @@ def computes_on(in_c, bfloat16=None):
     """Return a description of what computes the network. in_c: the C kernel. bfloat16: its instructions, or None."""
     if theano.config.device != 'cpu':
         return f'{device()}, by theano.scan, in {theano.config.floatX}'
-    threads = modules.threads() if not in_c or modules.compiler_of(theano.config.cxx).openmp else 1
-    by = 'by the C kernel' if in_c else 'by theano.scan, many times slower than the C kernel'
+    threads = compiler.threads() if not compiler.cxx or compiler.openmp() else 1
+    by = 'the C kernel' if in_c else 'NumPy'
     products = f', products in bfloat16 ({bfloat16})' if bfloat16 else ''
-    return f'the CPU, {number_of(threads, "thread")}, {by}, in {theano.config.floatX}{products}'
+    slow = '' if compiler.cxx else ', a third as fast as in C, which needs a C++ compiler such as g++'
+    return f'the CPU, {number_of(threads, "thread")}, by {by}, in {theano.config.floatX}{products}{slow}'

@@ -8,13 +8,13 @@ import collections
 import hashlib
 import json
 import re
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from engine.backend.theano_setup import theano, tt
+from engine.kernel.formula import IN_C, IN_JAVASCRIPT, Code, Trace, code_of, equations, written
 
 GATES = ('a_f', 'a_i', 'a_o', 'a_g')           # pre-activations: forget, input, output gate and cell update
 INPUTS = GATES + ('C_prev',)
@@ -22,33 +22,8 @@ STANDARD = 'b9d82cea2d1907f4'      # start of the SHA-256 of the standard formul
 CELL_H = (Path(__file__).parent / 'cell.h').read_text(encoding='utf-8').partition('*/\n')[2]
 PLACES = len(GATES)    # numbers per unit that the forward pass can keep; they overwrite the pre-activations
 
-# Theano's scalar operations by name: a template of its text, and its function in NumPy. A template that is a name, such
-# as exp, is called as vector_exp in C (functions.h) and as math.exp in JavaScript (network.js).
-OPERATIONS = {
-    'Add': ('{} + {}', np.add), 'Sub': ('{} - {}', np.subtract), 'Mul': ('{} * {}', np.multiply),
-    'TrueDiv': ('{} / {}', np.divide), 'Neg': ('-{}', np.negative), 'Pow': ('pow', np.power), 'Exp': ('exp', np.exp),
-    'Expm1': ('expm1', np.expm1), 'Log': ('log', np.log), 'Log1p': ('log1p', np.log1p), 'Sqrt': ('sqrt', np.sqrt),
-    'Tanh': ('tanh', np.tanh), 'ScalarSigmoid': ('sigmoid', lambda x: 1 / (1 + np.exp(-x))),   # also if exp(-x) is inf
-    'ScalarSoftplus': ('softplus', lambda x: np.logaddexp(0, x)), 'Abs': ('abs', np.abs), 'Sgn': ('sign', np.sign),
-    'Minimum': ('min', np.minimum), 'Maximum': ('max', np.maximum),
-    'Clip': ('clip', lambda x, low, high: np.where(x < low, low, np.where(x > high, high, x))),
-    'LT': ('less', np.less), 'GT': ('greater', np.greater), 'LE': ('less_equal', np.less_equal),
-    'GE': ('greater_equal', np.greater_equal), 'EQ': ('equal', np.equal), 'NEQ': ('not_equal', np.not_equal),
-    'AND': ('{} * {}', np.multiply), 'OR': ('max', np.maximum), 'Switch': ('where', np.where)}         # AND: of 0 and 1
-PRECEDENCE = {'{} + {}': 1, '{} - {}': 1, '{} * {}': 2, '{} / {}': 2, '-{}': 3}         # all others: 4
 # Their results are kept for the backward pass, which recomputes those of all others.
 COSTLY = ('Pow', 'Exp', 'Expm1', 'Log', 'Log1p', 'Sqrt', 'Tanh', 'ScalarSigmoid', 'ScalarSoftplus')
-# Operations that are expressed by others.
-REPLACED = {'Sqr': lambda x: ('Mul', x, x), 'Inv': lambda x: ('TrueDiv', 1.0, x), 'Invert': lambda x: ('Sub', 1.0, x)}
-# Unsupported operations to name last: they only come along with what a user wrote, such as a mean over units.
-NAMED_LAST = r'[^{]*$', r'Shape|Subtensor|\w*DimShuffle', 'Elemwise'
-KNOWN = {*OPERATIONS, *REPLACED, 'Identity', 'Cast', 'Second'}
-
-
-class Code(NamedTuple):
-    """Lines (name, operation, arguments), and outputs. A value is a float, or the name of an input or a line."""
-    lines: tuple
-    outputs: tuple
 
 
 class Program(NamedTuple):
@@ -66,105 +41,6 @@ class Program(NamedTuple):
 def own_inputs(n):
     """Return the names in code of a cell's n own parameters."""
     return tuple(f'own[{k}]' for k in range(n))
-
-
-# ---------------------------------------------------------------- from a graph to lines
-
-class _Trace:
-    """The lines of a graph by name, the values of variables, and an unsupported operation or None."""
-
-    def __init__(self, inputs, dtype):
-        self.values, self.dtype, self.lines, self.unknown = inputs, dtype, {}, None
-
-    def add(self, variables):
-        """Add the graphs of variables to the lines; return the variables' values."""
-        for node in theano.gof.graph.io_toposort(list(self.values), variables):
-            arguments = [self._value(variable) for variable in node.inputs]
-            for index, output in enumerate(node.outputs):
-                value = self._translated(node.op, output, node.inputs, arguments)
-                if value is None:
-                    self._note(f'{node.op} of {output.type}')
-                    value = self._line(f'{node.op}.{index}' if len(node.outputs) > 1 else str(node.op), *arguments)
-                self.values[output] = value
-        return [self._value(variable) for variable in variables]
-
-    def _value(self, variable):
-        if variable not in self.values:
-            constant = getattr(variable, 'data', None)
-            if isinstance(constant, np.ndarray) and constant.size == 1 and constant.dtype.kind in 'biuf':
-                self.values[variable] = float(constant.item())
-            else:                              # an array or a shared variable; a checksum tells arrays apart
-                data = f'_{zlib.crc32(constant.tobytes()):08x}' if isinstance(constant, np.ndarray) else ''
-                self.values[variable] = f'{variable.name or variable.type}{data}'
-                self._note(self.values[variable])
-        return self.values[variable]
-
-    def _note(self, what):
-        self.unknown = min(filter(None, [self.unknown, what]),
-                           key=lambda what: [bool(re.match(pattern, what)) for pattern in NAMED_LAST])
-
-    def _translated(self, op, output, inputs, arguments):
-        """Return the value of an operation, or None if it is not supported."""
-        name, constant = type(getattr(op, 'scalar_op', None)).__name__, all(isinstance(v, float) for v in arguments)
-        if isinstance(op, tt.elemwise.DimShuffle) and constant:
-            return arguments[0]                # the same number for every unit
-        if not isinstance(op, tt.Elemwise) or name not in KNOWN:
-            return None
-        # Constants may have any type. In a float64 model, Theano keeps comparisons and their products in float32.
-        types = {v.dtype for v, value in zip(inputs, arguments) if not isinstance(value, float)} | {output.dtype}
-        if not constant and not types <= {self.dtype, 'bool', 'float32'}:
-            return None
-        if output.dtype == 'bool' and name == 'Add':
-            name = 'OR'
-        if output.dtype == 'bool' and name == 'Cast':          # a comparison with 0
-            name, arguments = 'NEQ', [*arguments, 0.0]
-        value = self._simple(name, *arguments)
-        # An integer that is too large for its type becomes another number in Theano.
-        exact = 'float' in output.dtype or not isinstance(value, float) or np.array(value).astype(output.dtype) == value
-        return value if exact else None
-
-    def _simple(self, operation, *arguments):
-        """Return the value of an operation, simplified, and computed now if it is constant."""
-        if operation in ('Identity', 'Cast', 'Second'):                # Second: the second argument, broadcast
-            return arguments[-1]
-        if operation in REPLACED:
-            return self._simple(*REPLACED[operation](*arguments))
-        if len(arguments) > 2 and operation in ('Add', 'Mul'):         # of any number of arguments
-            return self._simple(operation, self._simple(operation, *arguments[:-1]), arguments[-1])
-        if all(isinstance(value, float) for value in arguments):
-            with np.errstate(all='ignore'):
-                return float(OPERATIONS[operation][1](*arguments))
-        neutral = dict(Add=0.0, Mul=1.0).get(operation)
-        if neutral in arguments:
-            return arguments[1 - arguments.index(neutral)]
-        if operation == 'Pow' and arguments[1] in (1.0, 2.0, 0.5):
-            x, power = arguments
-            return x if power == 1 else self._line('Sqrt', x) if power == 0.5 else self._line('Mul', x, x)
-        if operation == 'EQ' and self.lines.get(arguments[0], ' ')[0] in ('Maximum', 'Minimum'):
-            # Theano's gradients ask this way which of two numbers was taken. Rounding must not change the answer.
-            which, x, y = self.lines[arguments[0]]
-            if arguments[1] == x:
-                return self._line('GE' if which == 'Maximum' else 'LE', x, y)
-        return self._line(operation, *arguments)
-
-    def _line(self, *line):
-        name = next((name for name, known in self.lines.items() if known == line), f't{len(self.lines)}')
-        self.lines[name] = line
-        return name
-
-
-def _code(lines, outputs, known={}):
-    """Return the Code of the lines that `outputs` need. known: values to the names of inputs that hold them."""
-    needed = {*outputs} - {*known}
-    for name, (_, *arguments) in reversed(lines.items()):
-        if name in needed:
-            needed.update({*arguments} - {*known})
-
-    def renamed(values):
-        return tuple(known.get(value, value) for value in values)
-
-    return Code(tuple((name, operation, renamed(arguments)) for name, (operation, *arguments) in lines.items()
-                      if name in needed), renamed(outputs))
 
 
 def _reads(lines, C):
@@ -204,53 +80,8 @@ def _program(trace, variables, h, C, dh, dC):
     names = {value: f'kept{k}' for k, value in enumerate(kept)}
     if C in trace.lines:
         names[C] = 'C'
-    return Program(len(variables) - len(INPUTS), len(kept), _code(trace.lines, [h, C, *kept]),
-                   _code(trace.lines, gradients, names))
-
-
-# ---------------------------------------------------------------- from lines to text and numbers
-
-def written(code, names, line, constant, prefix='', apart=()):
-    """Return code as text: a list of statements, and the expressions of its outputs.
-
-    names: values to other names in the text. line: a format of a statement, for a name and an expression. constant: a
-    function from a float to text. prefix: of functions. apart: lines that are statements even if they are read once.
-    """
-    uses = collections.Counter([value for line in code.lines for value in line[2]] + 2 * list(code.outputs))
-    known, statements = {}, []                 # value to text and precedence
-
-    def text(value, least=0):
-        if isinstance(value, float):
-            return constant(value)
-        expression, precedence = known.get(value, (names.get(value, value), 4))
-        return f'({expression})' if precedence < least else expression
-
-    for name, operation, arguments in code.lines:
-        template = OPERATIONS.get(operation, [operation])[0]
-        precedence = PRECEDENCE.get(template, 4)
-        if precedence < 4:                     # a last operand of the same precedence gets brackets: a - (b - c), -(-a)
-            least = [precedence, precedence + 1][-len(arguments):]
-            expression = template.format(*map(text, arguments, least))
-        else:
-            expression = f'{prefix}{template}({", ".join(map(text, arguments))})'
-        if uses[name] > 1 or name in apart:
-            statements.append(line.format(names.get(name, name), expression))
-        else:
-            known[name] = expression, precedence
-    return statements, [text(value) for value in code.outputs]
-
-
-def equations(code, names, results, constant, apart=()):
-    """Return code as lines of text, name = expression. results: the names of the outputs; others as for written."""
-    computed = {name for name, *_ in code.lines}
-    named = {value: name for value, name in zip(reversed(code.outputs), reversed(results)) if value in computed}
-    lines, outputs = written(code, {**names, **named}, '{} = {}', constant, apart=apart)
-    return lines + [f'{name} = {output}' for name, output in zip(results, outputs) if name != output]
-
-
-# Arguments of written for the bodies of functions.
-IN_C = dict(line='const vector {} = {};', constant='number({!r})'.format, prefix='vector_')
-IN_JAVASCRIPT = dict(line='const {} = {};', constant=repr, prefix='math.')
+    return Program(len(variables) - len(INPUTS), len(kept), code_of(trace.lines, [h, C, *kept]),
+                   code_of(trace.lines, gradients, names))
 
 
 def _body(code, language, outputs, names={}, inputs={}):
@@ -311,7 +142,7 @@ def js_steps(cell):
     program, gates, own = cell.program, {}, dict(zip(own_inputs(len(cell.own)), cell.own))
     h, C = program.forward.outputs[:2]
     lines = {name: (operation, *arguments) for name, operation, arguments in program.forward.lines}
-    reads, code = _reads(lines, C), _code(lines, [h, C])
+    reads, code = _reads(lines, C), code_of(lines, [h, C])
     for name, (operation, *_) in lines.items():
         of_gates = [gate[-1] for gate in GATES if gate in reads[name]]
         if operation in COSTLY and len(of_gates) == 1 and not {*of_gates} & {*gates.values(), *cell.own}:
@@ -346,8 +177,8 @@ class Cell:
         *variables, dh, dC = [tt.matrix(name, dtype) for name in (*INPUTS, *self.own, 'dh', 'dC')]
         h, C = self(variables[:5], variables[5:])
         names = own_inputs(len(self.own))
-        trace = _Trace(dict(zip([*variables, dh, dC], [*INPUTS, *names, 'dh', 'dC'])), dtype)
-        code = _code(trace.lines, trace.add([h, C]))
+        trace = Trace(dict(zip([*variables, dh, dC], [*INPUTS, *names, 'dh', 'dC'])), dtype)
+        code = code_of(trace.lines, trace.add([h, C]))
         # Constants are rounded to float32, so that the formula is the same for both types.
         self.formula = '; '.join(equations(code, dict(zip(names, self.own)), 'hC',
                                            lambda value: re.sub(r'\.0$', '', str(np.float32(value)))))

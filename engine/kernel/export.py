@@ -4,8 +4,9 @@ import re
 
 import numpy as np
 
-from engine.kernel.cell import GATES, own_inputs, written
-from engine.kernel.ops import C_FILES
+from engine.kernel.cell import GATES, own_inputs
+from engine.kernel.formula import written
+from engine.kernel.library import C_FILES
 from engine.model.files import write_whole
 from engine.model.parameters import stacked
 from engine.model.tensors import tensors_file

@@ -1,4 +1,4 @@
-"""The LSTM on the CPU: Theano Ops that call the C code of this folder.
+"""The LSTM on the CPU: Theano Ops that call the kernel, in C or in NumPy.
 
 charlstm.py composes its network from the class Kernel, at the end of this file, or from Scan in engine/kernel/scan.py.
 
@@ -7,74 +7,17 @@ i, o, g side by side.
 """
 import ctypes
 import functools
-import math
-import re
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from engine.backend.bfloat16 import MACROS
-from engine.backend.modules import compiled_file, load
 from engine.backend.theano_setup import theano, tt
-from engine.kernel.cell import Program, c_functions
+from engine.kernel.elementwise import Planned, same
+from engine.kernel.in_numpy import AnyCell, Arrays, Elementwise
+from engine.kernel.library import Library, reused
 from engine.model.parameters import NAMES, own_of_layer, stacked
 
 gof = theano.gof
 _constant = theano.gradient.grad_undefined             # for an input without a gradient
-
-C_FILES = {path.name: path.read_text(encoding='utf-8') for path in Path(__file__).resolve().parent.glob('*.[ch]')}
-NOTHING = ctypes.c_char * 0    # for _address
-
-
-@functools.lru_cache(maxsize=None)
-def joined(text, cell=''):
-    """Return C code with #include lines replaced by the files, also within these. cell: C code for cell.h."""
-    files = dict(C_FILES, **{'cell.h': cell})
-    return re.sub('^#include "(.*)"$', lambda found: joined(files[found.group(1)], cell), text, flags=re.MULTILINE)
-
-
-class Library(NamedTuple):
-    """The compiled kernel for a dtype and a cell. bfloat16: None, or a key of MACROS, the instructions for products."""
-    dtype: str
-    program: Program
-    bfloat16: str | None = None
-
-    def path(self):
-        """Return the path of the library, which may still have to be compiled."""
-        macros = ['REAL float' if self.dtype == 'float32' else 'REAL double']
-        macros += ['PER_WORD 2', *MACROS[self.bfloat16]] if self.bfloat16 else []
-        head, cell = ''.join(f'#define {macro}\n' for macro in macros), c_functions(self.program)
-        return compiled_file('kernel', '', [compiled_file(name, joined(f'{head}#include "{name}"\n', cell))
-                                            for name in ('sampling.c', 'embedding.c', 'vectors.c')])
-
-
-@functools.lru_cache(maxsize=None)
-def loaded(library):
-    """Compile, load and return a Library, with the argument types of kernel.h's functions."""
-    C = load(library.path())
-    for name, arguments in re.findall(r'^int (\w+)\(([^)]*)\);', C_FILES['kernel.h'], re.MULTILINE):
-        getattr(C, name).argtypes = [
-            ctypes.c_void_p if '*' in argument else ctypes.c_long if 'long' in argument else ctypes.c_int
-            for argument in arguments.split(',') if argument != 'void']
-    return C
-
-
-def _address(array):
-    """Return array.ctypes.data of an array in C order, in a third of the time."""
-    return ctypes.addressof(NOTHING.from_buffer(array))
-
-
-def _output(slot, shape, dtype):
-    """Return the address of an array for an output, and put the array in Theano's slot, a list of one item.
-
-    The array of the last call is reused, since new memory costs page faults. A new one begins at a cache line.
-    """
-    array = slot[0]
-    if array is None or array.shape != shape or not array.flags.carray:
-        memory = np.empty(np.dtype(dtype).itemsize * math.prod(shape) + 64, np.uint8)
-        array = slot[0] = np.ndarray(shape, dtype, memory, -_address(memory) % 64)
-    return _address(array)
 
 
 class _KernelOp(gof.Op):
@@ -93,8 +36,12 @@ class _KernelOp(gof.Op):
         self.library, self._plans = library, {}
         self.inputs, self.outputs = [
             {f'{name}{k}': text for name, text in declared.items()
-             for k in (range(library.program.own) if 'own' in name else [''])}
+             for k in (range(library.own) if 'own' in name else [''])}
             for declared in (self.inputs, self.outputs)]
+
+    @property
+    def _kernel(self):
+        return self.library.functions()
 
     def _arrays(self, declared):
         """Return the dtype and the sizes of each of the declared arrays."""
@@ -109,12 +56,16 @@ class _KernelOp(gof.Op):
         return gof.Apply(self, inputs, [tt.TensorType(dtype, [False] * len(sizes))()
                                         for dtype, sizes in self._arrays(self.outputs)])
 
-    def compiled_files(self):
-        return [self.library.path()]           # engine/backend/modules.py compiles it along with others
-
     def make_thunk(self, node, storage_map, compute_map, no_recycling, impl=None):
-        self._C = loaded(self.library)         # now, not in the first call
-        return super().make_thunk(node, storage_map, compute_map, no_recycling, 'py')
+        self.library.functions()               # loads them now, not in the first call
+        return Planned(node, storage_map, compute_map, self.plan)
+
+    def perform(self, node, inputs, storage):
+        results, fill = self.plan(inputs, [slot[0] for slot in storage])
+        if fill:
+            fill()
+        for slot, result in zip(storage, results):
+            slot[0] = result
 
     def _plan(self, shapes):
         """Return the sizes by name, dtype and shape of each output, and which inputs are characters."""
@@ -130,21 +81,30 @@ class _KernelOp(gof.Op):
     def _misfit(self, shapes):
         return ValueError(f'{type(self).__name__}: shapes {shapes} or characters do not match: expected {self.inputs}')
 
-    def perform(self, node, inputs, storage):
-        """Compute the outputs. A training step calls this some 17 times, with about 5 microseconds of overhead each."""
-        inputs = [x if x.flags.carray else x.copy() for x in inputs]               # in C order, aligned
-        shapes, addresses = tuple([x.shape or (x.item(),) for x in inputs]), [_address(x) for x in inputs]
+    def plan(self, arrays, before):
+        """Return the arrays of the outputs, and a function that fills them, as Planned describes."""
+        inputs = [x if x.flags.carray else x.copy() for x in arrays]               # in C order, aligned
+        shapes, passed, kernel = tuple([x.shape or (x.item(),) for x in inputs]), self.library.passed, self._kernel
         if shapes not in self._plans:
             self._plans[shapes] = self._plan(shapes)
         sizes, outputs, characters = self._plans[shapes]
-        for k in characters:
-            if not self._C.all_below(sizes['V'], inputs[k].size, addresses[k]):
-                raise self._misfit(shapes)
+        results = [reused(array, shape, dtype) for array, (dtype, shape) in zip(before, outputs)]
         for k, (taken,) in self.destroy_map.items():
-            storage[k][0] = inputs[taken]
-        if self.run(addresses, [_output(slot, shape, dtype) for slot, (dtype, shape) in zip(storage, outputs)],
-                    **sizes):
-            raise MemoryError
+            results[k] = inputs[taken]
+        indices = [(inputs[k].size, passed(inputs[k])) for k in characters]
+        run = functools.partial(self.run, kernel, list(map(passed, inputs)), list(map(passed, results)), **sizes)
+
+        def fill():
+            for index in indices:
+                if not kernel.all_below(sizes['V'], *index):
+                    raise self._misfit(shapes)
+            if run():
+                raise MemoryError
+
+        if not same(inputs, arrays):           # the next call needs new copies
+            fill()
+            return results, False
+        return results, fill
 
 
 def _no_gradient(*output_gradients):
@@ -156,15 +116,17 @@ class Product(_KernelOp):
     """The matrix product of a and b, with any strides."""
     inputs, outputs = dict(a='M,K', b='K,N'), dict(ab='M,N')
 
-    def perform(self, node, inputs, storage):
-        (a, b), C = inputs, self._C
-        (M, K), N = a.shape, b.shape[1]
-        if len(b) != K:
+    def plan(self, arrays, before):
+        a, b = arrays
+        if len(b) != a.shape[1]:
             raise self._misfit((a.shape, b.shape))
-        strides_a, strides_b = [[stride // x.itemsize for stride in x.strides] for x in inputs]
-        if C.matmul(M, N, K, a.ctypes.data, *strides_a, b.ctypes.data, *strides_b,
-                    _output(storage[0], (M, N), a.dtype), N, 0, C.threads()):
-            raise MemoryError
+        out = reused(before[0], (len(a), b.shape[1]), a.dtype)
+        multiply = self.library.product(a, b, out)
+
+        def fill():
+            if multiply():
+                raise MemoryError
+        return [out], fill
 
     def L_op(self, inputs, outputs, gradients):
         (a, b), (d,) = inputs, gradients
@@ -178,18 +140,26 @@ class SumsOfSquares(_KernelOp):
     def make_node(self, *arrays):
         return gof.Apply(self, arrays, [tt.scalar(dtype=self.library.dtype) for _ in arrays])
 
-    def perform(self, node, inputs, storage):
-        for v, slot in zip(inputs, storage):
-            v = v if v.flags.carray else v.copy()
-            self._C.sum_of_squares(v.size, _address(v), _output(slot, (), v.dtype))
+    def plan(self, arrays, before):
+        kernel, passed = self._kernel, self.library.passed
+        copies = [v if v.flags.carray else v.copy() for v in arrays]
+        results = [reused(array, (), v.dtype) for array, v in zip(before, copies)]
+
+        def fill():
+            for v, result in zip(copies, results):
+                kernel.sum_of_squares(v.size, passed(v), passed(result))
+        if not same(copies, arrays):
+            fill()
+            return results, False
+        return results, fill
 
 
 class TakeColumns(_KernelOp):
     """The columns `index` of U, as rows."""
     inputs, outputs = dict(U='D,V', index='int32 N'), dict(columns='N,D')
 
-    def run(self, inputs, outputs, N, V, D):
-        return self._C.take_columns(N, V, D, *inputs, *outputs, self._C.threads())
+    def run(self, kernel, inputs, outputs, N, V, D):
+        return kernel.take_columns(N, V, D, *inputs, *outputs, kernel.threads())
 
     def L_op(self, inputs, outputs, gradients):
         (U, index), (d,) = inputs, gradients
@@ -200,13 +170,8 @@ class AddColumns(_KernelOp):
     """The gradient of TakeColumns: zeros like U, with row n of d added to column index[n]."""
     inputs, outputs = dict(U='D,V', index='int32 N', d='N,D'), dict(dU='D,V')
 
-    def run(self, inputs, outputs, N, V, D):
-        return self._C.add_columns(N, V, D, *inputs[1:], *outputs, self._C.threads())
-
-
-def _pointers(addresses):
-    """Return a C array of the addresses of a cell's own parameters."""
-    return (ctypes.c_void_p * len(addresses))(*addresses)
+    def run(self, kernel, inputs, outputs, N, V, D):
+        return kernel.add_columns(N, V, D, *inputs[1:], *outputs, kernel.threads())
 
 
 class _LayerOp(_KernelOp):
@@ -216,6 +181,7 @@ class _LayerOp(_KernelOp):
     def __init__(self, library, truncate=-1, in_place=False):
         super().__init__(library)
         self.truncate, self.in_place, self.destroy_map = truncate, in_place, self.may_destroy if in_place else {}
+        self._own = library.passed_together    # for the cell's own parameters
 
 
 class LSTM(_LayerOp):
@@ -229,15 +195,21 @@ class LSTM(_LayerOp):
     outputs = dict(h='T,B,H', C='T,B,H', kept='T,B,4*H', h_end='B,H', C_end='B,H')
     may_destroy = {2: [0]}
 
-    def run(self, inputs, outputs, T, B, H):
-        return self._C.lstm_forward(T, B, H, *inputs[:5], _pointers(inputs[5:]), *outputs, self._C.threads())
+    def run(self, kernel, inputs, outputs, T, B, H):
+        return kernel.lstm_forward(T, B, H, *inputs[:5], self._own(inputs[5:]), *outputs, kernel.threads())
 
     def L_op(self, inputs, outputs, gradients):
         a_x, W, b, h0, C0, *own = inputs
         h, C, kept = outputs[:3]
+        arguments = W, h, C, kept, h0, C0, *own
+        if not isinstance(self.library, Library):
+            self.library.cell.derive()         # raises ValueError now, not in the first step
+            dh, dC, _, *d_ends = [tt.zeros_like(v) if _no_gradient(g) else g for v, g in zip(outputs, gradients)]
+            da, dW, db, *d_own, dh0, dC0 = FullGradient(self.library, self.truncate)(dh, *arguments, dC, *d_ends)
+            return [da, dW, db, dh0, dC0, *d_own]
         if not _no_gradient(*gradients[1:]):
             raise NotImplementedError('in C, gradients flow through h of a layer, not C or the last states')
-        da, dW, db, *d_own = LSTMGradient(self.library, self.truncate)(gradients[0], W, h, C, kept, h0, C0, *own)
+        da, dW, db, *d_own = LSTMGradient(self.library, self.truncate)(gradients[0], *arguments)
         return [da, dW, db, _constant(self, 3, h0), _constant(self, 4, C0), *d_own]
 
 
@@ -247,9 +219,21 @@ class LSTMGradient(_LayerOp):
     outputs = dict(da_x='T,B,4*H', dW='4,H,H', db='4,H', d_own='H')
     may_destroy = {0: [4]}
 
-    def run(self, inputs, outputs, T, B, H):
-        return self._C.lstm_backward(T, B, H, self.truncate, *inputs[:7], _pointers(inputs[7:]), *outputs[:3],
-                                     _pointers(outputs[3:]), self._C.threads())
+    def run(self, kernel, inputs, outputs, T, B, H):
+        return kernel.lstm_backward(T, B, H, self.truncate, *inputs[:7], self._own(inputs[7:]), *outputs[:3],
+                                    self._own(outputs[3:]), kernel.threads())
+
+
+class FullGradient(LSTMGradient):
+    """The same, also from the gradients of C and the last states, and with those of h0 and C0. Only in NumPy."""
+    inputs = {**LSTMGradient.inputs, 'd_C': 'T,B,H', 'd_h_end': 'B,H', 'd_C_end': 'B,H'}
+    outputs = {**LSTMGradient.outputs, 'd_h0': 'B,H', 'd_C0': 'B,H'}
+
+    def run(self, kernel, inputs, outputs, T, B, H):
+        *inputs, d_C, d_h_end, d_C_end = inputs
+        *outputs, d_h0, d_C0 = outputs
+        kernel.lstm_backward(T, B, H, self.truncate, *inputs[:7], inputs[7:], *outputs[:3], outputs[3:], 1, d_C,
+                             (d_h_end, d_C_end), (d_h0, d_C0))
 
 
 @gof.local_optimizer([LSTM, LSTMGradient], inplace=True)
@@ -269,15 +253,17 @@ class SoftmaxCrossEntropy(_KernelOp):
     inputs = dict(scores='N,V', c='V', y='int32 N')
     outputs = dict(costs='N', best='int32 N', probabilities='N,V', spread='N')
 
-    def run(self, inputs, outputs, N, V):
-        return self._C.cross_entropy(N, V, *inputs, *outputs, self._C.threads())
+    def run(self, kernel, inputs, outputs, N, V):
+        return kernel.cross_entropy(N, V, *inputs, *outputs, kernel.threads())
 
     def L_op(self, inputs, outputs, gradients):
-        if not _no_gradient(*gradients[1:3]):
-            raise NotImplementedError('in C, gradients flow through the costs of softmax, not the probabilities')
+        y, p, dp = inputs[2], outputs[2], gradients[2]
         dcosts, dspread = [tt.zeros_like(outputs[0]) if _no_gradient(g) else g for g in (gradients[0], gradients[3])]
-        dscores, dc = SoftmaxCrossEntropyGradient(self.library)(dcosts, dspread, outputs[2], inputs[2])
-        return [dscores, dc, _constant(self, 2, inputs[2])]
+        dscores, dc = SoftmaxCrossEntropyGradient(self.library)(dcosts, dspread, p, y)
+        if not _no_gradient(dp):
+            more = p * (dp - (dp * p).sum(axis=1, keepdims=True))
+            dscores, dc = dscores + more, dc + more.sum(axis=0)
+        return [dscores, dc, _constant(self, 2, y)]
 
 
 class SoftmaxCrossEntropyGradient(_KernelOp):
@@ -285,8 +271,8 @@ class SoftmaxCrossEntropyGradient(_KernelOp):
     inputs = dict(dcosts='N', dspread='N', probabilities='N,V', y='int32 N')
     outputs = dict(dscores='N,V', dc='V')
 
-    def run(self, inputs, outputs, N, V):
-        return self._C.cross_entropy_gradient(N, V, *inputs, *outputs)
+    def run(self, kernel, inputs, outputs, N, V):
+        return kernel.cross_entropy_gradient(N, V, *inputs, *outputs)
 
 
 class _Sampling(ctypes.Structure):
@@ -310,27 +296,34 @@ class Sample(_KernelOp):
                   U2='4,H2,H1', W2='4,H2,H2', b2='4,H2', Vw='V,H2', c='V', own1_='H1', own2_='H2')
     outputs = dict(text='int32 M+N,B', h1_end='B,H1', C1_end='B,H1', h2_end='B,H2', C2_end='B,H2')
 
-    def run(self, inputs, outputs, V, H1, H2, B, M, N, drawn):
+    def run(self, kernel, inputs, outputs, V, H1, H2, B, M, N, drawn):
         real = np.ctypeslib.as_ctypes_type(self.library.dtype)
         prime, bits, _, choice, *states = inputs[:8]
         temperature, top_k, top_p = (real * 3).from_address(choice)
-        parameters, count = inputs[8:16], self.library.program.own
-        own1, own2 = _pointers(inputs[16:16 + count]), _pointers(inputs[16 + count:])
+        parameters, count = inputs[8:16], self.library.own
+        own1, own2 = map(self.library.passed_together, (inputs[16:16 + count], inputs[16 + count:]))
         text, *after = outputs
         ctypes.memmove(text, prime, 4 * M * B)
         for H, state, before in zip((H1, H1, H2, H2), after, states):
             ctypes.memmove(state, before, ctypes.sizeof(real) * B * H)
         sampling = _Sampling(V, H1, H2, B, M, M + N, *parameters, ctypes.addressof(own1), ctypes.addressof(own2),
                              bits if drawn else None, text, temperature, int(top_k), top_p, *after)
-        return self._C.sample(ctypes.byref(sampling), self._C.threads())
+        return kernel.sample(ctypes.byref(sampling), kernel.threads())
 
 
 class Kernel:
-    """The methods of scan.Scan in C, and sampling. cell: a Cell with a program. bfloat16: as for Library."""
-    updates = {}               # of random numbers that a cell draws: none
+    """The methods of scan.Scan in C or NumPy, and sampling in C. cell: a Cell.
 
-    def __init__(self, cell, bfloat16=None):
-        self._library = Library(cell.dtype, cell.program, bfloat16)
+    in_c: whether to use C, for a cell with a program. bfloat16: as for Library. step_by_step: compute the cell by
+    Theano's functions of one step, as for cells without a program.
+    """
+
+    def __init__(self, cell, in_c, bfloat16=None, step_by_step=False):
+        self.in_c = in_c
+        if in_c:
+            self._library = Library(cell.dtype, cell.program, bfloat16)
+        else:
+            self._library = Arrays(cell.dtype, AnyCell(cell) if step_by_step else Elementwise(cell.program))
 
     def columns(self, U, x):
         return TakeColumns(self._library)(U.reshape((-1, U.shape[2])), x)

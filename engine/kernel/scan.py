@@ -1,16 +1,14 @@
-"""The network's operations by theano.scan: on GPUs, without a compiler, and for cells that the kernel cannot run."""
-import collections
-
+"""The network's operations by theano.scan, for GPUs."""
 from engine.backend.theano_setup import theano, tt
 from engine.model.parameters import stacked
 
 
 class Scan:
     """The five operations that make up the network, as in the class Kernel of ops.py. cell: a Cell."""
+    in_c = False
 
     def __init__(self, cell):
         self._cell = cell
-        self.updates = collections.OrderedDict()       # for random numbers that a cell draws
 
     def columns(self, U, x):
         """Return the columns x (N,) of weights U (4,H,V): their products with one-hot vectors, (N,4H)."""
@@ -33,9 +31,8 @@ class Scan:
             gates = [a[:, k * H:(k + 1) * H] for k in range(4)]
             return self._cell(gates + [C_prev], [value.dimshuffle('x', 0) for value in own])
 
-        (h, C), updates = theano.scan(step, sequences=a_x + b.flatten(), outputs_info=list(state),
-                                      non_sequences=[stacked(W), *own], truncate_gradient=truncate)
-        self.updates.update(updates)
+        (h, C), _ = theano.scan(step, sequences=a_x + b.flatten(), outputs_info=list(state),
+                                non_sequences=[stacked(W), *own], truncate_gradient=truncate)
         return h, C, (h[-1], C[-1])
 
     def cross_entropy(self, scores, c, y):

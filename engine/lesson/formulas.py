@@ -3,7 +3,8 @@
     python -m engine.lesson.formulas [FILE:CLASS]
 """
 from charlstm import CharLSTM
-from engine.kernel.cell import INPUTS, Cell, c_functions, equations, own_inputs
+from engine.kernel.cell import INPUTS, Cell, c_functions, own_inputs
+from engine.kernel.formula import equations
 from engine.terminal import Parser, load_class, main
 
 
@@ -13,7 +14,7 @@ def program(options):
     own = list(cls.cell_parameters)
     cell = Cell(cls.cell, own, 'float32')
     if cell.program is None:
-        raise ValueError(f'the cell {cell.name} is not elementwise, because of {cell.unknown}: theano.scan computes it '
+        raise ValueError(f'the cell {cell.name} is not elementwise, because of {cell.unknown}: NumPy computes it '
                          'and its gradient')
     names = dict(zip(own_inputs(len(own)), own))
     kept = [f'kept{k}' for k in range(cell.program.kept)]

@@ -1,0 +1,175 @@
+"""Compile the kernel's C code, each file once, and several at a time.
+
+The name of a compiled file contains a checksum of its source, the compiler and its options. A file gets its name when
+it is complete, so no locks are needed: two processes that compile the same file replace it by an equal one.
+"""
+import contextlib
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import NamedTuple
+
+# Where omp.h and its library may be, besides the compiler's own folders: conda's, and Homebrew's on ARM and on Intel.
+PREFIXES = sys.prefix, '/opt/homebrew/opt/libomp', '/usr/local/opt/libomp'
+TO_INSTALL = 'Debian, Ubuntu: apt install g++; macOS: xcode-select --install; conda: conda install gxx'
+OPENMP = 'Debian, Ubuntu: apt install libomp-dev; macOS: brew install libomp; conda: conda install llvm-openmp'
+FLAGS = ('-O3', '-fPIC', '-fno-math-errno', '-fvisibility=hidden', '-fno-semantic-interposition',
+         '-Wno-psabi')                         # which warns about vectors as arguments
+MOST_AT_ONCE = 8           # compilers; each takes 200 MB
+cxx, folder, more_flags = '', None, ()         # the compiler, '' for none; where compiled files are; the user's options
+
+
+class CompilerError(OSError):
+    """The C++ compiler failed or cannot be run."""
+
+
+def cannot_keep(why):
+    """Return the OSError to raise if compiled code cannot be written."""
+    return OSError(f'cannot save compiled code: {why}; choose another folder: THEANO_FLAGS=base_compiledir=FOLDER')
+
+
+def threads():
+    """Return the number of threads of this process: its share of the cores if several processes train together."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return int(os.environ.get('OMP_NUM_THREADS') or cores)
+
+
+def _report(done, total):
+    pass
+
+
+@contextlib.contextmanager
+def compiling(report=_report):
+    """In this context, call report(done, total), in files, before a set of files is compiled and after each of them."""
+    global _report
+    before, _report = _report, report
+    try:
+        yield
+    finally:
+        _report = before
+
+
+# ---------------------------------------------------------------- the compiler
+
+def use(command, compiledir, flags):
+    """Set the compiler, '' for none, the folder of compiled files, and the user's options. Raises CompilerError."""
+    global cxx, folder, more_flags
+    cxx, folder, more_flags = command.strip('"'), os.path.join(compiledir, 'kernel'), tuple(shlex.split(flags))
+    if cxx and not shutil.which(cxx):
+        raise CompilerError(f'{cxx} cannot be run; {TO_INSTALL}; to do without, by NumPy: THEANO_FLAGS=cxx=')
+
+
+@functools.lru_cache(maxsize=None)
+def _macros(cxx, options):
+    """Return the macros that a compiler defines, name to value: they tell its version and what the processor has."""
+    done = subprocess.run([cxx, *options, '-dM', '-E', '-x', 'c++', os.devnull], capture_output=True, encoding='utf-8')
+    return dict(line.split(' ', 2)[1:] for line in done.stdout.splitlines() if line.count(' ') > 1)
+
+
+def target():
+    """Return the options that choose the processor's instructions, and those of the user."""
+    return '-mcpu=native' if platform.machine() in ('arm64', 'aarch64') else '-march=native', *more_flags
+
+
+def macros():
+    """Return the compiler's macros for this processor."""
+    return _macros(cxx, target())
+
+
+def openmp():
+    """Return the compiler's options for OpenMP, () if its library, which clang may come without, is not found."""
+    if '__clang__' not in macros():
+        return ('-fopenmp',)
+    own = subprocess.getoutput(f'"{cxx}" -print-resource-dir')     # not -print-file-name, which also finds g++'s
+    if os.path.exists(os.path.join(own, 'include', 'omp.h')):
+        return ('-fopenmp',)
+    for prefix in PREFIXES:
+        if os.path.exists(os.path.join(prefix, 'include', 'omp.h')):
+            library = os.path.join(prefix, 'lib')
+            enable = ('-Xclang', '-fopenmp', '-lomp') if sys.platform == 'darwin' else ('-fopenmp',)
+            return (*enable, f'-I{prefix}/include', f'-L{library}', f'-Wl,-rpath,{library}')
+    return ()
+
+
+# ---------------------------------------------------------------- files
+
+class File(NamedTuple):
+    """A file to compile: an object (objects is None), or a library linked with objects, a tuple of paths."""
+    source: str
+    objects: tuple | None
+
+
+_files = {}                        # by path
+
+
+def compiled_file(name, source, objects=None):
+    """Return the path for a compiled C source. It is not compiled yet: load() does that.
+
+    objects: None to make an object, otherwise the paths of the objects to link into a library.
+    """
+    file = File(source, None if objects is None else tuple(objects))
+    version = hashlib.sha256(repr((cxx, FLAGS, target(), sorted(macros().items()), file)).encode()).hexdigest()[:16]
+    path = os.path.join(folder, f'{name}-{version}.{"o" if objects is None else "so"}')
+    _files[path] = file
+    return path
+
+
+@functools.lru_cache(maxsize=None)
+def load(path):
+    """Return a loaded library. Compile it first if it is missing."""
+    build([path])
+    return ctypes.PyDLL(path)                              # keeps the GIL, as calls take only microseconds
+
+
+def build(paths):
+    """Compile missing files, and the objects they need, on all cores. Raises CompilerError or another OSError."""
+    paths = {path for path in paths if not os.path.exists(path)}
+    paths |= {needed for path in paths for needed in _files[path].objects or () if not os.path.exists(needed)}
+    if not paths:
+        return
+    # Objects come first, the largest before the others, so that a library waits only for files that have begun.
+    order = sorted(paths, key=lambda path: (bool(_files[path].objects), -len(_files[path].source)))
+    _report(0, len(order))
+    with tempfile.TemporaryDirectory() as work, ThreadPoolExecutor(min(threads(), MOST_AT_ONCE)) as pool:
+        started = {}
+        for path in order:
+            needs = [started[needed] for needed in _files[path].objects or () if needed in started]
+            started[path] = pool.submit(_compile, path, _files[path], work, needs)
+        try:
+            for done, future in enumerate(as_completed(started.values()), 1):
+                future.result()
+                _report(done, len(order))
+        except OSError as error:
+            if error.errno:                                # not from the compiler
+                raise cannot_keep(error.strerror) from error
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _compile(path, file, work, needs):
+    """Compile a file in the folder `work`, after `needs`, the futures of its objects."""
+    for needed in needs:
+        needed.result()
+    if os.path.exists(path):                               # another process has compiled it
+        return
+    source, partial = os.path.join(work, os.path.basename(path) + '.cpp'), f'{path}.{os.getpid()}.part'
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(source, 'w', encoding='utf-8') as f:
+        f.write(file.source + '\n')
+    command = [cxx, '-c' if file.objects is None else '-shared', *FLAGS, *openmp(), *target(), source,
+               *(file.objects or ()), '-o', partial]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, encoding='utf-8', errors='replace')
+    if done.returncode:
+        said = ' '.join(done.stderr.replace(work + os.sep, '').split())
+        raise CompilerError(f'the C++ compiler failed ({done.returncode}: {said[:200]}); '
+                            'to do without, by NumPy: THEANO_FLAGS=cxx=')
+    os.replace(partial, path)

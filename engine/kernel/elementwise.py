@@ -1,0 +1,307 @@
+"""Run Theano's own operations on a CPU without its C++: by whole arrays in NumPy, elementwise formulas in C.
+
+Importing this module patches Theano. Views and sizes are computed again only for other arrays than in the call before,
+since most arrays of a training step stay the same from step to step.
+"""
+import ctypes
+import functools
+import operator
+import zlib
+
+import numpy as np
+
+from engine.backend import compiler
+from engine.backend.theano_setup import theano, tt
+from engine.kernel import formula
+from engine.kernel.library import empty, reused, source
+
+gof, scalar = theano.gof, theano.scalar
+WORTH_THREADS = 20_000     # numbers in an array: with fewer, waking another thread takes longer than it saves
+POINTERS = {'float32': 'REAL', 'float64': 'REAL', 'bool': 'uint8_t'}
+
+
+def same(arrays, others):
+    """Return whether two lists have the same objects."""
+    return all(map(operator.is_, arrays, others))
+
+
+# ---------------------------------------------------------------- any elementwise operation, by whole arrays
+
+# For operations whose function in NumPy is not in nfunc_spec of Theano's class; others are called number by number.
+BY_ARRAYS = {'Identity': lambda x: x, 'Second': lambda x, y: np.broadcast_to(y, np.broadcast_shapes(x.shape, y.shape)),
+             'Inv': lambda x: 1 / x, **{name: formula.OPERATIONS[name][1] for name in (
+                 'Switch', 'Clip', 'ScalarSigmoid', 'ScalarSoftplus')}}
+
+
+@functools.lru_cache(maxsize=None)
+def function_of(op):
+    """Return a function of arrays for a scalar operation of Theano."""
+    name, (spec, *_) = type(op).__name__, getattr(op, 'nfunc_spec', None) or ['']
+    if name == 'Cast':
+        return lambda x: x
+    if name in ('Add', 'Mul'):
+        return lambda *arrays: functools.reduce(getattr(np, spec), arrays)
+    return BY_ARRAYS.get(name) or getattr(np, spec, None) or np.frompyfunc(op.impl, op.nin, op.nout)
+
+
+def evaluated(op, dtypes, arrays):
+    """Return a list of the results of a scalar operation on arrays. dtypes: those of the results."""
+    if isinstance(op, scalar.Composite):
+        values = dict(zip(op.fgraph.inputs, arrays))
+        for node in op.fgraph.toposort():
+            inputs = [v.data if isinstance(v, gof.Constant) else values[v] for v in node.inputs]
+            values.update(zip(node.outputs, evaluated(node.op, [v.dtype for v in node.outputs], inputs)))
+        return [np.asarray(v.data if isinstance(v, gof.Constant) else values[v]) for v in op.fgraph.outputs]
+    # An integer divided by one, or its square root, is computed in the type of the result, as in C.
+    if dtypes[0].startswith('float') and isinstance(op, (scalar.UnaryScalarOp, scalar.TrueDiv)):
+        arrays = [x.astype(dtypes[0]) if x.dtype.kind in 'iub' else x for x in map(np.asarray, arrays)]
+    found = function_of(op)(*arrays)
+    return [np.asarray(x).astype(dtype, copy=False) for x, dtype in zip([found] if op.nout == 1 else found, dtypes)]
+
+
+def shape_of(node, arrays):
+    """Return the shape of an Elemwise's outputs. Raise ValueError for arrays whose shapes do not fit."""
+    shapes = [x.shape for x in arrays]
+    for sizes, can in zip(zip(*shapes), zip(*[v.broadcastable for v in node.inputs])):
+        if len({n for n, broadcast in zip(sizes, can) if not broadcast}) > 1:
+            raise ValueError(f'Input dimension mis-match: elementwise operation on arrays of shapes {shapes}')
+    return np.broadcast_shapes(*shapes)
+
+
+def perform(op, node, inputs, storage):
+    """Compute an Elemwise by whole arrays, as its method of this name."""
+    shape = shape_of(node, inputs)
+    with np.errstate(all='ignore'):
+        found = evaluated(op.scalar_op, [v.dtype for v in node.outputs], inputs)
+    for k, (slot, value) in enumerate(zip(storage, found)):
+        if k in op.inplace_pattern:
+            slot[0] = inputs[op.inplace_pattern[k]]
+            slot[0][...] = value
+        else:
+            new = value.shape == shape and not any(np.may_share_memory(value, x) for x in inputs)
+            slot[0] = value if new else np.broadcast_to(value, shape).copy()
+
+
+# ---------------------------------------------------------------- formulas of floating-point numbers
+
+def code_of(node):
+    """Return the Code of an Elemwise, and which inputs it reads, as x0, x1 ...; None if it has numbers of other types.
+
+    It does not read constants of other types, such as the 1 of switch(..., 1), which are in its lines.
+    """
+    dtype, op = node.outputs[0].dtype, node.op.scalar_op
+    inner = [isinstance(v, gof.Constant) and v.data.size == 1 and v.dtype not in (dtype, 'bool') for v in node.inputs]
+    used = [k for k in range(len(inner)) if not inner[k]]
+    if len(node.outputs) > 1 or dtype not in POINTERS or dtype == 'bool' or any(
+            node.inputs[k].dtype not in (dtype, 'bool') for k in used):
+        return None
+    if isinstance(op, scalar.Composite):
+        variables, outputs = op.fgraph.inputs, op.fgraph.outputs
+    else:
+        variables = [scalar.get_scalar_type(v.dtype)() for v in node.inputs]
+        outputs = op.make_node(*variables).outputs
+    values = {v: float(node.inputs[k].data.item()) if inner[k] else f'x{k}' for k, v in enumerate(variables)}
+    trace = formula.Trace(values, dtype)
+    results = trace.add(outputs)
+    return None if trace.unknown else (formula.code_of(trace.lines, results), used)
+
+
+def c_function(code, used, kinds, dtypes):
+    """Return the arguments and body of a function in C: of rows, n, the addresses of inputs, and that of the output.
+
+    kinds: how many numbers each input has: 'all' (rows, n), one for each 'row', or 'one'.
+    """
+    statements, (result,) = formula.written(code, {}, **formula.IN_C)
+    loads = {'all': 'load(x{k}_at + at, m)', 'row': 'number(x{k}_at[r])', 'one': 'number(*x{k}_at)'}
+    inputs = list(zip(used, kinds, dtypes))
+    lines = {kind: [f'const vector x{k} = {loads[kind].format(k=k)};' for k, of, dtype in inputs
+                    if of == kind and (kind, dtype) != ('all', 'bool')] for kind in loads}
+    flags = [k for k, kind, dtype in inputs if (kind, dtype) == ('all', 'bool')]
+    lines['all'] += [f'const vector x{k} = load(x{k}_numbers + j - begin, m);' for k in flags]
+    chunks = [f'REAL x{k}_numbers[CHUNK]; to_numbers(x{k}_at + r * n + begin, stop - begin, x{k}_numbers);'
+              for k in flags]
+    arguments = ''.join(f', const {POINTERS[dtype]} *x{k}_at' for k, _, dtype in inputs)
+    rows, columns = ('0', 'rows'), ('first_of(n, n_threads, i)', 'first_of(n, n_threads, i + 1)')
+    if 'row' in kinds:                         # threads share the rows, otherwise the columns
+        rows, columns = ('split(rows, n_threads, i)', 'split(rows, n_threads, i + 1)'), ('0', 'n')
+    return f'''(long rows, long n{arguments}, REAL *out)
+{{
+    const int n_threads = rows * n > {WORTH_THREADS} ? threads() : 1;
+    {' '.join(lines['one'])}
+    FOR_EACH_THREAD
+    for (int i = 0; i < n_threads; i++)
+        for (long r = {rows[0]}; r < {rows[1]}; r++) {{
+            {' '.join(lines['row'])}
+            const long end = {columns[1]};
+            for (long begin = {columns[0]}; begin < end; begin += CHUNK) {{
+                const long stop = at_most(begin + CHUNK, end);
+                {' '.join(chunks)}
+                for (long j = begin; j < stop; j += LANES) {{
+                    const long at = r * n + j, m = stop - j;
+                    {' '.join([*lines['all'], *statements])}
+                    store(out + at, {result}, m);
+                }}
+            }}
+        }}
+}}
+'''
+
+
+class Formula:
+    """An Elemwise of floating-point numbers, in C or NumPy.
+
+    name, text: of its function in C. path: of the library with it, which may still have to be compiled, or None.
+    """
+
+    def __init__(self, node, code, used):
+        out, self.node, self.used, self.path, self.known = node.outputs[0].broadcastable, node, used, None, 3 * [None]
+        self.dtype, self.in_place = node.outputs[0].dtype, node.op.inplace_pattern.get(0)
+        kinds = {(*out[:-1], True): 'row', (True,) * len(out): 'one', out: 'all'}
+        # Arrays that are broadcast along other axes may still have the shape of the output.
+        self.kinds = [kinds.get(node.inputs[k].broadcastable, 'all') for k in used]
+        self.in_numpy = formula.InNumPy(code, [f'x{k}' for k in used])
+        body = c_function(code, used, self.kinds, [node.inputs[k].dtype for k in used])
+        self.name = f'formula_{zlib.crc32(body.encode()):08x}'
+        self.text = f'extern "C" __attribute__((visibility("default"))) void {self.name}{body}'
+
+    @functools.cached_property
+    def function(self):
+        """Return the function in C."""
+        found = getattr(compiler.load(self.path), self.name)
+        found.argtypes, found.restype = [ctypes.c_long] * 2 + [ctypes.c_void_p] * (len(self.used) + 1), None
+        return found
+
+    def plan(self, arrays, before):
+        """Return the array of the output, in a list, and a function that fills it, as Planned describes."""
+        kept, arrays = arrays, [arrays[k] for k in self.used]
+        layout = [(x.shape, x.strides) for x in kept]
+        if layout != self.known[0]:
+            shape = shape_of(self.node, kept)
+            self.known = layout, shape, self.path and self.suits_c(arrays, shape)
+        _, shape, in_c = self.known
+        out = reused(before[0], shape, self.dtype) if self.in_place is None else kept[self.in_place]
+        if in_c:
+            n = shape[-1] if 'row' in self.kinds else out.size
+            addresses = [x.__array_interface__['data'][0] for x in (*arrays, out)]
+            return [out], functools.partial(self.function, out.size // max(1, n), n, *addresses)
+        scratch = [empty(shape, self.dtype) for _ in range(self.in_numpy.scratch)]
+
+        def compute():
+            with np.errstate(all='ignore'):
+                self.in_numpy.run(arrays, [out], scratch)
+        return [out], compute
+
+    def suits_c(self, arrays, shape):
+        """Return whether arrays have the shapes that the function in C expects, in C order."""
+        expected = dict(all=shape, row=(*shape[:-1], 1), one=(1,) * len(shape))
+        return all(x.shape == expected[kind] and x.flags.c_contiguous and x.flags.aligned
+                   for x, kind in zip(arrays, self.kinds))
+
+
+# ---------------------------------------------------------------- thunks
+
+class Planned:
+    """Theano's thunk of an operation that is planned again only if its arrays are not those of the last call.
+
+    plan: a function from the arrays of the inputs, and those of the outputs in the last call, to the arrays of the
+    outputs, and a function that fills them: None if nothing is left to do, False if the plan holds for one call only.
+    in_place: whether the only output is an array of the inputs.
+    """
+    lazy = False
+
+    def __init__(self, node, storage_map, compute_map, plan, in_place=False):
+        self.cells, self.slots = [[storage_map[v] for v in side] for side in (node.inputs, node.outputs)]
+        self.computed, self.plan = [compute_map[v] for v in node.outputs], plan
+        self.arrays, self.results, self.fill, self.in_place = [], [], False, in_place
+
+    def __call__(self):
+        arrays = [cell[0] for cell in self.cells]
+        results = self.results if self.in_place else [slot[0] for slot in self.slots]
+        if self.fill is False or not same(arrays, self.arrays) or not same(results, self.results):
+            self.results, self.fill = self.plan(arrays, results or [None])
+            self.arrays = arrays               # not before, since plan may raise an error
+        for slot, result in zip(self.slots, self.results):
+            slot[0] = result
+        if self.fill:
+            self.fill()
+        for computed in self.computed:
+            computed[0] = True
+
+
+def is_of_integers(node):
+    """Return whether all inputs of an operation are single integers, or made of such."""
+    return all(getattr(v.type, 'dtype', None) in tt.discrete_dtypes and (
+        all(getattr(v.type, 'broadcastable', ())) or v.owner and isinstance(v.owner.op, tt.opt.MakeVector))
+        for v in node.inputs)
+
+
+def plan_again(node):
+    """Return the plan of an operation whose result depends only on which arrays its inputs are, or None if it is none.
+
+    This holds for sizes and views, and for integers, since each new integer is in a new array here.
+    """
+    view = isinstance(node.op, (tt.DimShuffle, tt.Reshape, tt.subtensor.Subtensor))
+    sized = isinstance(node.op, theano.compile.ops.Shape_i)
+    of_integers = is_of_integers(node) and isinstance(
+        node.op, (tt.opt.MakeVector, tt.ScalarFromTensor, tt.TensorFromScalar, tt.Elemwise))
+    if not (view or sized or of_integers):
+        return None
+
+    params = node.run_params()
+    more = [] if params is gof.graph.NoParams else [params]
+
+    def plan(arrays, before):
+        if isinstance(node.op, tt.Elemwise):
+            slot = evaluated(node.op.scalar_op, [node.outputs[0].dtype], arrays)
+        else:
+            slot = [None]
+            node.op.perform(node, arrays, [slot], *more)
+        if view:
+            return slot, None if np.may_share_memory(slot[0], arrays[0]) else False
+        return before if before[0] is not None and np.array_equal(before[0], slot[0]) else slot, None
+    return plan
+
+
+def formulas_of(nodes):
+    """Attach a Formula to each Elemwise that is one. Return the paths of the libraries with those in C."""
+    found = []
+    for node in nodes:
+        if isinstance(node.op, tt.Elemwise) and not is_of_integers(node):
+            code = code_of(node)
+            node.tag.formula = code and Formula(node, *code)
+            found += [node.tag.formula] if code and compiler.cxx else []
+    paths = {}
+    for dtype in {each.dtype for each in found}:
+        threads = compiler.compiled_file('vectors.c', source('#include "vectors.c"\n', dtype))
+        texts = sorted({each.text for each in found if each.dtype == dtype})
+        paths[dtype] = compiler.compiled_file(
+            'formulas', source('#include "formulas.h"\n', dtype) + ''.join(texts), [threads])
+    for each in found:
+        each.path = paths[each.dtype]
+    return list(paths.values())
+
+
+def install():
+    """Patch Theano."""
+    linker, elemwise, make_thunk = gof.vm.VM_Linker, tt.Elemwise, gof.Op.make_thunk
+    make_all = linker.make_all
+
+    def make_all_at_once(self, *arguments, **settings):
+        nodes = self.fgraph.apply_nodes
+        libraries = {node.op.library.path() for node in nodes if hasattr(node.op, 'library')}
+        compiler.build([path for path in (*libraries, *formulas_of(nodes)) if path])
+        return make_all(self, *arguments, **settings)
+
+    def make_planned_thunk(self, node, storage_map, compute_map, no_recycling, impl=None):
+        found = getattr(node.tag, 'formula', None)
+        plan = found.plan if found else plan_again(node)
+        if plan:
+            return Planned(node, storage_map, compute_map, plan, bool(found and found.in_place is not None))
+        return make_thunk(self, node, storage_map, compute_map, no_recycling, impl)
+
+    gof.vm.calculate_reallocate_info = lambda *arguments: {}       # each number has an array of its own
+    linker.make_all, gof.Op.make_thunk, elemwise.perform = make_all_at_once, make_planned_thunk, perform
+
+
+if theano.config.device == 'cpu':
+    install()

@@ -1,0 +1,248 @@
+"""Translate formulas of Theano's symbols to lines, and these to text in C and JavaScript and to functions of NumPy.
+
+A line is such as ('t3', 'Mul', ('t0', 'C_prev')): a name, an operation on one number, and its arguments.
+"""
+import collections
+import re
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+
+from engine.backend.theano_setup import theano, tt
+
+
+# ---------------------------------------------------------------- the operations
+
+def sigmoid(x, out=None):
+    """Return 1 / (1 + exp(-x)), also if exp(-x) is infinite."""
+    if out is None:
+        return 1 / (1 + np.exp(-x))
+    np.exp(np.negative(x, out), out)
+    return np.divide(1, np.add(out, 1, out), out)
+
+
+def where(which, yes, no, out=None):
+    """Return np.where(which, yes, no), in the array `out` if there is one."""
+    found = np.where(which, yes, no)
+    return found if out is None else np.copyto(out, found)
+
+
+def clip(x, low, high, out=None):
+    """Return x, but low if it is below low, else high if it is above high."""
+    return where(np.less(x, low), low, np.where(np.greater(x, high), high, x), out)
+
+
+def softplus(x, out=None):
+    """Return log(1 + exp(x))."""
+    return np.logaddexp(0, x, out)
+
+
+# Theano's scalar operations by name: a template of its text, and its function in NumPy, whose last argument may be an
+# array for the result. A template that is a name, such as exp, is called as vector_exp in C (functions.h) and as
+# math.exp in JavaScript (network.js).
+OPERATIONS = {
+    'Add': ('{} + {}', np.add), 'Sub': ('{} - {}', np.subtract), 'Mul': ('{} * {}', np.multiply),
+    'TrueDiv': ('{} / {}', np.divide), 'Neg': ('-{}', np.negative), 'Pow': ('pow', np.power), 'Exp': ('exp', np.exp),
+    'Expm1': ('expm1', np.expm1), 'Log': ('log', np.log), 'Log1p': ('log1p', np.log1p), 'Sqrt': ('sqrt', np.sqrt),
+    'Tanh': ('tanh', np.tanh), 'ScalarSigmoid': ('sigmoid', sigmoid), 'ScalarSoftplus': ('softplus', softplus),
+    'Abs': ('abs', np.abs), 'Sgn': ('sign', np.sign), 'Minimum': ('min', np.minimum), 'Maximum': ('max', np.maximum),
+    'Clip': ('clip', clip), 'LT': ('less', np.less), 'GT': ('greater', np.greater),
+    'LE': ('less_equal', np.less_equal), 'GE': ('greater_equal', np.greater_equal), 'EQ': ('equal', np.equal),
+    'NEQ': ('not_equal', np.not_equal), 'AND': ('{} * {}', np.multiply), 'OR': ('max', np.maximum),    # of 0 and 1
+    'Switch': ('where', where)}
+PRECEDENCE = {'{} + {}': 1, '{} - {}': 1, '{} * {}': 2, '{} / {}': 2, '-{}': 3}         # all others: 4
+# Operations that are expressed by others.
+REPLACED = {'Sqr': lambda x: ('Mul', x, x), 'Inv': lambda x: ('TrueDiv', 1.0, x), 'Invert': lambda x: ('Sub', 1.0, x)}
+# Unsupported operations to name last: they only come along with what a user wrote, such as a mean over units.
+NAMED_LAST = r'[^{]*$', r'Shape|Subtensor|\w*DimShuffle', 'Elemwise'
+KNOWN = {*OPERATIONS, *REPLACED, 'Identity', 'Cast', 'Second'}
+
+
+class Code(NamedTuple):
+    """Lines (name, operation, arguments), and outputs. A value is a float, or the name of an input or a line."""
+    lines: tuple
+    outputs: tuple
+
+
+# ---------------------------------------------------------------- from a graph to lines
+
+class Trace:
+    """The lines of a graph by name, the values of variables, and an unsupported operation or None."""
+
+    def __init__(self, inputs, dtype):
+        self.values, self.dtype, self.lines, self.unknown = inputs, dtype, {}, None
+
+    def add(self, variables):
+        """Add the graphs of variables to the lines; return the variables' values."""
+        for node in theano.gof.graph.io_toposort(list(self.values), variables):
+            arguments = [self._value(variable) for variable in node.inputs]
+            for index, output in enumerate(node.outputs):
+                value = self._translated(node.op, output, node.inputs, arguments)
+                if value is None:
+                    self._note(f'{node.op} of {output.type}')
+                    value = self._line(f'{node.op}.{index}' if len(node.outputs) > 1 else str(node.op), *arguments)
+                self.values[output] = value
+        return [self._value(variable) for variable in variables]
+
+    def _value(self, variable):
+        if variable not in self.values:
+            constant = getattr(variable, 'data', None)
+            if isinstance(constant, np.ndarray) and constant.size == 1 and constant.dtype.kind in 'biuf':
+                self.values[variable] = float(constant.item())
+            else:                              # an array or a shared variable; a checksum tells arrays apart
+                data = f'_{zlib.crc32(constant.tobytes()):08x}' if isinstance(constant, np.ndarray) else ''
+                self.values[variable] = f'{variable.name or variable.type}{data}'
+                self._note(self.values[variable])
+        return self.values[variable]
+
+    def _note(self, what):
+        self.unknown = min(filter(None, [self.unknown, what]),
+                           key=lambda what: [bool(re.match(pattern, what)) for pattern in NAMED_LAST])
+
+    def _translated(self, op, output, inputs, arguments):
+        """Return the value of an operation, or None if it is not supported."""
+        constant = all(isinstance(v, float) for v in arguments)
+        if isinstance(op, tt.elemwise.DimShuffle) and constant:
+            return arguments[0]                # the same number for every unit
+        scalar = op.scalar_op if isinstance(op, tt.Elemwise) else op
+        name = type(scalar).__name__
+        if isinstance(scalar, theano.scalar.Composite) and scalar.nout == 1:
+            inner = Trace(dict(zip(scalar.fgraph.inputs, arguments)), self.dtype)
+            inner.lines = self.lines
+            value, = inner.add(scalar.fgraph.outputs)
+            return None if inner.unknown else value
+        if not isinstance(scalar, theano.scalar.ScalarOp) or name not in KNOWN:
+            return None
+        # Constants may have any type. In a float64 model, Theano keeps comparisons and their products in float32.
+        types = {v.dtype for v, value in zip(inputs, arguments) if not isinstance(value, float)} | {output.dtype}
+        if not constant and not types <= {self.dtype, 'bool', 'float32'}:
+            return None
+        if output.dtype == 'bool' and name == 'Add':
+            name = 'OR'
+        if output.dtype == 'bool' and name == 'Cast':          # a comparison with 0
+            name, arguments = 'NEQ', [*arguments, 0.0]
+        value = self._simple(name, *arguments)
+        # An integer that is too large for its type becomes another number in Theano.
+        exact = 'float' in output.dtype or not isinstance(value, float) or np.array(value).astype(output.dtype) == value
+        return value if exact else None
+
+    def _simple(self, operation, *arguments):
+        """Return the value of an operation, simplified, and computed now if it is constant."""
+        if operation in ('Identity', 'Cast', 'Second'):                # Second: the second argument, broadcast
+            return arguments[-1]
+        if operation in REPLACED:
+            return self._simple(*REPLACED[operation](*arguments))
+        if len(arguments) > 2 and operation in ('Add', 'Mul'):         # of any number of arguments
+            return self._simple(operation, self._simple(operation, *arguments[:-1]), arguments[-1])
+        if all(isinstance(value, float) for value in arguments):
+            with np.errstate(all='ignore'):
+                return float(OPERATIONS[operation][1](*arguments))
+        neutral = dict(Add=0.0, Mul=1.0).get(operation)
+        if neutral in arguments:
+            return arguments[1 - arguments.index(neutral)]
+        if operation == 'Pow' and arguments[1] in (1.0, 2.0, 0.5):
+            x, power = arguments
+            return x if power == 1 else self._line('Sqrt', x) if power == 0.5 else self._line('Mul', x, x)
+        if operation == 'EQ' and self.lines.get(arguments[0], ' ')[0] in ('Maximum', 'Minimum'):
+            # Theano's gradients ask this way which of two numbers was taken. Rounding must not change the answer.
+            which, x, y = self.lines[arguments[0]]
+            if arguments[1] == x:
+                return self._line('GE' if which == 'Maximum' else 'LE', x, y)
+        return self._line(operation, *arguments)
+
+    def _line(self, *line):
+        name = next((name for name, known in self.lines.items() if known == line), f't{len(self.lines)}')
+        self.lines[name] = line
+        return name
+
+
+def code_of(lines, outputs, known={}):
+    """Return the Code of the lines that `outputs` need. known: values to the names of inputs that hold them."""
+    needed = {*outputs} - {*known}
+    for name, (_, *arguments) in reversed(lines.items()):
+        if name in needed:
+            needed.update({*arguments} - {*known})
+
+    def renamed(values):
+        return tuple(known.get(value, value) for value in values)
+
+    return Code(tuple((name, operation, renamed(arguments)) for name, (operation, *arguments) in lines.items()
+                      if name in needed), renamed(outputs))
+
+
+# ---------------------------------------------------------------- from lines to text and numbers
+
+def written(code, names, line, constant, prefix='', apart=()):
+    """Return code as text: a list of statements, and the expressions of its outputs.
+
+    names: values to other names in the text. line: a format of a statement, for a name and an expression. constant: a
+    function from a float to text. prefix: of functions. apart: lines that are statements even if they are read once.
+    """
+    uses = collections.Counter([value for line in code.lines for value in line[2]] + 2 * list(code.outputs))
+    known, statements = {}, []                 # value to text and precedence
+
+    def text(value, least=0):
+        if isinstance(value, float):
+            return constant(value)
+        expression, precedence = known.get(value, (names.get(value, value), 4))
+        return f'({expression})' if precedence < least else expression
+
+    for name, operation, arguments in code.lines:
+        template = OPERATIONS.get(operation, [operation])[0]
+        precedence = PRECEDENCE.get(template, 4)
+        if precedence < 4:                     # a last operand of the same precedence gets brackets: a - (b - c), -(-a)
+            least = [precedence, precedence + 1][-len(arguments):]
+            expression = template.format(*map(text, arguments, least))
+        else:
+            expression = f'{prefix}{template}({", ".join(map(text, arguments))})'
+        if uses[name] > 1 or name in apart:
+            statements.append(line.format(names.get(name, name), expression))
+        else:
+            known[name] = expression, precedence
+    return statements, [text(value) for value in code.outputs]
+
+
+def equations(code, names, results, constant, apart=()):
+    """Return code as lines of text, name = expression. results: the names of the outputs; others as for written."""
+    computed = {name for name, *_ in code.lines}
+    named = {value: name for value, name in zip(reversed(code.outputs), reversed(results)) if value in computed}
+    lines, outputs = written(code, {**names, **named}, '{} = {}', constant, apart=apart)
+    return lines + [f'{name} = {output}' for name, output in zip(results, outputs) if name != output]
+
+
+# Arguments of written for the bodies of functions.
+IN_C = dict(line='const vector {} = {};', constant='number({!r})'.format, prefix='vector_')
+IN_JAVASCRIPT = dict(line='const {} = {};', constant=repr, prefix='math.')
+
+
+
+
+# ---------------------------------------------------------------- from lines to functions of NumPy
+
+class InNumPy:
+    """Code as a function of arrays: f(inputs, outputs, scratch), each a sequence of arrays of one shape.
+
+    It fills the outputs. An output may share memory with an input if it is the last line. inputs: names, in order.
+    scratch: how many arrays it needs for other values, which it overwrites.
+    """
+
+    def __init__(self, code, inputs):
+        places, free, self.scratch, body = {name: f'x[{k}]' for k, name in enumerate(inputs)}, [], 0, []
+        last = {value: k for k, (_, _, arguments) in enumerate(code.lines) for value in arguments}
+        last.update(dict.fromkeys(code.outputs))
+        for k, (name, operation, arguments) in enumerate(code.lines):
+            words = [places.get(value, f'number({value!r})') for value in arguments]
+            free += {places[value] for value in arguments if last[value] == k and places.get(value, '')[:1] == 's'}
+            if name in code.outputs:
+                places[name] = f'y[{code.outputs.index(name)}]'
+            else:
+                if not free:
+                    free, self.scratch = [f's[{self.scratch}]'], self.scratch + 1
+                places[name] = free.pop()
+            body.append(f'{operation}({", ".join(words)}, out={places[name]})')
+        for k, value in enumerate(code.outputs):
+            if places.get(value) != f'y[{k}]':
+                body.append(f'copyto(y[{k}], {places.get(value, f"number({value!r})")})')
+        names = {name: function for name, (_, function) in OPERATIONS.items()}
+        exec('def run(x, y, s):\n    ' + '\n    '.join(body), names | dict(copyto=np.copyto, number=float), vars(self))

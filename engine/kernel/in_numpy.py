@@ -1,0 +1,212 @@
+"""The kernel in NumPy: the functions of kernel.h on arrays, without a compiler, and for cells that are not elementwise.
+
+The names of functions and arguments, and their shapes, are those of kernel.h. What a layer keeps for its gradient is in
+another order here: (T, 4, B, H), so that all arrays of a step are contiguous.
+"""
+import collections
+import functools
+
+import numpy as np
+
+from engine.backend.theano_setup import theano, tt
+from engine.kernel.cell import GATES, INPUTS, own_inputs
+from engine.kernel.formula import InNumPy
+
+
+class Elementwise:
+    """One step of an elementwise cell, and its gradient. program: the cell's Program."""
+
+    def __init__(self, program):
+        self.own, self.kept, own = program.own, program.kept, own_inputs(program.own)
+        self._forward = InNumPy(program.forward, [*INPUTS, *own])
+        self._backward = InNumPy(program.backward, [*[f'kept{k}' for k in range(program.kept)], 'C_prev', 'C', *own,
+                                                    'dh', 'dC'])
+
+    def derive(self):
+        """Do nothing: the Program has the gradient."""
+
+    def functions(self, shape, dtype):
+        """Return the functions forward and backward for arrays of a shape, each of inputs and outputs, in place.
+
+        forward: from a (4), C_prev and own to h, C and kept. backward: from kept, C_prev, C, own, dh and dC to da (4),
+        dC_prev and d_own, whose sums over the rows are the gradients. All are (B,H), but each of own is (H,).
+        """
+        scratch = np.empty((max(self._forward.scratch, self._backward.scratch), *shape), dtype)
+        return [lambda x, y, run=each.run: run(x, y, scratch) for each in (self._forward, self._backward)]
+
+
+class AnyCell:
+    """The same for any Cell, by Theano's functions of one step. The pre-activations are kept for the gradient."""
+    kept = len(GATES)
+
+    def __init__(self, cell):
+        self.own, self._cell, self._memory = len(cell.own), cell, {}
+
+    def _symbols(self):
+        """Return the symbols of the inputs, the cell's own parameters, h and C."""
+        dtype = self._cell.dtype
+        inputs, own = [tt.matrix(name, dtype) for name in INPUTS], [tt.vector(name, dtype) for name in self._cell.own]
+        return inputs, own, self._cell(inputs, [value.dimshuffle('x', 0) for value in own])
+
+    @functools.cached_property
+    def _forward(self):
+        inputs, own, states = self._symbols()
+        return self._compiled([*inputs, *own], states)
+
+    def derive(self):
+        """Compile the gradient. Raise ValueError if Theano cannot derive it."""
+        return self._backward
+
+    @functools.cached_property
+    def _backward(self):
+        inputs, own, states = self._symbols()
+        known = collections.OrderedDict((tt.tensor_copy(v), v.type(f'd{name}')) for name, v in zip('hC', states))
+        try:
+            gradients = theano.grad(None, [*inputs, *own], known_grads=known, disconnected_inputs='ignore')
+        except Exception as error:             # of any type, from the operations' own methods
+            raise ValueError(f'Theano cannot derive the gradient of the cell {self._cell.name}: {error}') from error
+        gradients[len(inputs):] = [gradient.dimshuffle('x', 0) for gradient in gradients[len(inputs):]]
+        return self._compiled([*inputs, *own, *known.values()], gradients)
+
+    @staticmethod
+    def _compiled(inputs, outputs):
+        function = theano.function([theano.In(v, borrow=True) for v in inputs],
+                                   [theano.Out(v, borrow=True) for v in outputs], on_unused_input='ignore')
+        function.trust_input = True
+        return function
+
+    def _filled(self, name, arrays):
+        """Return copies of arrays in memory that stays the same, for which Theano's functions plan only once."""
+        shapes = name, *[x.shape for x in arrays]
+        memory = self._memory.setdefault(shapes, [np.empty_like(x) for x in arrays])
+        for x, array in zip(memory, arrays):
+            x[...] = array
+        return memory
+
+    def functions(self, shape, dtype):
+        """Return the functions forward and backward, as in Elementwise."""
+        def forward(x, y):
+            x = self._filled('forward', x)
+            for array, value in zip(y, [*self._forward(*x), *x[:self.kept]]):
+                array[...] = value
+
+        def backward(x, y):
+            kept, C_prev, more = x[:self.kept], x[self.kept], x[self.kept + 2:]            # C is not needed
+            for array, value in zip(y, self._backward(*self._filled('backward', [*kept, C_prev, *more]))):
+                array[len(value):] = 0         # the gradients of own, (1,H), are sums over all rows
+                array[:len(value)] = value
+        return forward, backward
+
+
+class InNumPyKernel:
+    """The functions. cell: an Elementwise or AnyCell."""
+
+    def __init__(self, cell):
+        self.cell = cell
+
+    @staticmethod
+    def threads():
+        return 1
+
+    @staticmethod
+    def all_below(V, N, index):
+        return not N or 0 <= index.min() <= index.max() < V
+
+    @staticmethod
+    def sum_of_squares(N, v, sum):
+        sum[...] = np.dot(v.ravel(), v.ravel())
+
+    @staticmethod
+    def take_columns(N, V, D, U, index, out, n_threads):
+        rows = np.ascontiguousarray(U.T) if N > V else U.T
+        np.take(rows, index, axis=0, out=out, mode='clip')             # without this mode, out is buffered
+
+    @staticmethod
+    def add_columns(N, V, D, index, d, dU, n_threads):
+        order = index.argsort(kind='stable')
+        starts = np.flatnonzero(np.diff(index[order], prepend=-1))
+        dU[...] = 0
+        dU[:, index[order[starts]]] = np.add.reduceat(d[order], starts, axis=0).T
+
+    def lstm_forward(self, T, B, H, a_x, W, b, h0, C0, own, h, C, kept, h_end, C_end, n_threads):
+        forward, _ = self.cell.functions((B, H), h.dtype)
+        W = np.ascontiguousarray(W.transpose(0, 2, 1)) if T > 1 else W.transpose(0, 2, 1)
+        b, a_x = b[:, None], a_x.reshape(T, B, 4, H).transpose(0, 2, 1, 3)
+        a, kept = np.empty((4, B, H), h.dtype), kept.reshape(T, 4, B, H)[:, :self.cell.kept]
+        with np.errstate(all='ignore'):
+            for t in range(T):
+                h_prev, C_prev = (h[t - 1], C[t - 1]) if t else (h0, C0)
+                np.add(np.add(np.matmul(h_prev, W, a), b, a), a_x[t], a)
+                forward([*a, C_prev, *own], [h[t], C[t], *kept[t]])
+        h_end[...], C_end[...] = (h[-1], C[-1]) if T else (h0, C0)
+
+    def lstm_backward(self, T, B, H, truncate, dh, W, h, C, kept, h0, C0, own, da, dW, db, d_own, n_threads,
+                      of_C, of_ends, d_states):
+        """Fill the gradients. The last three are not in C: the gradients of C (T,B,H) and of h_end and C_end, and
+        arrays for the gradients of h0 and C0."""
+        _, backward = self.cell.functions((B, H), h.dtype)
+        first = 0 if truncate < 0 or truncate > T else T - truncate
+        dh_next, dC = np.array(of_ends)
+        of_h, d, dC_prev = np.empty((B, H), h.dtype), np.empty((4, B, H), h.dtype), np.empty((B, H), h.dtype)
+        d_own_now, kept = np.empty((len(own), B, H), h.dtype), kept.reshape(T, 4, B, H)[:, :self.cell.kept]
+        for total in d_own:
+            total[...] = 0
+        with np.errstate(all='ignore'):
+            for t in reversed(range(first, T)):
+                np.add(dh[t], dh_next, of_h)
+                dC += of_C[t]
+                backward([*kept[t], C[t - 1] if t else C0, C[t], *own, of_h, dC], [*d, dC_prev, *d_own_now])
+                da[t].reshape(B, 4, H)[...] = d.transpose(1, 0, 2)
+                for total, now in zip(d_own, d_own_now):
+                    total += now.sum(axis=0)
+                np.dot(da[t], W.reshape(4 * H, H), dh_next)
+                dC, dC_prev = dC_prev, dC
+        da[:first] = 0
+        rows = da.reshape(T * B, 4 * H)
+        db.reshape(-1)[...] = np.ones(T * B, h.dtype).dot(rows)
+        dW.reshape(4 * H, H)[...] = rows[B:].T.dot(h[:-1].reshape(-1, H)) + (rows[:B].T.dot(h0) if T else 0)
+        for d_state, found in zip(d_states, (dh_next, dC)):
+            d_state[...] = 0 if first else found
+
+    @staticmethod
+    def cross_entropy(N, V, scores, bias, y, cost, best, p, spread, n_threads):
+        np.add(scores, bias, p)
+        best[...] = p.argmax(axis=1)
+        p -= p.max(axis=1, keepdims=True)
+        cost[...], spread[...] = p[np.arange(N), y], p.mean(axis=1)
+        np.exp(p, p)
+        sums = p.sum(axis=1)
+        np.subtract(np.log(sums), cost, cost)
+        np.subtract(np.log(sums), spread, spread)
+        p /= sums[:, None]
+
+    @staticmethod
+    def cross_entropy_gradient(N, V, dcost, dspread, p, y, dscores, dbias):
+        np.multiply(p, (dcost + dspread)[:, None], dscores)
+        dscores -= dspread[:, None] / V
+        dscores[np.arange(N), y] -= dcost
+        dbias[...] = np.ones(N, p.dtype).dot(dscores)
+
+
+class Arrays:
+    """Stands in for a Library, in NumPy. cell: an Elementwise or AnyCell."""
+
+    def __init__(self, dtype, cell):
+        self.dtype, self.own, self.cell, self._functions = dtype, cell.own, cell, InNumPyKernel(cell)
+
+    def path(self):
+        """Return None, since nothing is to be compiled."""
+
+    def functions(self):
+        return self._functions
+
+    @staticmethod
+    def product(a, b, out):
+        """Return a function that fills out (M,N) with the product of a and b."""
+        return lambda: np.dot(a, b, out) is None
+
+    @staticmethod
+    def passed(array):
+        return array
+
+    passed_together = list

@@ -1,0 +1,97 @@
+"""The kernel in C: its files as compiled libraries, and the addresses of arrays."""
+import ctypes
+import functools
+import math
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from engine.backend import compiler
+from engine.backend.bfloat16 import MACROS
+from engine.kernel.cell import Program, c_functions
+
+C_FILES = {path.name: path.read_text(encoding='utf-8') for path in Path(__file__).resolve().parent.glob('*.[ch]')}
+NOTHING = ctypes.c_char * 0    # for address
+
+
+def address(array):
+    """Return array.ctypes.data of an array in C order, in a third of the time."""
+    return ctypes.addressof(NOTHING.from_buffer(array))
+
+
+def empty(shape, dtype):
+    """Return a new array that begins at a cache line."""
+    memory = np.empty(np.dtype(dtype).itemsize * math.prod(shape) + 64, np.uint8)
+    return np.ndarray(shape, dtype, memory, -address(memory) % 64)
+
+
+def reused(array, shape, dtype):
+    """Return an array if it is contiguous and has that shape, otherwise a new one: new memory costs page faults."""
+    return array if array is not None and array.shape == shape and array.flags.carray else empty(shape, dtype)
+
+
+@functools.lru_cache(maxsize=None)
+def joined(text, cell=''):
+    """Return C code with #include lines replaced by the files, also within these. cell: C code for cell.h."""
+    files = dict(C_FILES, **{'cell.h': cell})
+    return re.sub('^#include "(.*)"$', lambda found: joined(files[found.group(1)], cell), text, flags=re.MULTILINE)
+
+
+def source(text, dtype, bfloat16=None, cell=''):
+    """Return C code with all that it includes. bfloat16: None, or a key of MACROS. cell: C code for cell.h."""
+    macros = ['REAL float' if dtype == 'float32' else 'REAL double']
+    macros += ['PER_WORD 2', *MACROS[bfloat16]] if bfloat16 else []
+    return joined(''.join(f'#define {macro}\n' for macro in macros) + text, cell)
+
+
+class Library(NamedTuple):
+    """The compiled kernel for a dtype and a cell. bfloat16: None, or a key of MACROS, the instructions for products."""
+    dtype: str
+    program: Program
+    bfloat16: str | None = None
+
+    @property
+    def own(self):
+        """Return the number of the cell's own parameters."""
+        return self.program.own
+
+    def path(self):
+        """Return the path of the library, which may still have to be compiled."""
+        cell = c_functions(self.program)
+        return compiler.compiled_file('kernel', '', [
+            compiler.compiled_file(name, source(f'#include "{name}"\n', self.dtype, self.bfloat16, cell))
+            for name in ('sampling.c', 'embedding.c', 'vectors.c')])
+
+    def functions(self):
+        """Compile the library if it is missing, and return it loaded."""
+        return loaded(self)
+
+    def product(self, a, b, out):
+        """Return a function that fills out (M,N) with the product of a and b, of any strides. It returns 0 or -1."""
+        C, strides = self.functions(), [stride // x.itemsize for x in (a, b) for stride in x.strides]
+        arguments = (*out.shape, len(b), a.ctypes.data, *strides[:2], b.ctypes.data, *strides[2:], address(out),
+                     out.shape[1], 0)
+        return lambda: C.matmul(*arguments, C.threads())
+
+    @staticmethod
+    def passed(array):
+        """Return what the functions take for an array."""
+        return address(array)
+
+    @staticmethod
+    def passed_together(addresses):
+        """Return what the functions take for the arrays of a cell's own parameters."""
+        return (ctypes.c_void_p * len(addresses))(*addresses)
+
+
+@functools.lru_cache(maxsize=None)
+def loaded(library):
+    """Compile, load and return a Library, with the argument types of kernel.h's functions."""
+    C = compiler.load(library.path())
+    for name, arguments in re.findall(r'^int (\w+)\(([^)]*)\);', C_FILES['kernel.h'], re.MULTILINE):
+        getattr(C, name).argtypes = [
+            ctypes.c_void_p if '*' in argument else ctypes.c_long if 'long' in argument else ctypes.c_int
+            for argument in arguments.split(',') if argument != 'void']
+    return C

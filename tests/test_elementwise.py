@@ -1,0 +1,169 @@
+"""Theano's own operations in NumPy, and its elementwise formulas in C, compared with NumPy."""
+import itertools
+
+import numpy as np
+import pytest
+
+from engine.backend import compiler
+from engine.backend.theano_setup import theano, tt
+from engine.kernel import elementwise
+
+RANDOM = np.random.RandomState(0)
+
+
+@pytest.fixture(params=['C', 'NumPy'])
+def by(request, monkeypatch):
+    """Compute with a compiler, and without one."""
+    if request.param == 'NumPy':
+        monkeypatch.setattr(compiler, 'cxx', '')
+    return request.param
+
+
+def symbol(dtype, *broadcast):
+    return tt.TensorType(dtype, broadcast)()
+
+
+def thunks(f):
+    """Return the formulas of a function."""
+    return [node.tag.formula for node in f.maker.fgraph.toposort() if getattr(node.tag, 'formula', None)]
+
+
+# ---------------------------------------------------------------- formulas
+
+def in_memory_orders(values):
+    """Yield an array as it is, in column order, reversed in memory, and with gaps."""
+    yield values
+    yield np.asfortranarray(values)
+    yield values[::-1].copy()[::-1]
+    wide = np.repeat(values, 2, axis=-1)
+    yield wide[..., ::2]
+
+
+@pytest.mark.parametrize('shape', [(7,), (3, 5), (2, 3, 5), (0, 3), (4, 1, 3, 2), (151, 149)])     # the last in threads
+def test_formula_on_arrays_in_any_memory_order(by, shape):
+    a, b = [symbol('float32', *[False] * len(shape)) for _ in range(2)]
+    number = tt.scalar('number', 'float32')
+    f = theano.function([a, b, number], [number * a * tt.sqr(b) + tt.exp(a), tt.switch(a > b, a, -b)])
+    assert [found.path is not None for found in thunks(f)] == 2 * [by == 'C']
+    values = [RANDOM.normal(size=shape).astype('float32') for _ in range(2)]
+    for x, y in itertools.product(*map(in_memory_orders, values)):
+        found = f(x, y, np.float32(1.75))
+        np.testing.assert_allclose(found[0], 1.75 * x * y ** 2 + np.exp(x), rtol=2e-6, atol=1e-6)
+        np.testing.assert_array_equal(found[1], np.where(x > y, x, -y))
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float64'])
+@pytest.mark.parametrize('shape', [(2, 3, 5), (1, 7, 33), (5, 1, 1), (31, 37, 40)])
+def test_formula_of_rows_numbers_and_flags(by, shape, dtype):
+    """Arrays that are broadcast along each axis, and a bool array, as dropout's."""
+    kinds = [(False, False, False), (False, False, True), (True, True, True), (True, False, False), (False, True, True)]
+    symbols, flags = [symbol(dtype, *kind) for kind in kinds], symbol('bool', False, False, False)
+    values = [RANDOM.normal(size=np.where(kind, 1, shape)).astype(dtype) for kind in kinds]
+    kept = RANDOM.rand(*shape) < 0.5
+    a, row, number, first, column = symbols
+    x, r, n, f, c = values
+    found = theano.function([*symbols, flags], [
+        a * flags * number, tt.tanh(a) - row, row * number * (a - first), a * column, row / number])(*values, kept)
+    for value, expected in zip(found, (x * kept * n, np.tanh(x) - r, r * n * (x - f), x * c, r / n)):
+        assert value.dtype == dtype
+        np.testing.assert_allclose(value, expected, rtol=2e-6 if dtype == 'float32' else 1e-12, atol=1e-6)
+
+
+@pytest.mark.parametrize('shape', [(5, 3), (151, 149)])
+def test_formula_overwrites_an_input_in_any_memory_order(by, shape):
+    """An update of a shared variable does this."""
+    kept, other = theano.shared(np.zeros((1, 1), 'float32'), borrow=True), tt.matrix('other', 'float32')
+    f = theano.function([other], [], updates=[(kept, kept * 0.5 - other)])
+    x, y = RANDOM.normal(size=(2, *shape)).astype('float32')
+    for before, taken in itertools.product(in_memory_orders(x), in_memory_orders(y)):
+        kept.set_value(before.copy(order='A'), borrow=True)
+        memory = kept.get_value(borrow=True)
+        f(taken)
+        np.testing.assert_allclose(kept.get_value(), x * 0.5 - y, rtol=1e-6, atol=1e-7)
+        assert kept.get_value(borrow=True) is memory
+
+
+def test_constants_of_other_types_and_one_file_for_equal_formulas():
+    a, b = tt.vector('a', 'float32'), tt.matrix('b', 'float32')
+    f = theano.function([a, b], [tt.switch(a > 0.5, 0.5 / a, 1), tt.switch(b > 0.5, 0.5 / b, 1)])
+    x = np.array([0.25, 1, 4], 'float32')
+    np.testing.assert_array_equal(f(x, x[None])[0], [1, 0.5, 0.125])
+    first, second = thunks(f)
+    assert first.path == second.path and first.name == second.name
+
+
+# ---------------------------------------------------------------- all other operations
+
+@pytest.mark.parametrize('dtype', ['int8', 'uint16', 'int64', 'float64', 'bool'])
+def test_other_types(by, dtype):
+    """Shapes that differ raise an error."""
+    a, b = [symbol(dtype, False) for _ in range(2)]
+    x, y = np.array([0, 1, 1, 0, 1], dtype), np.array([1, 0, 1, 1, 1], dtype)
+    f = theano.function([a, b], [tt.eq(a, b), tt.maximum(a, b), tt.cast(a, 'float32') / 2, tt.switch(a, b, a)])
+    for value, expected in zip(f(x, y), (x == y, np.maximum(x, y), x.astype('float32') / 2, np.where(x, y, x))):
+        np.testing.assert_array_equal(value, expected)
+        assert value.dtype == expected.dtype
+    for m, n in ((3, 4), (1, 4), (0, 1), (0, 1)):
+        with pytest.raises(ValueError, match='Input dimension mis-match'):
+            f(x[:m], y[:n])
+
+
+def test_operations_that_are_not_in_c():
+    """By whole arrays, in the types of Theano's own results; the last of them number by number."""
+    a, k = tt.vector('a', 'float32'), tt.vector('k', 'int32')
+    x, n = np.array([-1.5, 0, 0.5, 2.5], 'float32'), np.array([-7, 2, 3, 0], 'int32')
+    pairs = {a // 2: x // 2, tt.floor(a): np.floor(x), k % 3: n % 3, k // 2: n // 2, k / 2: n / 2, -k: -n,
+             tt.sqrt(abs(k)): np.sqrt(abs(n)), tt.cast(a, 'int8'): x.astype('int8'), tt.clip(k, -1, 2): n.clip(-1, 2),
+             tt.second(a, k): n, tt.round(a): np.round(x), k & 3: n & 3, k ** 2: n ** 2,
+             tt.arctan2(a, k): np.arctan2(x, n),
+             a + a * k + k: x + x * n + n, tt.erf(a): [-0.96610515, 0, 0.5204999, 0.999593],
+             tt.isnan(a): 4 * [False]}
+    for value, (symbols, expected) in zip(theano.function([a, k], list(pairs))(x, n), pairs.items()):
+        np.testing.assert_allclose(value, expected, rtol=1e-6, err_msg=str(symbols))
+        assert value.dtype == symbols.dtype
+
+
+def test_parts_of_arrays():
+    x, n = tt.tensor3('x', 'float32'), tt.iscalar('n')
+    joined = tt.join(0, x[:1] + 1, x.reshape((x.shape[0], -1, 1)).dimshuffle(0, 2, 1)[..., :x.shape[2]][:n])
+    f = theano.function([x, n], [tt.inc_subtensor(x[1:], joined[:-2]), (x.shape[0] * n) // 3])
+    value = RANDOM.normal(size=(3, 1, 5)).astype('float32')
+    first, second = f(value, 3)
+    expected = value.copy()
+    expected[1:] += np.concatenate([value[:1] + 1, value])[:-2]
+    np.testing.assert_array_equal(first, expected)
+    assert second == 3
+
+
+# ---------------------------------------------------------------- what is planned once
+
+def test_calls_with_equal_other_and_changed_arrays(by):
+    """The same array with other numbers, other shapes in between, an array that is no view, and results kept."""
+    x, counter = tt.matrix('x', 'float32'), theano.shared(np.int64(1), 'counter')
+    views = [x.T.reshape((-1,)), x[1:].dimshuffle(1, 0), x.shape[0] * counter, tt.tanh(x).sum(axis=1),
+             2 * x + x.shape[1]]
+    f, kept = theano.function([x], views, updates=[(counter, counter + 1)]), []
+    memory = RANDOM.normal(size=(3, 5)).astype('float32')
+    for call, value in enumerate([memory, memory, memory[:2], memory.T, memory], 1):
+        memory *= 1.5
+        expected = (value.T.ravel(), value[1:].T, len(value) * call, np.tanh(value).sum(axis=1),
+                    2 * value + value.shape[1])
+        kept.append((f(value), [np.array(each) for each in expected]))
+    for results, expected in kept:             # also those of earlier calls
+        for found, wanted in zip(results[2:], expected[2:]):
+            np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    for found, wanted in zip(*kept[-1]):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_views_and_sizes_are_not_computed_again(monkeypatch):
+    x = theano.shared(np.ones((3, 5), 'float32'), 'x')
+    f = theano.function([], (2 * x).reshape((-1, 3)).T[1:].sum())
+    assert f() == 20
+    planned = [thunk for thunk in f.fn.thunks if isinstance(thunk, elementwise.Planned)]
+    before = [thunk.results for thunk in planned]
+    x.set_value(3 * x.get_value(), borrow=True)
+    assert f() == 60 and len(planned) > 3
+    x.get_value(borrow=True)[...] = 2
+    again = [thunk.results for thunk in planned]
+    assert f() == 40 and [thunk.results for thunk in planned] == again and before
