@@ -29,7 +29,7 @@ def processor():
 
 def print_head(*libraries):
     """Print date, machine and versions, the lines above a table."""
-    from engine.backend.modules import threads
+    from engine.backend.compiler import threads
     versions = [f'{name} {metadata.version(name)}' for name in ('Theano', 'numpy', 'scipy') + libraries]
     print(f'{datetime.date.today()}; {processor()}, {threads()} cores, load average {os.getloadavg()[0]:.1f} at the '
           f'start; {platform.system()}')

@@ -1,6 +1,6 @@
-"""Measure training steps of CharLSTM, with the kernel and as a scan graph, beside PyTorch's nn.LSTM and RMSprop.
+"""Measure training steps of CharLSTM, in C and in NumPy without a compiler, beside PyTorch's nn.LSTM and RMSprop.
 
-    python tests/benchmarks/training.py [--units 128 256] [--batches 50] [--steps 15] [--no-scan] [--bfloat16]
+    python tests/benchmarks/training.py [--units 128 256] [--batches 50] [--steps 15] [--no-numpy] [--bfloat16]
 
 All take turns, each in a separate process. They begin with the same parameters, and unless the costs of their first
 steps agree, nothing is timed. --bfloat16 adds CharLSTM with that precision, and PyTorch with its autocast to it. A turn
@@ -46,10 +46,12 @@ def in_turns(step):
     return turn
 
 
-def make_ours(units, batch, kernel=True, precision='float32'):
+def make_ours(units, batch, in_c=True, precision='float32'):
     import charlstm
+    from engine.backend import compiler
+    compiler.cxx = compiler.cxx if in_c else ''
     batches = make_batches(batch)
-    model = charlstm.CharLSTM(random_seed=1, kernel=kernel, precision=precision)
+    model = charlstm.CharLSTM(random_seed=1, precision=precision)
     model.model_setup(char_dim=V, num_units1=units, num_units2=units, lrate=RATE)
     set_parameters(model)
     return in_turns(lambda: model.theano_train_rmsprop(*next(batches))[0])
@@ -107,8 +109,8 @@ def measure(units, batch, options):
     sides = {'ours': (make_ours,), 'PyTorch': (make_pytorch,)}
     if options.bfloat16:
         sides.update({'bfloat16': (make_ours, True, 'bfloat16'), 'PT bf16': (make_pytorch, True)})
-    if options.scan:
-        sides['scan'] = make_ours, False
+    if options.numpy:
+        sides['NumPy'] = make_ours, False
     workers = {name: Worker(make, units, batch, *more) for name, (make, *more) in sides.items()}
     refuse_other_costs({name: worker.ready() for name, worker in workers.items()})
     seconds = take_turns(workers, TURNS, options.steps)
@@ -132,7 +134,7 @@ def main():
     parser.add_argument('--units', type=int, nargs='+', default=[64, 128, 256, 512])
     parser.add_argument('--batches', type=int, nargs='+', default=[1, 50, 200])
     parser.add_argument('--steps', type=int, default=15, help='least number of timed steps (default: %(default)s)')
-    parser.add_argument('--no-scan', dest='scan', action='store_false', help='leave out the scan graph')
+    parser.add_argument('--no-numpy', dest='numpy', action='store_false', help='leave out CharLSTM without a compiler')
     parser.add_argument('--bfloat16', action='store_true', help='add both sides with products in bfloat16')
     options = parser.parse_args()
     print_head('torch')
