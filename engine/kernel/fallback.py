@@ -44,6 +44,8 @@ def likely(p, top_k, top_p):
 
     Characters as probable as the last of these stay, too (top_p: Holtzman et al. 2020).
     """
+    if top_k >= p.shape[1] and top_p >= 1:
+        return p
     largest_first = -np.sort(-p, axis=1)
     p = np.where(p < largest_first[:, [min(top_k, p.shape[1]) - 1]], 0, p)
     if top_p >= 1:
@@ -66,7 +68,7 @@ def continue_texts(predict, prime, bits, n, choice, *states):
     predict: a function from characters (T,B) and states to log probabilities (T*B,V) and new states. Others: as there.
     """
     temperature, top_k, top_p = choice
-    text, unread = prime, prime
+    texts, unread = [prime], prime
     for k in range(n):
         logs, *states = predict(unread, *states)
         logs = logs[-prime.shape[1]:]                                              # (B, V) after the last step
@@ -76,5 +78,5 @@ def continue_texts(predict, prime, bits, n, choice, *states):
             unread = choose(likely(p, int(top_k), top_p), bits[k])[None]
         else:
             unread = logs.argmax(axis=1).astype(np.int32)[None]
-        text = np.concatenate([text, unread])
-    return [text, *states]
+        texts.append(unread)
+    return [np.concatenate(texts), *states]

@@ -118,8 +118,10 @@ class InNumPyKernel:
 
     @staticmethod
     def take_columns(N, V, D, U, index, out, n_threads):
-        rows = np.ascontiguousarray(U.T) if N > V else U.T
-        np.take(rows, index, axis=0, out=out, mode='clip')             # without this mode, out is buffered
+        if N > V:
+            np.take(np.ascontiguousarray(U.T), index, axis=0, out=out, mode='clip')        # otherwise, out is buffered
+        else:
+            out[...] = U[:, index].T
 
     @staticmethod
     def add_columns(N, V, D, index, d, dU, n_threads):

@@ -56,6 +56,12 @@ class _KernelOp(gof.Op):
         return gof.Apply(self, inputs, [tt.TensorType(dtype, [False] * len(sizes))()
                                         for dtype, sizes in self._arrays(self.outputs)])
 
+    def infer_shape(self, node, shapes):
+        """Return the shapes of the outputs, so that Theano needs no array to know its size."""
+        named = dict(pair for (_, sizes), shape in zip(self._arrays(self.inputs), shapes) for pair in zip(sizes, shape))
+        named.update(zip(self.inputs, node.inputs))        # a number is a size, too
+        return [tuple(eval(n, {}, named) for n in sizes) for _, sizes in self._arrays(self.outputs)]
+
     def make_thunk(self, node, storage_map, compute_map, no_recycling, impl=None):
         self.library.functions()               # loads them now, not in the first call
         return Planned(node, storage_map, compute_map, self.plan)
@@ -139,6 +145,9 @@ class SumsOfSquares(_KernelOp):
 
     def make_node(self, *arrays):
         return gof.Apply(self, arrays, [tt.scalar(dtype=self.library.dtype) for _ in arrays])
+
+    def infer_shape(self, node, shapes):
+        return [()] * len(shapes)
 
     def plan(self, arrays, before):
         kernel, passed = self._kernel, self.library.passed
