@@ -113,5 +113,5 @@ def computes_on(in_c, bfloat16=None):
     threads = compiler.threads() if not compiler.cxx or compiler.openmp() else 1
     by = 'the C kernel' if in_c else 'NumPy'
     products = f', products in bfloat16 ({bfloat16})' if bfloat16 else ''
-    slow = '' if compiler.cxx else ', a third as fast as in C, which needs a C++ compiler such as g++'
+    slow = '' if compiler.cxx else ', half as fast as in C, which needs a C++ compiler such as g++'
     return f'the CPU, {number_of(threads, "thread")}, by {by}, in {theano.config.floatX}{products}{slow}'

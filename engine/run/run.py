@@ -17,7 +17,7 @@ BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     #
 PICTURE, RESULT = '.png', '_result.json'
 NOT_IN_RESULT = 'input', 'run', 'valid', 'test', 'random_seed'      # options: local paths, or stored in other fields
 ENDINGS = '|'.join([*map(re.escape, [*LOGS, PICTURE, RESULT, BEST, INTERRUPTED]), r'_epoch\d+\.npz'])
-EARLY = 10                 # seconds into the first epoch before its first sample
+EARLY = 4                  # seconds into the first epoch before its first sample
 SAMPLE_LENGTH = 200        # characters
 FALLS = 5                  # most times that a run returns to one checkpoint, each time at half the rate
 
