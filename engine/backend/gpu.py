@@ -9,11 +9,6 @@ C_CODE = {
     r'PyArray_DESCR\((\w+)\)->elsize': r'PyArray_ITEMSIZE(\1)',          # sandbox/rng_mrg.py, sparse/opt.py
     r'\bNPY_MAXDIMS\b': 'NPY_RAVEL_AXIS',          # for "no axis": tensor/basic.py, extra_ops.py, subtensor.py
     r'\bPyInt_(\w+)|defined\(NPY_PY3K\)': lambda found: f'PyLong_{found[1]}' if found[1] else '1',     # lazylinker_c.c
-    # tensor/blas.py: BatchedDot expects a gemm of const matrices, which Theano's substitute for a BLAS does not have.
-    r'const dtype\*, const dtype\*, const int\*, const dtype\*, const int\*,':
-        'const dtype*, dtype*, const int*, dtype*, const int*,',
-    # scalar/basic.py: complex numbers; NumPy's type no longer names its two parts.
-    r'(?s)(struct theano_complex\d+) : public npy_complex\d+(.*? scalar_type;)': r'\1\2 scalar_type real, imag;',
 }
 
 
