@@ -58,7 +58,7 @@ def write_page(model, checkpoint, o, *against):
     if o.score is not None:
         said = []
         whole, text, found = report.read(o, checkpoint, uchar, said.append)
-        shown = page.beginning_of(text, len(whole), found['file'], said)
+        shown = page.beginning_of(text, len(whole), found, said)
     else:
         shown = None if report.non_defaults(o) & report.WRITING else page.held_out(checkpoint)
     if shown is None:

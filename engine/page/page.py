@@ -34,6 +34,7 @@ class Shown(NamedTuple):
     source: str                    # a line that says where the text comes from
     written: int | None = None     # index of the first character that a model wrote
     copies: dict | None = None     # the result of compare() in copies.py for the written text or the file
+    sha256: str | None = None      # of the file that the text comes from
 
 
 # ---------------------------------------------------------------- the data of a page
@@ -59,11 +60,15 @@ def cells(model, text):
                 ranges=dict(least=array_for_json(C.min(axis=0)), most=array_for_json(C.max(axis=0))))
 
 
-def expected(model, checkpoint, text):
-    """Return a model's name and vocabulary, the text, and its predictions for each character except the first."""
+def expected(model, checkpoint, text, sha256):
+    """Return a model's name and vocabulary, the text, and its predictions for each character except the first.
+
+    sha256: of the file that the text comes from. `read` is True if the model was trained on that file.
+    """
     costs, best, probabilities = model.alternatives(text, min(ALTERNATIVES, len(model.uchar)))
     numbers = encoded(text, model.uchar)
     return dict(name=os.path.basename(str(checkpoint)), model=info.summary(checkpoint), uchar=list(model.uchar),
+                read=sha256 is not None and checkpoint.metadata.get('text', {}).get('sha256') == sha256,
                 text=array_for_json(numbers), best=array_for_json(best.astype(numbers.dtype)),
                 costs=array_for_json(costs), chances=array_for_json(to_float16(probabilities)))
 
@@ -113,10 +118,10 @@ def page_data(model, checkpoint, shown, against=None):
     """Return all data of a page under the names that its scripts use. Arguments as for write_page."""
     epochs, stored, text = logged_costs(checkpoint), opened(checkpoint), shown.text
     return dict(
-        expected(model, stored, text), source=shown.source, written=shown.written, epochs=epochs,
+        expected(model, stored, text, shown.sha256), source=shown.source, written=shown.written, epochs=epochs,
         info=info.description(stored, folders=False).split('\n'), learning=learning(checkpoint, epochs),
         copies=marks(text, shown.copies) if shown.copies else None, **cells(model, text),
-        against=expected(*against, text) if against else None, learner=for_learning(model),
+        against=expected(*against, text, shown.sha256) if against else None, learner=for_learning(model),
         parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
 
 
@@ -143,11 +148,12 @@ def held_out(checkpoint):
                      'and how the model continues it, after the mark.', written=len(passage))
 
 
-def beginning_of(text, n, name, said):
-    """Return the beginning of a text from a file of n characters as a Shown. said: lines about it, of report.read."""
+def beginning_of(text, n, found, said):
+    """Return the beginning of a text from a file of n characters as a Shown. found, said: of report.read."""
     shown = text[:MOST_CHARACTERS]
-    lines = [f'{len(shown):,} of the {n:,} characters of {name}, from its beginning', *said]
-    return Shown(shown, ' '.join(f'{line[0].upper()}{line[1:]}.' for line in lines))
+    lines = [f'{len(shown):,} of the {n:,} characters of {found["file"]}, from its beginning', *said]
+    source = ' '.join(f'{line[0].upper()}{line[1:]}.' for line in lines)
+    return Shown(shown, source, sha256=found['sha256'])
 
 
 # ---------------------------------------------------------------- the page
