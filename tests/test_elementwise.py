@@ -82,6 +82,17 @@ def test_formula_overwrites_an_input_in_any_memory_order(by, shape):
         assert kept.get_value(borrow=True) is memory
 
 
+def test_flags_are_numbers(by):
+    a, b = tt.vector('a', 'bool'), tt.vector('b', 'bool')
+    p, q = tt.cast(a, 'float32'), tt.cast(b, 'float32')
+    functions = [theano.function([a, b], y, on_unused_input='ignore') for y in (p + q, p - q, -p, tt.exp(p))]
+    for order in (1, -1):
+        x, y = np.array([True, True, False])[::order], np.array([True, False, False])[::order]
+        for f, expected in zip(functions, (1.0 * x + y, 1.0 * x - y, -1.0 * x, np.exp(1.0 * x))):
+            assert f(x, y).dtype == 'float32'
+            np.testing.assert_allclose(f(x, y), expected, rtol=1e-6)
+
+
 def test_constants_of_other_types_and_one_file_for_equal_formulas():
     a, b = tt.vector('a', 'float32'), tt.matrix('b', 'float32')
     f = theano.function([a, b], [tt.switch(a > 0.5, 0.5 / a, 1), tt.switch(b > 0.5, 0.5 / b, 1)])
@@ -165,6 +176,31 @@ def test_calls_with_equal_other_and_changed_arrays(by):
             np.testing.assert_allclose(found, wanted, rtol=1e-5)
     for found, wanted in zip(*kept[-1]):
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_copies_of_numbers_that_change_in_place(by):
+    """A number of a shared variable, and a reshape that is no view, after an update in place."""
+    s, m, x = theano.shared(np.ones(3, 'float32')), theano.shared(np.ones((2, 3), 'float32')), tt.scalar('x', 'float32')
+    step = theano.function([], [], updates=[(s, 2 * s), (m, 3 * m)])
+    f = theano.function([x], [x * s[0], x + m.T.reshape((6,)), x * s[:2]])
+    for factor in (1, 2, 4):
+        for found, expected in zip(f(1), (factor, 1 + 3.0 ** np.log2(factor), factor)):
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+        step()
+
+
+def test_integers_that_are_no_sizes(by):
+    """They may be computed into the same array, or be changed by the user."""
+    x, n = tt.vector('x', 'float32'), tt.lscalar('n')
+    count = tt.gt(x, 0).sum()
+    f = theano.function([x, n], [x[:count].sum(), 3 * n, x[n:n + 1], x.reshape((n, -1)).shape[0] * 1.0])
+    number = np.array(1)
+    for values in ([1, -1, 5, 2], [1, 1, 0, 2], [1, 1, 1, 2]):
+        number[...] = number % 2 + 1
+        found = f(np.array(values, 'float32'), number)
+        positive, k = sum(value > 0 for value in values), int(number)
+        for each, expected in zip(found, (sum(values[:positive]), 3 * k, values[k:k + 1], k)):
+            np.testing.assert_array_equal(each, expected)
 
 
 def test_views_and_sizes_are_not_computed_again():

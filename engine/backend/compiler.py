@@ -9,7 +9,6 @@ import functools
 import hashlib
 import os
 import platform
-import shlex
 import shutil
 import subprocess
 import sys
@@ -62,7 +61,7 @@ def compiling(report=_report):
 def use(command, compiledir, flags):
     """Set the compiler, '' for none, the folder of compiled files, and the user's options. Raises CompilerError."""
     global cxx, folder, more_flags
-    cxx, folder, more_flags = command.strip('"'), os.path.join(compiledir, 'kernel'), tuple(shlex.split(flags))
+    cxx, folder, more_flags = command.strip('"'), os.path.join(compiledir, 'kernel'), tuple(flags.split())
     if cxx and not shutil.which(cxx):
         raise CompilerError(f'{cxx} cannot be run; {TO_INSTALL}; to do without, by NumPy: THEANO_FLAGS=cxx=')
 

@@ -187,8 +187,9 @@ class Formula:
         scratch = [empty(shape, self.dtype) for _ in range(self.in_numpy.scratch)]
 
         def compute():
+            numbers = [x.astype(self.dtype) if x.dtype == bool else x for x in arrays]     # since True + True is True
             with np.errstate(all='ignore'):
-                self.in_numpy.run(arrays, [out], scratch)
+                self.in_numpy.run(numbers, [out], scratch)
         return [out], compute
 
     def suits_c(self, arrays, shape):
@@ -266,42 +267,44 @@ class Loop(gof.vm.Loop):
             if self.before is None or not same(now, self.before):
                 for thunk in self.fixed:
                     thunk()
-                self.before = now
+                # Some may be copies of numbers that change in place.
+                self.before = None if any(thunk.fill is False for thunk in self.fixed) else now
             for thunk in self.rest:
                 thunk()
         except Exception:
             gof.link.raise_with_op(self.nodes[self.thunks.index(thunk)], thunk)
 
 
-def is_of_integers(node):
-    """Return whether all inputs of an operation are single integers, or made of such."""
-    return all(getattr(v.type, 'dtype', None) in tt.discrete_dtypes and (
-        all(getattr(v.type, 'broadcastable', ())) or v.owner and isinstance(v.owner.op, tt.opt.MakeVector))
-        for v in node.inputs)
+MADE_OF_SIZES = (tt.opt.MakeVector, tt.ScalarFromTensor, tt.TensorFromScalar, tt.Elemwise)
+VIEWS = tt.DimShuffle, tt.Reshape, tt.subtensor.Subtensor
+
+
+def is_settled(v):
+    """Return whether v is a constant, or a size or made of sizes: only then is each new value a new array."""
+    if v.owner is None or isinstance(v.owner.op, theano.compile.ops.Shape_i):
+        return isinstance(v, gof.Constant) or v.owner is not None
+    return isinstance(v.owner.op, (*MADE_OF_SIZES, *VIEWS)) and all(map(is_settled, v.owner.inputs))
 
 
 def plan_again(node):
     """Return the plan of an operation whose result depends only on which arrays its inputs are, or None if it is none.
 
-    This holds for sizes and views, and for integers, since each new integer is in a new array here.
+    These are sizes, what is made of them, and views whose indices and shapes are made of them.
     """
-    view = isinstance(node.op, (tt.DimShuffle, tt.Reshape, tt.subtensor.Subtensor))
-    sized = isinstance(node.op, theano.compile.ops.Shape_i)
-    of_integers = is_of_integers(node) and isinstance(
-        node.op, (tt.opt.MakeVector, tt.ScalarFromTensor, tt.TensorFromScalar, tt.Elemwise))
-    if not (view or sized or of_integers):
+    op, view = node.op, isinstance(node.op, VIEWS)
+    settled = all(map(is_settled, node.inputs[1:] if view else node.inputs))
+    if not (isinstance(op, theano.compile.ops.Shape_i) or settled and isinstance(op, (*MADE_OF_SIZES, *VIEWS))):
         return None
-
     params = node.run_params()
     more = [] if params is gof.graph.NoParams else [params]
 
     def plan(arrays, before):
-        if isinstance(node.op, tt.Elemwise):
-            slot = evaluated(node.op.scalar_op, [node.outputs[0].dtype], arrays)
+        if isinstance(op, tt.Elemwise):
+            slot = evaluated(op.scalar_op, [node.outputs[0].dtype], arrays)
         else:
             slot = [None]
-            node.op.perform(node, arrays, [slot], *more)
-        if view:
+            op.perform(node, arrays, [slot], *more)
+        if view:                               # or a copy, whose numbers may be others in the next call
             return slot, None if np.may_share_memory(slot[0], arrays[0]) else False
         return before if before[0] is not None and np.array_equal(before[0], slot[0]) else slot, None
     return plan
@@ -325,7 +328,7 @@ def formulas_of(nodes):
     """Attach a Formula to each Elemwise that is one. Return the paths of the libraries with those in C."""
     found = []
     for node in nodes:
-        if isinstance(node.op, tt.Elemwise) and not is_of_integers(node):
+        if isinstance(node.op, tt.Elemwise):
             code = code_of(node)
             node.tag.formula = code and Formula(node, *code)
             found += [node.tag.formula] if code and compiler.cxx else []
