@@ -44,6 +44,7 @@ def _use_settings(configparser):
 
 
 def _on_gpu_patch_compiler(cmodule):
+    """Patch the module that compiles Theano's own C++, which only a GPU needs."""
     if cmodule.config.device != 'cpu':
         from engine.backend import gpu                     # late: few need it
         gpu.patch_compiler(cmodule)
@@ -99,17 +100,11 @@ def on_cpu():
     return theano.config.device == 'cpu' and theano.config.floatX in ('float32', 'float64')
 
 
-def device():
-    """Return the name of Theano's device and, except for the CPU, the name that its driver gives."""
-    if theano.config.device == 'cpu':
-        return 'cpu'
-    return f'{theano.config.device} ({theano.gpuarray.type.get_context(None).devname.strip()})'
-
-
 def computes_on(in_c, bfloat16=None):
     """Return a description of what computes the network. in_c: the C kernel. bfloat16: its instructions, or None."""
     if theano.config.device != 'cpu':
-        return f'{device()}, by theano.scan, in {theano.config.floatX}'
+        name = theano.gpuarray.type.get_context(None).devname.strip()      # as its driver gives it
+        return f'{theano.config.device} ({name}), by theano.scan, in {theano.config.floatX}'
     threads = compiler.threads() if not compiler.cxx or compiler.openmp() else 1
     by = 'the C kernel' if in_c else 'NumPy'
     products = f', products in bfloat16 ({bfloat16})' if bfloat16 else ''

@@ -154,15 +154,19 @@ class Formula:
     """
 
     def __init__(self, node, code, used):
-        out, self.node, self.used, self.path, self.known = node.outputs[0].broadcastable, node, used, None, 3 * [None]
+        out, self.path, self.known = node.outputs[0].broadcastable, None, 3 * [None]
+        self.node, self.code, self.used = node, code, used
         self.dtype, self.in_place = node.outputs[0].dtype, node.op.inplace_pattern.get(0)
         kinds = {(*out[:-1], True): 'row', (True,) * len(out): 'one', out: 'all'}
         # Arrays that are broadcast along other axes may still have the shape of the output.
         self.kinds = [kinds.get(node.inputs[k].broadcastable, 'all') for k in used]
-        self.in_numpy = formula.InNumPy(code, [f'x{k}' for k in used])
         body = c_function(code, used, self.kinds, [node.inputs[k].dtype for k in used])
         self.name = f'formula_{zlib.crc32(body.encode()):08x}'
         self.text = f'extern "C" __attribute__((visibility("default"))) void {self.name}{body}'
+
+    @functools.cached_property
+    def in_numpy(self):
+        return formula.InNumPy(self.code, [f'x{k}' for k in self.used])
 
     @functools.cached_property
     def function(self):

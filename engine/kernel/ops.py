@@ -25,8 +25,8 @@ class _KernelOp(gof.Op):
 
     A subclass declares its inputs and outputs by name, with their shapes. dict(U='D,V', index='int32 N') declares an
     array (D,V) of the library's dtype and an int32 array (N,) of characters below V. N='int64 ' is a number and the
-    size N. A name with "own" stands for each of the cell's own parameters. The method `run` calls C with the addresses
-    of the arrays and the sizes, and returns -1 when out of memory.
+    size N. A name with "own" stands for each of the cell's own parameters. The method `run` calls the kernel with the
+    arrays, as library.passed makes them, and the sizes. It returns -1 when C is out of memory.
     """
     __props__ = ('library',)
     inputs, outputs = {}, {}
