@@ -22,7 +22,7 @@ from engine.backend import compiler
 from engine.kernel import library, ops
 from engine.kernel.cell import Cell, c_functions
 from engine.kernel.library import Library
-from engine.backend.theano_setup import theano
+from engine.backend.theano_setup import theano, tt
 from cells import OWN, peephole_cell
 from numpy_model import NAMES, chosen, sigmoid
 
@@ -30,6 +30,7 @@ DTYPES = ('float32', 'float64')
 TOLERANCE = {'float32': dict(rtol=2e-5, atol=3e-6), 'float64': dict(rtol=1e-12, atol=1e-13)}
 LONG_SUMS = {'float32': dict(rtol=1e-4, atol=2e-5), 'float64': dict(rtol=1e-10, atol=1e-12)}     # of gradients
 INTERPRETED = theano.Mode(theano.gof.vm.VM_Linker(use_cloop=False, c_thunks=False), optimizer=None)
+TINY = np.finfo('float32').tiny             # of the normal numbers
 OPS = ('Product', 'SumsOfSquares', 'TakeColumns', 'AddColumns', 'LSTM', 'LSTM in place', 'LSTMGradient',
        'LSTMGradient in place', 'SoftmaxCrossEntropy', 'SoftmaxCrossEntropyGradient', 'LSTM with peepholes',
        'LSTMGradient with peepholes', 'Sample', 'Sample with peepholes')
@@ -214,24 +215,51 @@ def test_layer_of_nothing(dtype, T, B, H):
     assert not any(g.any() for g in gradients)
 
 
-def test_activations_are_as_exact_as_functions_c_states():
-    """Test floats of every exponent as pre-activations, and many in the range where the functions bend."""
+def floats():
+    """Return floats of every exponent, and many in the range where the functions bend."""
     x = np.concatenate([np.arange(0, 2 ** 32, 7919, dtype=np.uint32).view(np.float32),
                         np.linspace(-90, 90, 200003, dtype=np.float32)])
-    x = x[np.isfinite(x)]
+    return x[np.isfinite(x)]
+
+
+def assert_exact(values, expected, bound, least=TINY):
+    """Assert that float32 numbers above `least` are exact to `bound` units in the last place, all others to `least`."""
+    rounded, error = expected.astype('float32'), np.abs(values - expected)
+    finite, normal = np.isfinite(rounded), np.abs(expected) > least
+    units = error / np.spacing(np.abs(rounded)).astype('float64')
+    assert (units < bound)[finite & normal].all()
+    assert (error < least)[finite & ~normal].all()
+    np.testing.assert_array_equal(values[~finite], rounded[~finite])
+
+
+def test_activations_are_as_exact_as_functions_h_states():
+    x, H, zeros = floats(), 17, np.zeros((1, 17), np.float32)
     x = x[:len(x) // 17 * 17].reshape(-1, 1, 17)
-    H, zeros = 17, np.zeros((1, 17), np.float32)
     inputs = [np.tile(x, 4), np.zeros((4, H, H), np.float32), np.zeros((4, H), np.float32), zeros, zeros]
     gates = run(ops.LSTM(LIBRARIES['float32']), inputs)[2].reshape(-1, 4, 17)
     x = x.astype('float64')
     with np.errstate(over='ignore'):
-        sigmoids = 1 / (1 + np.exp(-x))
-    for expected, values, bound in ((sigmoids, gates[:, :3], 2.5), (np.tanh(x), gates[:, 3:], 2.7)):
-        unit = np.spacing(np.abs(expected).astype('float32')).astype('float64')
-        normal = np.abs(expected) > np.finfo('float32').tiny
-        error = np.abs(values - expected)
-        assert (error / unit)[np.broadcast_to(normal, error.shape)].max() < bound
-        assert error[np.broadcast_to(~normal, error.shape)].max() < np.finfo('float32').tiny
+        assert_exact(gates[:, :3], np.repeat(1 / (1 + np.exp(-x)), 3, axis=1), 2.5)
+    assert_exact(gates[:, 3:], np.tanh(x), 2.7)
+
+
+def test_other_functions_are_as_exact_as_functions_h_states(random):
+    x = floats()
+    normal = np.where(np.abs(x) < TINY, TINY, x)                   # for log and pow
+    log_x = np.log(np.abs(normal).astype('float64'))
+    y = random.uniform(-85, 85, len(x)) / log_x
+    y = np.where(x < 0, y.round(), y).astype('float32')
+    u, v, w = symbols([x, normal, y])
+    functions = [tt.exp(u), tt.expm1(u), tt.log1p(u), tt.nnet.softplus(u), tt.log(v), v ** w]
+    exp, expm1, log1p, softplus, log, power = theano.function([u, v, w], functions)(x, normal, y)
+    x, normal, y = (values.astype('float64') for values in (x, normal, y))
+    with np.errstate(all='ignore'):
+        assert_exact(exp, np.exp(x), 1.4, 1.7e-38)
+        assert_exact(expm1, np.expm1(x), 1.8)
+        assert_exact(log1p, np.log1p(x), 1)
+        assert_exact(softplus, np.logaddexp(0, x), 1.9, 1.7e-38)
+        assert_exact(log, np.log(normal), 1)
+        assert_exact(power, normal ** y, 1 + 2.2 * np.abs(y * log_x), 1.7e-38)
 
 
 # ---------------------------------------------------------------- softmax and its cost

@@ -14,7 +14,6 @@
 #endif
 #define DEEP (PER_WORD * LANES) /* numbers in a vector of words */
 
-typedef uint32_t bits __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint16_t halves __attribute__((vector_size(VECTOR_BYTES / 2)));
 
 /* The number of words for K numbers, rounded up to whole vectors. */

@@ -35,6 +35,7 @@
 #define LANES ((long)(VECTOR_BYTES / sizeof(REAL))) /* numbers in a vector */
 
 typedef REAL vector __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint32_t bits __attribute__((vector_size(VECTOR_BYTES)));
 
 #define INLINE static inline __attribute__((always_inline))
 
