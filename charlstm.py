@@ -7,7 +7,7 @@ With x the character read, h and C the hidden and cell state of a layer:
     h, C = lstm_cell(a_f, a_i, a_o, a_g, C_prev)
 
 The second layer reads the h of the first, and softmax(V.h2 + c) is the distribution of the next character (Hochreiter
-& Schmidhuber 1997, with the forget gate of Gers et al. 2000).
+& Schmidhuber 1997, with the forget gate of Gers et al. 2000). Another cell has other rows k: see CharLSTM.
 
 The functions below are the whole model except the loop over time steps, which is ops.layer (engine/kernel/in_numpy.py
 has it in NumPy). They take symbols, which stand for arrays: tt.tanh(a) computes nothing yet. From what they return,
@@ -55,7 +55,7 @@ def lstm_cell(a_f, a_i, a_o, a_g, C_prev):
 
 
 def stacked(U):
-    """Return weights U (4,H,n) with the four gates side by side, for one product: (n,4H)."""
+    """Return weights U (4,H,n) with all gates side by side, for one product: (n,4H)."""
     return U.reshape((-1, U.shape[2])).T
 
 
@@ -200,29 +200,31 @@ def update(gradients, size, parameters, averages, weight, state, lrate, lp, opti
     return update_ratios(steps, parameters, ops), new, running_averages(averages, new, weight), state
 
 
-def original_parameters(V, H1, H2, random):
+def original_parameters(V, H1, H2, cell, random):
     """Return the parameters, by name, of a new model for --original.
 
     Weights are uniform in +-1/sqrt(inputs), biases 0, but 1 for the forget gates, so that a new model remembers: a
     forget gate at sigmoid(0) halves the cell state at every step (Jozefowicz et al. 2015).
     """
-    p = uniform(parameter_shapes(V, H1, H2), dict(U1=V, W1=H1, U2=H1, W2=H2, V=H2), random)
-    p['b1'][0] = p['b2'][0] = 1
+    p = uniform(parameter_shapes(V, H1, H2, cell.counts[:3]), dict(U1=V, W1=H1, U2=H1, W2=H2, V=H2), random)
+    for row, sign in cell.remembers.items():
+        p['b1'][row] = p['b2'][row] = max(0, sign)
     return p
 
 
-def chrono_parameters(V, H1, H2, random):
+def chrono_parameters(V, H1, H2, cell, random):
     """Return the parameters, by name, of a new model in which a quarter of the units remember for a long time.
 
     Parameters are uniform in +-1/sqrt(units of their layer), V and c in +-1/sqrt(H2), and U1 in +-1, since its input is
     one-hot. A quarter of the units of each layer remember for 2 to 100 steps: their biases of f are log(steps - 1),
-    those of i the negative of that (Tallec & Ollivier 2018).
+    those of i the negative of that (Tallec & Ollivier 2018). cell.remembers has these rows and signs for any cell.
     """
-    p = uniform(parameter_shapes(V, H1, H2), dict(U1=1, W1=H1, b1=H1, U2=H2, W2=H2, b2=H2, V=H2, c=H2), random)
+    p = uniform(parameter_shapes(V, H1, H2, cell.counts[:3]),
+                dict(U1=1, W1=H1, b1=H1, U2=H2, W2=H2, b2=H2, V=H2, c=H2), random)
     for b in (p['b1'], p['b2']):
-        n = b.shape[1] // 4
-        b[0, :n] = np.log(random.uniform(1, 99, n))
-        b[1, :n] = -b[0, :n]
+        log_steps = np.log(random.uniform(1, 99, b.shape[1] // 4))
+        for row, sign in cell.remembers.items():
+            b[row, :len(log_steps)] = sign * log_steps
     return p
 
 
@@ -256,16 +258,23 @@ class CharLSTM:
         text, weights, averaged_steps, optimiser_variables, carried, validation, best, functions
                         the state of training, and what is compiled: engine/training.py
 
-    A subclass, or an object before model_setup, may set another cell, a function like lstm_cell, and cell_parameters,
-    a dict of names to initial values. The cell takes these parameters as further arguments; each has one number per
-    unit of a layer, and is trained, saved and loaded like the others. A class may also set an optimiser, a function
-    like rmsprop, and optimiser_state, which returns its state before the first step. Changes to these, lp or the
-    functions above take effect at the next call; after changing anything else these functions read, call compile.
+    A subclass, or an object before model_setup, may set another cell: a function of symbols (B,H) that returns h and
+    the states after the step. The names of its arguments declare what the model needs:
+
+        a_NAME          a row of pre-activations, such as a gate: U[k].x + W[k].h_prev + b[k]
+        x_NAME, h_NAME  a row that reads only the input, U[k].x + b[k], or only h, W[k].h_prev + b[k]
+        NAME_prev       a state before the step; at least one (a plain RNN has its h)
+        NAME=0.5        a parameter of one number per unit of a layer, trained like the others, and its initial value
+
+    remembers has the signs of the rows, by name, whose biases chrono_parameters sets: {'z': -1} if large a_z forget.
+    A class may also set an optimiser, a function like rmsprop, and optimiser_state, its state before the first step.
+    Changes to these, lp or the functions above take effect at the next call; after changing anything else these
+    functions read, call compile.
 
     Do not share an object between threads. copy.copy shares the parameters: training the copy changes the original.
     copy.deepcopy and pickle keep all except compiled functions, so that training continues as it would have.
     """
-    cell_parameters = {}
+    remembers = {'f': 1, 'i': -1}
 
     def __init__(self, random_seed=None, kernel=True, comm=None, precision='float32'):
         """Make a model without a text and without parameters.

@@ -4,9 +4,10 @@ import copy
 import numpy as np
 
 from engine.model import checks
+from engine.model.parameters import own_names
 from engine.model.text import encoded
 from engine.parallel import SingleProcess
-from engine.training import (STATES, arrays, as_batch, check, compiled, cost_weights, set_parameters, sizes,
+from engine.training import (arrays, as_batch, cell_of_model, check, compiled, cost_weights, set_parameters, sizes,
                              vocabulary_size, zero_states)
 
 SCORED, ADAPTED = 2000, 20     # most characters scored at a time: without adapt, and with it
@@ -204,23 +205,23 @@ def alternatives(model, text, k=5):
 
 
 def states(model, text):
-    """Return the states after each character of a text, from zero states: a dict of h1, C1 (n,H1) and h2, C2 (n,H2)."""
-    x, after, pieces = numbers_of(model, text), zero_states(model, 1), []
+    """Return the states after each character of a text, from zero states: h1, C1 (n,H1) and h2, C2 (n,H2) by name."""
+    x, after, pieces, cell = numbers_of(model, text), zero_states(model, 1), [], cell_of_model(model)
     for start in range(0, len(x), SCORED):
-        *of_steps, h1, C1, h2, C2 = compiled(model, 'states')(x[start:start + SCORED], *after)
-        pieces.append([state[:, 0] for state in of_steps])
-        after = h1, C1, h2, C2
-    return dict(zip(STATES, map(np.concatenate, zip(*pieces))))
+        h1, C1, h2, C2, *after = compiled(model, 'states')(x[start:start + SCORED], *after)
+        both = (h1, *np.split(C1, cell.counts.S, axis=2)), (h2, *np.split(C2, cell.counts.S, axis=2))
+        pieces.append([state[:, 0] for of_layer in both for state in of_layer])
+    return dict(zip(own_names(('h', *cell.states)), map(np.concatenate, zip(*pieces))))
 
 
 def correlations(model, text, states):
     """Return how well each unit follows the FEATURES that vary in a text. states: the result of states(text).
 
-    Returns, for each of them by name, a dict of Pearson correlations: h1, C1 (H1,) and h2, C2 (H2,).
+    Returns, for each of them by name, a dict of Pearson correlations (H,), by the names of the states.
     """
     string = ''.join([model.uchar[k] for k in numbers_of(model, text)[:, 0]])
     features = {name: feature(string) for name, feature in FEATURES.items()}
-    return {name: {of: correlation(feature, states[of]) for of in STATES}
+    return {name: {of: correlation(feature, state) for of, state in states.items()}
             for name, feature in features.items() if np.ptp(feature)}
 
 

@@ -58,7 +58,7 @@ def stream_text(model, seed='', text_length=100, method='normal', count=1, tempe
     checks.real('temperature', temperature, 'of at least 0', lambda v: v >= 0)
     # In float32, all temperatures below 1e-30 select the most probable character.
     choice = np.array([max(1e-30, temperature), min(top_k, most), top_p], theano.config.floatX)
-    held = {} if hold is None else hold_parameters(hold, sizes(model))
+    held = {} if hold is None else hold_parameters(hold, sizes(model), cell_of_model(model).states)
     compiled(held_copy(model, held) if held else model, 'sample')      # before the caller prints anything
     yield strings(model, prime)
     states, ends = zero_states(model, count), [''] * count
@@ -98,7 +98,7 @@ def held_copy(model, values):
     made = functions(model)
     if made.held is None:
         cell, units, new = held_cell(cell_of_model(model)), dict(zip('12', sizes(model))), copy.copy(model)
-        new.cell, new.cell_parameters = cell.function, dict.fromkeys(cell.own, 0)
+        new.cell = cell.function
         functions(new).cell = cell                         # set here, since a user's cell may not have its names
         new.p = {name: model.p[name] if name in model.p else theano.shared(np.zeros(units[name[-1]], cell.dtype), name)
                  for name in (*NAMES, *own_names(cell.own))}
@@ -108,12 +108,17 @@ def held_copy(model, values):
     return made.held
 
 
-def hold_parameters(hold, units):
-    """Return the parameters HOLD of both layers, name to array, for a hold such as {'C2': {44: 5.0}}. units: H1, H2."""
-    arrays = {name: np.zeros(units[int(name[-1]) - 1], theano.config.floatX) for name in own_names(HOLD)}
+def hold_parameters(hold, units, states):
+    """Return the parameters HOLD of both layers, name to array, for a hold such as {'C2': {44: 5.0}}.
+
+    units: H1, H2. states: names of the cell's states.
+    """
+    named = own_names(states)
+    arrays = {f'{name} {state}': np.zeros(units[int(state[-1]) - 1], theano.config.floatX)
+              for state in named for name in HOLD}
     for state, values in hold.items():
-        checks.choice('the state to hold', state, ('C1', 'C2'))
-        is_held, held_at = [arrays[name + state[1]] for name in HOLD]
+        checks.choice('the state to hold', state, named)
+        is_held, held_at = [arrays[f'{name} {state}'] for name in HOLD]
         for unit, value in values.items():
             checks.whole(f'a unit of {state} to hold', unit, 0, len(is_held) - 1)
             is_held[unit] = 1

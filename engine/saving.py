@@ -6,7 +6,7 @@ import numpy as np
 from engine.backend.theano_setup import theano
 from engine.kernel.fallback import is_as_in_c
 from engine.model import checks, parameters
-from engine.model.parameters import NAMES, named_state, own_names, parameter_shapes, units
+from engine.model.parameters import NAMES, OTHER_CELL, named_state, own_names, parameter_shapes, rows_of, units
 from engine.run import table
 from engine.terminal import warn
 from engine.training import (STATES, CompiledFunctions, Learning, arrays, cell_of_model, operations,
@@ -38,11 +38,11 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
         n = checks.whole('char_dim', len(uchar) if char_dim is None else char_dim, 1)
         if uchar and n != len(uchar):
             raise ValueError(f'char_dim is {n}: the vocabulary has {len(uchar)} characters')
-        own = checks.cell_parameters(model.cell_parameters)
-        p = {} if initial == 'zeros' else model._symbols()[f'{initial}_parameters'](n, H1, H2, model.random)
-        for name, shape in parameter_shapes(n, H1, H2, own).items():
+        cell = cell_of_model(model)
+        p = {} if initial == 'zeros' else model._symbols()[f'{initial}_parameters'](n, H1, H2, cell, model.random)
+        for name, shape in parameter_shapes(n, H1, H2, cell.counts[:3], cell.own).items():
             if name not in p:
-                p[name] = np.full(shape, own.get(name[:-1], 0), theano.config.floatX)
+                p[name] = np.full(shape, cell.own.get(name[:-1], 0), theano.config.floatX)
     renumber_text(model, uchar)                            # first, since it may raise ValueError
     model.lp = lp
     set_parameters(model, p, uchar)
@@ -98,18 +98,21 @@ def cell_difference(model, name, formula):
 
 
 def read_any(model, filename, encoding):
-    """Return the parameters and uchar of a checkpoint. Warn if its cell is not this model's."""
+    """Return the parameters and uchar of a checkpoint. Warn if its cell has another formula than this model's."""
     stored = parameters.opened(filename)
+    p, uchar = read_checkpoint(stored, encoding)
+    if rows_of(p) != cell_of_model(model).counts[:3]:
+        raise stored.refusal(OTHER_CELL)
     difference = cell_difference(model, stored, stored.cell['formula'])
     if difference:
         warn(difference)
-    return read_checkpoint(stored, encoding)
+    return p, uchar
 
 
 def read_fitting(model, filename, encoding):
     """Return the parameters that this model has, and uchar, from a checkpoint. Errors: as for load_params."""
     p, uchar = read_any(model, filename, encoding)
-    names = *NAMES, *own_names(model.cell_parameters)
+    names = *NAMES, *own_names(cell_of_model(model).own)
     if not p.keys() >= set(names):
         raise ValueError(f'{filename} lacks parameters of the cell of this model: init_params or --init starts them '
                          'at their initial values')
@@ -143,7 +146,7 @@ def resume(model, filename):
     save_params. Raises OSError if the file cannot be read, and ValueError if it is not a checkpoint of such a run.
     """
     p, uchar, metadata, state = model.group.broadcast(
-        parameters.read_run, filename, model.optimiser_state, theano.config.floatX)
+        parameters.read_run, filename, model.optimiser_state, theano.config.floatX, cell_of_model(model).counts)
     difference = cell_difference(model, filename, metadata['cell']['formula'])
     if difference:
         raise ValueError(difference)

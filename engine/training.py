@@ -30,7 +30,7 @@ from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
 from engine.model import checks
 from engine.model.batches import Text, begins_anew, kept_units, kept_weights
-from engine.model.parameters import NAMES, map_state, named_state, own_names, units
+from engine.model.parameters import NAMES, map_state, named_state, own_names, rows_of, units
 from engine.model.text import shown
 from engine.parallel import DataParallelStep, group_of
 from engine.run import table
@@ -150,9 +150,9 @@ def sizes(model):
 
 
 def zero_states(model, B):
-    """Return the states h1, C1, h2, C2 before a text, (B,H1) and (B,H2)."""
-    H1, H2 = sizes(model)
-    return [np.zeros((B, H), theano.config.floatX) for H in (H1, H1, H2, H2)]
+    """Return the states h1, C1, h2, C2 before a text: h (B,H), and C (B,SH), a layer's S cell states side by side."""
+    (H1, H2), S = sizes(model), cell_of_model(model).counts.S
+    return [np.zeros((B, n), theano.config.floatX) for n in (H1, S * H1, H2, S * H2)]
 
 
 def kinds(arrays):
@@ -221,7 +221,7 @@ def code_of(function):
 def functions(model):
     """Return the compiled functions by name, after dropping them if a symbol function, the cell or lp was edited."""
     edited = model.cell, model.optimiser, model.optimiser_state, *model._symbols().values()
-    now = [code_of(function) for function in edited], dict(model.cell_parameters), dict(model.lp)
+    now = [code_of(function) for function in edited], dict(model.remembers), dict(model.lp)
     if model.functions.sources != now:
         model.functions = CompiledFunctions()
         model.functions.sources = now
@@ -229,16 +229,16 @@ def functions(model):
 
 
 def cell_of_model(model):
-    """Return the Cell of the attributes cell and cell_parameters. Raises ValueError if they do not make a cell."""
+    """Return the Cell of the attributes cell and remembers. Raises ValueError if the function is no cell."""
     made = functions(model)
-    made.cell = made.cell or Cell(model.cell, checks.cell_parameters(model.cell_parameters), theano.config.floatX)
+    made.cell = made.cell or Cell(model.cell, theano.config.floatX, model.remembers)
     return made.cell
 
 
 def operations(model):
     """Return the operations of the network: a Kernel or, on a GPU, a Scan."""
     cell, made = cell_of_model(model), functions(model)
-    if list(model.p)[len(NAMES):] != own_names(cell.own):
+    if (list(model.p)[len(NAMES):], rows_of(arrays(model.p))) != (own_names(cell.own), cell.counts[:3]):
         raise ValueError(f'the cell {cell.name} has other parameters than the model: call model_setup')
     if model.precision == 'bfloat16' and not cell.program:
         raise ValueError(f'precision bfloat16 needs the C kernel, which cannot compute the cell {cell.name} '
@@ -336,9 +336,10 @@ def build_train(model, ops, name):
             raise
         raise ValueError('the edited network needs a gradient that is not in C: use --kernel off or '
                          'CharLSTM(kernel=False)') from error
-    unused = [name for name, gradient in zip(model.p, gradients) if gradient is None]
+    unused = [name for name, gradient in zip(model.p, gradients) if gradient is None and arrays(model.p)[name].size]
     if unused:
         raise ValueError(f'the costs do not depend on {", ".join(unused)}: use all parameters in network')
+    gradients = [p if gradient is None else gradient for p, gradient in zip(parameters, gradients)]      # W of no rows
     optimiser, state = symbols['sgd'], {}
     if name == 'train_rmsprop':
         optimiser, state = model.optimiser, optimiser_variables(model)
@@ -430,8 +431,9 @@ def cost_weights(model, x, B):
 def kept_in_step(model, x, rows):
     """Return which units a step on x keeps, if lp has dropout, then which recurrent weights, if it has dropconnect."""
     random, dropout, dropconnect = model.random, model.lp['dropout'], model.lp['dropconnect']
+    shapes = [model.p[name].get_value(borrow=True).shape for name in ('W1', 'W2')]
     return [*(kept_units(random, dropout, rows, len(x), sizes(model)) if dropout else []),
-            *(kept_weights(random, dropconnect, sizes(model)) if dropconnect else [])]
+            *(kept_weights(random, dropconnect, shapes) if dropconnect else [])]
 
 
 def check(model, x, y, states=None):

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from charlstm import tt
+from charlstm import lstm_cell, tt
 from engine.kernel.formula import OPERATIONS
-from numpy_model import same, sigmoid
+from engine.lesson.cells import GRU, RNN, SLSTM, MinGRU, Peepholes
+from numpy_model import lstm, same, sigmoid
 
 OWN = ('p_f', 'p_i', 'p_o')            # parameters of the cell with peepholes
+peephole_cell = Peepholes.cell
 READMES = [(Path(__file__).resolve().parents[1] / folder / 'README.md').read_text(encoding='utf-8')
            for folder in ('', 'engine')]
 SECTIONS = [text.split('\n## Changing the model\n')[1].split('\n## ')[0] for text in READMES]
@@ -28,12 +30,6 @@ def coupled_cell(a_f, a_i, a_o, a_g, C_prev):
     return tt.nnet.sigmoid(a_o) * tt.tanh(C), C
 
 
-def peephole_cell(a_f, a_i, a_o, a_g, C_prev, p_f, p_i, p_o):
-    f, i = tt.nnet.sigmoid(a_f + p_f * C_prev), tt.nnet.sigmoid(a_i + p_i * C_prev)
-    C = f * C_prev + i * tt.tanh(a_g)
-    return tt.nnet.sigmoid(a_o + p_o * C) * tt.tanh(C), C
-
-
 def odd_cell(a_f, a_i, a_o, a_g, C_prev):
     """Return h and C from many operations; the backward pass reads more than four values of the forward pass."""
     C = tt.clip(tt.nnet.relu(a_f) * 0.1, 0, 1) * C_prev + (
@@ -51,9 +47,27 @@ def logical_cell(a_f, a_i, a_o, a_g, C_prev):
     return tt.switch(a_o > -0.5, bounded - (kept - (C - f)), tt.tanh(C) * both), C
 
 
-def coupled_in_numpy(a_f, a_i, a_o, a_g, C_prev, keep=same):
+def three_states(h_r, a_f, x_g, a_o, C_prev, n_prev, t1_prev, p_f=0.5, q=-0.25):
+    """Return h and three states from rows of all kinds; C_prev and C are read by no other state, and t1 by h alone."""
+    n = tt.nnet.sigmoid(a_f + p_f * n_prev) * n_prev + tt.exp(-tt.sqr(x_g))
+    C = tt.tanh(h_r) * C_prev + q * x_g
+    t1 = tt.maximum(t1_prev * 0.5, a_o)
+    return tt.nnet.sigmoid(a_o) * tt.tanh(C / (1 + abs(n))) + 0.1 * t1, C, n, t1
+
+
+# The same in NumPy. keep: a function of a state and its name that may hold units of it.
+
+def coupled_in_numpy(a_f, a_o, a_g, C_prev, keep=same):
     C = keep(sigmoid(a_f) * C_prev + (1 - sigmoid(a_f)) * np.tanh(a_g))
     return sigmoid(a_o) * np.tanh(C), C
+
+
+def no_forget_in_numpy(a_i, a_o, a_g, C_prev, keep=same):
+    C = keep(C_prev + sigmoid(a_i) * np.tanh(a_g))
+    return sigmoid(a_o) * np.tanh(C), C
+
+
+standard_in_numpy = lstm
 
 
 def peephole_in_numpy(a_f, a_i, a_o, a_g, C_prev, p_f, p_i, p_o, keep=same):
@@ -61,9 +75,44 @@ def peephole_in_numpy(a_f, a_i, a_o, a_g, C_prev, p_f, p_i, p_o, keep=same):
     return sigmoid(a_o + p_o * C) * np.tanh(C), C
 
 
+def rnn_in_numpy(a_h, C_prev, keep=same):
+    h = keep(np.tanh(a_h))
+    return h, h
+
+
+def gru_in_numpy(a_z, a_r, x_n, h_n, C_prev, keep=same):
+    h = keep(sigmoid(a_z) * C_prev + (1 - sigmoid(a_z)) * np.tanh(x_n + sigmoid(a_r) * h_n))
+    return h, h
+
+
+def mingru_in_numpy(x_z, x_n, C_prev, keep=same):
+    h = keep((1 - sigmoid(x_z)) * C_prev + sigmoid(x_z) * x_n)
+    return h, h
+
+
+def slstm_in_numpy(a_f, a_i, a_o, a_z, C_prev, n_prev, m_prev, keep=same):
+    log_f = -np.log1p(np.exp(-a_f))
+    m = keep(np.maximum(log_f + m_prev, a_i), 'm')
+    n = keep(np.exp(log_f + m_prev - m) * n_prev + np.exp(a_i - m), 'n')
+    C = keep(np.exp(log_f + m_prev - m) * C_prev + np.exp(a_i - m) * np.tanh(a_z))
+    return sigmoid(a_o) * C / n, C, n, m
+
+
+def three_in_numpy(h_r, a_f, x_g, a_o, C_prev, n_prev, t1_prev, p_f, q, keep=same):
+    n = keep(sigmoid(a_f + p_f * n_prev) * n_prev + np.exp(-x_g ** 2), 'n')
+    C, t1 = keep(np.tanh(h_r) * C_prev + q * x_g), keep(np.maximum(t1_prev / 2, a_o), 't1')
+    return sigmoid(a_o) * np.tanh(C / (1 + abs(n))) + 0.1 * t1, C, n, t1
+
+
+# Cells of the table of ways: in Theano and in NumPy.
+CELLS = {'standard': (lstm_cell, lstm), 'RNN': (RNN.cell, rnn_in_numpy), 'GRU': (GRU.cell, gru_in_numpy),
+         'minGRU': (MinGRU.cell, mingru_in_numpy), 'sLSTM': (SLSTM.cell, slstm_in_numpy),
+         'peepholes': (Peepholes.cell, peephole_in_numpy), 'three states': (three_states, three_in_numpy)}
+
+
 def evaluate(code, inputs):
     """Return the outputs of code in NumPy, all in the shape and type of C_prev. inputs: arrays by name."""
-    values, like = dict(inputs), inputs['C_prev']
+    values, like = dict(inputs), inputs['before[0]']
     with np.errstate(all='ignore'):
         for name, operation, arguments in code.lines:
             values[name] = 1.0 * OPERATIONS[operation][1](*[values.get(value, value) for value in arguments])

@@ -5,6 +5,8 @@ same mistake as Theano's graph.
 """
 import numpy as np
 
+import inspect
+
 from engine.lesson import numpy_lstm
 from engine.lesson.numpy_lstm import lstm, sigmoid       # noqa: F401 (tests take them from here)
 
@@ -13,45 +15,74 @@ LETTERS = 'abcdefghijk'      # V of them
 NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')
 
 
-def random_parameters(seed, dtype='float64', V=V, H1=H1, H2=H2):
-    """Return all eight parameters, including biases, uniform in +-0.8 and exact in dtype."""
-    shapes = dict(U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1), U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2),
+def random_parameters(seed, dtype='float64', V=V, H1=H1, H2=H2, rows=(4, 4, 4)):
+    """Return all eight parameters, including biases, uniform in +-0.8 and exact in dtype. rows: of b, U and W."""
+    b, U, W = rows
+    shapes = dict(U1=(U, H1, V), W1=(W, H1, H1), b1=(b, H1), U2=(U, H2, H1), W2=(W, H2, H2), b2=(b, H2),
                   V=(V, H2), c=(V,))
     random = np.random.default_rng(seed)
     return {name: random.uniform(-0.8, 0.8, shapes[name]).astype(dtype).astype('float64') for name in NAMES}
 
 
-def lively_parameters(seed, V, H1, H2):
+def lively_parameters(seed, V, H1, H2, rows=(4, 4, 4)):
     """Return float32 parameters whose predictions depend on the text before, without being chaotic."""
-    p = random_parameters(seed, V=V, H1=H1, H2=H2)
+    p = random_parameters(seed, V=V, H1=H1, H2=H2, rows=rows)
     for name, scale in (('W1', 1.5 / H1 ** 0.5), ('U2', 2 / H1 ** 0.5), ('W2', 1.5 / H2 ** 0.5), ('V', 18 / H2 ** 0.5)):
         p[name] *= scale
     return {name: array.astype('float32') for name, array in p.items()}
 
 
-def same(value):
+def same(value, state='C'):
     return value
 
 
-def holding(values):
-    """Return a function that sets rows of C (H,B) to values, a dict by unit."""
-    def hold(C):
-        C[list(values)] = np.array(list(values.values()))[:, None]
-        return C
-    return hold
+def holding(hold, layer):
+    """Return a function that sets rows of a state (H,B) to the values of hold, such as {'C2': {3: 5.0}}."""
+    def keep(value, state='C'):
+        for unit, fixed in hold.get(f'{state}{layer}', {}).items():
+            value[unit] = fixed
+        return value
+    return keep
 
 
-def forward(p, x, states=None, masks=None, cell=lstm, own=(), hold={}, rounded=same):
+def declared(cell):
+    """Return the names of a cell's rows in memory, of its states, and of its own parameters."""
+    names = [name for name in inspect.signature(cell).parameters if name != 'keep']
+    rows = [name for kind in ('x_', 'a_', 'h_') for name in names if name.startswith(kind)]
+    states = [name[:-len('_prev')] for name in names if name.endswith('_prev')]
+    return rows, states, [name for name in names if name not in rows and not name.endswith('_prev')]
+
+
+def row_counts(cell):
+    """Return how many rows b, U and W have."""
+    kinds = [name[0] for name in declared(cell)[0]]
+    return len(kinds), len(kinds) - kinds.count('h'), len(kinds) - kinds.count('x')
+
+
+def forward(p, x, states=None, masks=None, cell=lstm, hold={}, rounded=same):
     """Return the probabilities (T,B,V) of the characters after x (T,B), and the final states h1, C1, h2, C2.
 
-    States are (H,B), a column for each sequence. masks: factors of h1 (T,B,H1) and h2 (T,B,H2) on their way up. cell: a
-    function like lstm that takes parameters, (H,1) each, after C_prev; own: their names. hold: the units whose C is
-    held, such as {'C2': {3: 5.0}}. rounded: a function that rounds the inputs of matrix products.
+    States are (H,B), a column for each sequence; several states of a cell are one below the other in C. masks: factors
+    of h1 (T,B,H1) and h2 (T,B,H2) on their way up. cell: a function like lstm, whose arguments are named as those of
+    CharLSTM.cell; its own parameters are (H,1). hold: the units whose states are held, such as {'C2': {3: 5.0}}.
+    rounded: a function that rounds the inputs of matrix products.
     """
-    def of_layer(k):
-        own_of_layer, keep = [p[f'{name}{k}'][:, None] for name in own], holding(hold.get(f'C{k}', {}))
-        return lambda *inputs: cell(*inputs, *own_of_layer, keep=keep)
+    (rows, names, own), (G, of_U, of_W) = declared(cell), row_counts(cell)
 
+    def of_layer(k):
+        def step(*inputs):
+            arguments = dict(zip(rows, inputs), **{name: p[f'{name}{k}'][:, None] for name in own})
+            arguments.update(zip([f'{name}_prev' for name in names], np.split(inputs[-1], len(names))))
+            h, *after = cell(**arguments, keep=holding(hold, k))
+            return h, np.concatenate(after)
+        return step
+
+    def padded(array, before, after):
+        return np.pad(array, [(before, after), (0, 0), (0, 0)])            # rows that a cell lacks are 0
+
+    p = dict(p, **{f'U{k}': padded(p[f'U{k}'], 0, G - of_U) for k in '12'},
+             **{f'W{k}': padded(p[f'W{k}'], G - of_W, 0) for k in '12'})
+    states = states or [np.zeros((n * p[f'b{k}'].shape[1], x.shape[1])) for k in '12' for n in (1, len(names))]
     return numpy_lstm.forward(p, x, states, masks, (of_layer(1), of_layer(2)),
                               lambda W, h: rounded(W) @ rounded(h))[:2]
 

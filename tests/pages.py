@@ -71,7 +71,7 @@ def page_of_own_cell(folder):
     Return the path of the page, and the model, which is compiled to predict.
     """
     model, path = CharLSTM(random_seed=2), folder / 'page.html'
-    model.cell, model.cell_parameters = peephole_cell, dict(p_f=0.3, p_i=-0.2, p_o=0.4)
+    model.cell = peephole_cell
     (folder / 't.txt').write_text(TEXT, encoding='utf-8')
     model.prepare_input(str(folder / 't.txt'), 0.4, 3, 7, verbose=False)
     with default_mode(theano.compile.mode.FAST_COMPILE):

@@ -134,7 +134,7 @@ def test_instructions_are_those_that_are_faster_than_float32(macros, amx, expect
 def test_cell_that_is_not_in_c_is_refused(monkeypatch, refused):
     monkeypatch.setenv(bfloat16.VARIABLE, 'emulated')
     model = CharLSTM(precision='bfloat16')
-    model.cell = lambda a_f, a_i, a_o, a_g, C: (theano.tensor.tanh(a_o) * C.mean(), C)
+    model.cell = lambda a_o, C_prev: (theano.tensor.tanh(a_o) * C_prev.mean(), C_prev)
     model.model_setup(char_dim=7)
     with refused(ValueError, 'precision bfloat16 needs the C kernel'):
         model.compile('predict')

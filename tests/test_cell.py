@@ -1,5 +1,6 @@
 """Cells: their code in C, JavaScript and NumPy against theano.scan and finite differences, and their checkpoints."""
 import ctypes
+import inspect
 import json
 import re
 import subprocess
@@ -25,14 +26,13 @@ from scripts import load
 from test_kernel import INTERPRETED
 
 TEXT = ''.join(np.random.default_rng(1).choice(list('abcdefghijk'), 263)) + 'abcdefghijk'
-PEEPHOLES = dict(p_f=0.3, p_i=-0.2, p_o=0.4)
-CELLS = [(lstm_cell, {}), (coupled_cell, {}), (peephole_cell, PEEPHOLES)]
+CELLS = lstm_cell, coupled_cell, peephole_cell
 
 
-def model_with(cell, path, own={}, kernel=True, seed=1, **settings):
+def model_with(cell, path, kernel=True, seed=1, **settings):
     class Model(CharLSTM):
         pass
-    Model.cell, Model.cell_parameters = staticmethod(cell), own
+    Model.cell = staticmethod(cell)
     model = Model(random_seed=seed, kernel=kernel)
     model.prepare_input(path, 0.4, 3, 7, verbose=False, stateful=True)
     model.model_setup(num_units1=7, num_units2=5, **dict(dict(initial='chrono'), **settings))
@@ -54,17 +54,17 @@ def path(text_file):
 
 @pytest.mark.parametrize('cell, formula', [
     (lstm_cell, 'C = sigmoid(a_f) * C_prev + sigmoid(a_i) * tanh(a_g); h = sigmoid(a_o) * tanh(C)'),
-    (lambda f, i, o, g, C: (C - (f - i) - (o + g), C / (f * i) - -o), 'h = C_prev - (a_f - a_i) - (a_o + a_g); '
-                                                                   'C = C_prev / (a_f * a_i) - -a_o'),
-    (lambda f, i, o, g, C: (f, C), 'C = C_prev; h = a_f'),
-    (lambda f, i, o, g, C: (f / 3 * 0.1, np.pi * C), 'h = a_f / 3 * 0.1; C = 3.1415927 * C_prev'),
-    (lambda f, i, o, g, C: ((2 * f) ** 2 + 0.1 * C + 0 * f, 1 * C + 0),
-     't1 = 2 * a_f; h = t1 * t1 + 0.1 * C_prev + 0 * a_f; C = C_prev')])
+    (lambda a_f, a_i, x_o, a_g, C_prev: (C_prev - (a_f - a_i) - (x_o + a_g), C_prev / (a_f * a_i) - -x_o),
+     '(x_o, a_f, a_i, a_g, C_prev): h = C_prev - (a_f - a_i) - (x_o + a_g); C = C_prev / (a_f * a_i) - -x_o'),
+    (lambda n_prev, h_f, x_n: (h_f + x_n, n_prev), '(x_n, h_f, n_prev): n = n_prev; h = h_f + x_n'),
+    (lambda x_f, C_prev: (x_f / 3 * 0.1, np.pi * C_prev), '(x_f, C_prev): h = x_f / 3 * 0.1; C = 3.1415927 * C_prev'),
+    (lambda x_f, C_prev: ((2 * x_f) ** 2 + 0.1 * C_prev + 0 * x_f, 1 * C_prev + 0),
+     '(x_f, C_prev): t1 = 2 * x_f; h = t1 * t1 + 0.1 * C_prev + 0 * x_f; C = C_prev')])
 def test_formulas(cell, formula):
     """Brackets only where needed, a name for a value that is used twice, no addition of 0 or product with 1."""
     for dtype in ('float32', 'float64'):
-        found = Cell(cell, (), dtype)
-        assert sorted(re.sub(r'\bt\d+', 't1', found.formula).split('; ')) == sorted(formula.split('; '))
+        found = Cell(cell, dtype)
+        assert sorted(re.split('[;:] ', re.sub(r'\bt\d+', 't1', found.formula))) == sorted(re.split('[;:] ', formula))
         assert found.standard == (cell is lstm_cell)               # by the hash of its formula
 
 
@@ -141,13 +141,13 @@ def test_functions_in_javascript_are_theanos():
                                    atol=1e-37, err_msg=name)
 
 
-@pytest.mark.parametrize('cell, own', [(odd_cell, ()), (logical_cell, ()), (peephole_cell, cells.OWN)])
-def test_gradient_in_javascript_is_the_programs(cell, own):
+@pytest.mark.parametrize('cell', [odd_cell, logical_cell, peephole_cell])
+def test_gradient_in_javascript_is_the_programs(cell):
     """It is computed unit by unit, in an array in which the gates of a unit are not adjacent."""
-    racer, made, H = pytest.importorskip('py_mini_racer'), Cell(cell, own, 'float64'), 7
+    racer, made, H = pytest.importorskip('py_mini_racer'), Cell(cell, 'float64'), 7
     context, random, program = context_of(racer.MiniRacer, made), np.random.default_rng(3), made.program
     a, C_prev, dh, dC, values = [random.uniform(-2, 2, shape).round(3) for shape in
-                                 ((4, H), H, H, H, (len(own), H))]
+                                 ((4, H), H, H, H, (len(made.own), H))]
     n = json.loads(context.eval(f'''
         const n = {np.concatenate([*a, C_prev, 0 * dh, 0 * dh, dh, dC, np.zeros(4 * H)]).tolist()}, H = {H};
         const own = {values.T.tolist()}, d_own = own.map(values => values.map(() => 0.5));
@@ -164,14 +164,15 @@ def test_gradient_in_javascript_is_the_programs(cell, own):
         }}
         JSON.stringify({{after, held: held.slice(5 * H), d_own,
                          backward: [...n.slice(9 * H), ...n.slice(8 * H, 9 * H)]}})'''))
-    inputs = dict(zip(cells_in_code.INPUTS, [*a, C_prev]), **dict(zip(cells_in_code.own_inputs(len(own)), values)))
+    inputs = dict(zip(cells_in_code.inputs_of(made.counts), [*a, C_prev, *values]))
     h, C, *kept = cells.evaluate(program.forward, inputs)
-    inputs.update({f'kept{k}': value for k, value in enumerate(kept)}, C=C, dh=dh, dC=dC)
+    inputs.update({f'kept[{k}]': value for k, value in enumerate(kept)}, **{'after[0]': C, 'dh': dh, 'd_after[0]': dC})
     gradients = cells.evaluate(program.backward, inputs)
     np.testing.assert_allclose(n['after'], np.concatenate([h, C]), rtol=1e-12)
     held_values = [*values, np.arange(H) > 2, np.full(H, 0.25)]
-    held = cells.evaluate(held_cell(made).program.forward, dict(zip(
-        [*cells_in_code.INPUTS, *cells_in_code.own_inputs(len(held_values))], [*a, C_prev, *held_values])))
+    held = held_cell(made)
+    held = cells.evaluate(held.program.forward, dict(zip(cells_in_code.inputs_of(held.counts),
+                                                         [*a, C_prev, *held_values])))
     np.testing.assert_allclose(n['held'], np.concatenate(held[:2]), rtol=1e-12)
     assert (held[1][3:] == 0.25).all() and np.allclose(held[1][:3], C[:3])
     np.testing.assert_allclose(n['backward'], np.concatenate(gradients[:5]), rtol=1e-9, atol=1e-12)
@@ -195,24 +196,38 @@ def test_c_and_numpy_step_by_step_learn_the_same(float64, path, cell):
     assert text == same_text
 
 
-@pytest.mark.parametrize('cell, own, words', [
-    (lambda f, i, o, g, C: (C * f, 0.5), {}, ['0.5', 'for C']),
-    (lambda f, i, o, g, C: (f * np.float64(0.1) * C.astype('float64'), C), {}, ['float64', 'for h', 'float32']),
-    (lambda f, i, o, g, C: (C.sum(), C), {}, ['scalar', 'for h']),
-    (lambda f, i, o, g, C, q: (f, C * q), {'q': np.inf}, ['q', 'inf']),
-    *[(lambda f, i, o, g, C, q: (f, C * q), {name: 1}, [repr(name)]) for name in ('W', 'a_f', 't0')]])
-def test_functions_that_are_no_cells(refused, path, cell, own, words):
+class Method(CharLSTM):
+    def cell(a_f, a_g, C_prev):
+        return a_f, C_prev
+
+
+@pytest.mark.parametrize('cell, words', [
+    (lambda a_f, C_prev: (C_prev * a_f, 0.5), ['0.5', 'for C']),
+    (lambda a_f, C_prev: (a_f * np.float64(0.1) * C_prev.astype('float64'), C_prev), ['float64', 'for h', 'float32']),
+    (lambda a_f, C_prev: (C_prev.sum(), C_prev), ['scalar', 'for h']),
+    (lambda a_f, C_prev: C_prev, ['h and C', 'return h, C']),
+    (lambda a_f, C_prev, n_prev: (a_f, C_prev), ['h and C and n', 'return h, C, n']),
+    (lambda a_f, C_prev, q=np.inf: (a_f, C_prev * q), ['q', 'inf']),
+    (lambda f, i, o, g, C: (f, C), ['argument f', 'cell(a_z, x_n, h_n, C_prev, p=0)']),
+    (lambda a_f, *more: (a_f, a_f), ['argument *more']),
+    (lambda a_f, p=0: (a_f, a_f), ['no state']), (lambda h_f, C_prev: (h_f, C_prev), ['reads the input']),
+    (Method().cell, ['@staticmethod']),
+    *[(lambda a_f, C_prev, W=1: (a_f, C_prev * W), ["'W'"]), (lambda a_f, C_prev, t0=1: (a_f, C_prev * t0), ["'t0'"]),
+      (lambda a_f, h_prev: (a_f, h_prev), ["'h'"]), (lambda a_f, n_prev, n=1: (a_f, n_prev * n), ["'n'"])]])
+def test_functions_that_are_no_cells(refused, path, cell, words):
     with refused(ValueError, *words):
-        model_with(cell, path, own).compile('check')
+        model_with(cell, path).compile('check')
 
 
 @pytest.mark.parametrize('cell, what', [
-    (lambda f, i, o, g, C: (f * (1 - (i > 0)), C), 'int8'),
-    (lambda f, i, o, g, C: (f * (tt.constant(100) * tt.constant(2)), C), 'int8'),
-    (lambda f, i, o, g, C: (f * tt.cast(i, 'int16'), C), 'int16'),
-    (lambda f, i, o, g, C: (tt.sin(f), C), 'sin'), (lambda f, i, o, g, C: (f[:, ::-1] * 1, C), 'Subtensor')])
+    (lambda a_f, a_i, C_prev: (a_f * (1 - (a_i > 0)), C_prev), 'int8'),
+    (lambda a_f, C_prev: (a_f * (tt.constant(100) * tt.constant(2)), C_prev), 'int8'),
+    (lambda a_f, a_i, C_prev: (a_f * tt.cast(a_i, 'int16'), C_prev), 'int16'),
+    (lambda a_f, C_prev: (tt.sin(a_f), C_prev), 'sin'), (lambda a_f, C_prev: (a_f[:, ::-1] * 1, C_prev), 'a slice'),
+    (lambda a_f, C_prev: (a_f * a_f[:, a_f.shape[1] // 2][:, None], C_prev), 'a slice'),
+    (lambda a_f, C_prev: (a_f - a_f.mean(axis=1, keepdims=True), C_prev), 'a sum over units')])
 def test_cells_that_are_no_code_for_one_unit(cell, what):
-    found = Cell(cell, (), 'float32')
+    found = Cell(cell, 'float32')
     assert found.program is None and what in found.unknown
 
 
@@ -228,7 +243,7 @@ def learned_states(network, x, y, states, p, *more):
 
 @pytest.mark.parametrize('edited', [costs_that_read_C, learned_states])
 def test_gradient_that_is_not_in_c_is_refused_and_by_numpy(path, monkeypatch, refused, edited):
-    in_c, in_numpy = [model_with(peephole_cell, path, PEEPHOLES, kernel) for kernel in (True, False)]
+    in_c, in_numpy = [model_with(peephole_cell, path, kernel) for kernel in (True, False)]
     network = charlstm.network
     monkeypatch.setattr(charlstm, 'network', lambda *arguments: edited(network, *arguments))
     with refused(ValueError, '--kernel off'):
@@ -244,20 +259,17 @@ def test_cell_without_a_gradient(path, refused):
     @theano.compile.ops.as_op(itypes=[tt.fmatrix], otypes=[tt.fmatrix])
     def reverse(x):
         return x[:, ::-1].copy()
-    model = model_with(lambda f, i, o, g, C: (tt.tanh(reverse(g) + C), C * tt.nnet.sigmoid(f)), path)
+    model = model_with(lambda a_f, a_g, C_prev: (tt.tanh(reverse(a_g) + C_prev), C_prev * tt.nnet.sigmoid(a_f)), path)
     assert len(model.generate_text('ab', 9)) == 9
     with refused(ValueError, 'Theano cannot derive the gradient of the cell'):
         trained(model)
 
 
-class Peepholes(CharLSTM):
-    cell, cell_parameters = staticmethod(peephole_cell), PEEPHOLES
-
-
 def test_model_that_adapts_has_the_cell(path, tmp_path):
-    model, text = Peepholes(random_seed=2), 'abcdefghijk' * 4
+    model, text = cells.Peepholes(random_seed=2), 'abcdefghijk' * 4
     model.prepare_input(path, 0.4, 3, 7, verbose=False)
     model.model_setup(num_units1=7, num_units2=5)
+    model.p['p_f1'].set_value(np.ones(7, 'float32'))
     scored, adapted = [model.score_text(text, adapt=rate) for rate in (0, 0.5)]
     assert (scored[:20] == adapted[:20]).all() and abs(scored - adapted)[20:].min() > 0
     standard = CharLSTM()
@@ -268,18 +280,18 @@ def test_model_that_adapts_has_the_cell(path, tmp_path):
 # ---------------------------------------------------------------- checkpoints
 
 def test_checkpoint_names_a_cell_that_is_not_the_standard_one(path, tmp_path):
-    for cell, own in CELLS:
-        saved = model_with(cell, path, own).save_params(tmp_path / cell.__name__)
-        formula = '' if cell is lstm_cell else Cell(cell, own, 'float32').formula
-        assert json.loads(str(load(saved)['about']))['cell'] == dict(formula=formula, parameters=list(own))
+    for cell in CELLS:
+        saved, made = model_with(cell, path).save_params(tmp_path / cell.__name__), Cell(cell, 'float32')
+        formula = '' if cell is lstm_cell else made.formula
+        assert json.loads(str(load(saved)['about']))['cell'] == dict(formula=formula, parameters=list(made.own))
         assert f'cell: {formula or "the standard one"}' in description(saved).split('\n')
-        assert set(load(saved)) >= {prefix + name + layer for prefix in ('', 'm_', 'state_sums_') for name in own
+        assert set(load(saved)) >= {prefix + name + layer for prefix in ('', 'm_', 'state_sums_') for name in made.own
                                     for layer in '12'}
 
 
 def test_checkpoint_of_another_cell(path, tmp_path, refused, capsys):
     """It cannot be resumed, but it can be loaded to predict, with a warning, and it can initialise a run."""
-    saved = {cell: model_with(cell, path, own).save_params(tmp_path / cell.__name__) for cell, own in CELLS}
+    saved = {cell: model_with(cell, path).save_params(tmp_path / cell.__name__) for cell in CELLS}
     capsys.readouterr()
     model = model_with(coupled_cell, path)
     before = {name: p.get_value() for name, p in model.p.items()}
@@ -288,23 +300,23 @@ def test_checkpoint_of_another_cell(path, tmp_path, refused, capsys):
     assert all((p.get_value() == before[name]).all() for name, p in model.p.items())
     model.load_params(saved[peephole_cell])                        # its peepholes are ignored
     assert 'another cell' in capsys.readouterr().err and set(model.p) == set(NAMES)
-    peepholes = model_with(peephole_cell, path, PEEPHOLES, seed=5)
+    peepholes = model_with(peephole_cell, path, seed=5)
     with refused(ValueError):
         peepholes.load_params(saved[lstm_cell])
     peepholes.init_params(saved[lstm_cell])
     assert (peepholes.p['W1'].get_value() == load(saved[lstm_cell])['W1']).all()
-    assert (peepholes.p['p_o2'].get_value() == np.float32(0.4)).all()
-    turned = Peepholes()
-    turned.cell_parameters = dict(reversed(list(PEEPHOLES.items())))           # in another order
-    turned.model_setup(saved[peephole_cell])
-    assert np.isfinite(turned.score_text('abcabc')).all()
+    assert (peepholes.p['p_o2'].get_value() == 0).all()
+    for other in (cells.GRU(), cells.MinGRU(), cells.RNN()):       # with other numbers of rows
+        for read in (other.load_params, other.model_setup):
+            with refused(ValueError, "parameters are of another cell than this model's", '--cell'):
+                read(saved[lstm_cell])
 
 
 def test_page_of_a_cell_computes_it(path):
     racer = pytest.importorskip('py_mini_racer')
     for cell in (odd_cell, logical_cell):
         model = model_with(cell, path)
-        context = context_of(racer.MiniRacer, Cell(cell, (), 'float32'))
+        context = context_of(racer.MiniRacer, Cell(cell, 'float32'))
         p = {name: value.get_value().ravel().tolist() for name, value in model.p.items()}
         x = [model.uchar.index(ch) for ch in TEXT[:50]]
         found = json.loads(context.eval(
@@ -325,7 +337,7 @@ def test_cells_of_the_readme(path, name, in_numpy):
     model.model_setup(num_units1=7, num_units2=5, lrate=0.03)
     costs = [float(trained(model, 1)[0][0]) for _ in range(25)]
     assert costs[-1] < costs[0] - 0.05 and operations(model).in_c
-    symbols = tt.dmatrices(5 + len(model.cell_parameters))
+    symbols = tt.dmatrices(len(inspect.signature(model.cell).parameters))
     values = np.random.default_rng(3).normal(size=(len(symbols), 2, 3))
     function = theano.function(symbols, model.cell(*symbols), on_unused_input='ignore', mode=INTERPRETED)
     np.testing.assert_allclose(function(*values), in_numpy(*values), rtol=1e-12)
@@ -351,7 +363,7 @@ def test_gradients_of_a_cell_that_is_not_in_c_are_finite_differences(float64, in
         assert abs((ends[0] - ends[1]) / 2e-5 - gradients[name][index]) < 1e-8, name
     err = capsys.readouterr().err
     assert not operations(model).in_c and err.count('\n') == 1
-    assert 'Normalised.cell' in err and 'Sum{axis=[1]' in err and 'NumPy' in err
+    assert 'Normalised.cell uses a sum over units' in err and 'NumPy' in err
 
 
 def test_penalty_of_the_readme(float64, path, monkeypatch):

@@ -132,7 +132,7 @@ def test_initial_parameters_that_were_edited(monkeypatch):
 def test_what_a_cell_reads_counts_after_compile(monkeypatch):
     """As the docstring of CharLSTM says: only its code is compared."""
     model, costs = made(kernel=False), []
-    model.cell = lambda *inputs: [leak * value for value in lstm_cell(*inputs)]
+    model.cell = lambda a_f, a_i, a_o, a_g, C_prev: [leak * value for value in lstm_cell(a_f, a_i, a_o, a_g, C_prev)]
     for value in (0.1, 0.3, 0.3):
         monkeypatch.setitem(globals(), 'leak', value)
         costs.append(model.theano_check(X, Y)[0])
@@ -267,9 +267,10 @@ def returning(steps=lambda g: g, state=lambda s: s, initial={}):
 
 
 @pytest.mark.parametrize('edit', [
-    untied, lambda patch: patch.setattr(CharLSTM, 'cell_parameters', dict(D=1.0)),
-    lambda patch: patch.setattr(CharLSTM, 'cell', staticmethod(lambda a_f, *more: a_f)),
-    lambda patch: patch.setattr(CharLSTM, 'cell', staticmethod(lambda a_f, *more: (a_f, 0))),
+    untied, lambda patch: patch.setattr(
+        CharLSTM, 'cell', staticmethod(lambda a_f, a_i, a_o, a_g, C_prev, D=1.0: (a_f * D, C_prev))),
+    lambda patch: patch.setattr(CharLSTM, 'cell', staticmethod(lambda a_f, a_i, a_o, a_g, C_prev: a_f)),
+    lambda patch: patch.setattr(CharLSTM, 'cell', staticmethod(lambda a_f, a_i, a_o, a_g, C_prev: (a_f, 0))),
     returning(lambda g: g[1:]), returning(state=lambda s: {}, initial=dict(n=0)), returning(initial=dict(n=[0])),
     returning(state=lambda s: dict(n=tt.cast(s['n'], 'float64')), initial=dict(n=0)),
     returning(lambda g: [0, *g[1:]])])

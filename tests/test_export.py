@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import charlstm
-from cells import OWN, coupled_cell, logical_cell, odd_cell, peephole_cell
+from cells import coupled_cell, logical_cell, odd_cell, peephole_cell
 from charlstm import CharLSTM, tt
 from engine.terminal import BUNDLED
 from engine.kernel import export
@@ -94,7 +94,7 @@ def model_of(name):
     if name == 'bundled':
         return bundled
     if name == 'own cell':
-        model.cell, model.cell_parameters = peephole_cell, dict.fromkeys(OWN, 0)
+        model.cell = peephole_cell
     H1, H2, scale = (90, 101, 2) if name == 'own cell' else (101, 90, 1.5)
     model.uchar = list(bundled.uchar)
     model.model_setup(num_units1=H1, num_units2=H2)
@@ -175,7 +175,7 @@ def test_c_refuses_what_it_cannot_do(exported):
         assert (failed.returncode, failed.stdout) == (2, b''), arguments
 
 
-def several_functions(a_f, a_i, a_o, a_g, C_prev, s):
+def several_functions(a_f, a_i, a_o, a_g, C_prev, s=0.3):
     """Return h and C from the functions that the other cells do not call."""
     kept = tt.minimum(tt.log1p(tt.exp(a_f)), 1.5) * tt.sgn(a_g) * 0.3 + (abs(a_i) >= s) * (a_o <= 0.5) * 0.2
     C = 0.4 * C_prev + kept + tt.eq(tt.sgn(a_g), 1) * 0.1 + tt.neq(tt.sgn(a_i), -1) * 0.2
@@ -190,8 +190,6 @@ def special(request, tmp_path_factory):
     """Return a model of a cell with unusual operations, a text, its costs, and a folder with its files."""
     model, folder = CharLSTM(random_seed=5), tmp_path_factory.mktemp('special')
     model.cell, model.uchar = CELLS[request.param], list('abcdefghijk')
-    if request.param == 'several':
-        model.cell_parameters = {'s': 0.3}
     model.model_setup(num_units1=7, num_units2=4)
     for name, array in random_parameters(6).items():
         model.p[name].set_value(2 * array.astype('float32'))
@@ -409,8 +407,8 @@ def test_model_that_a_file_cannot_have(tmp_path, refused, monkeypatch):
     mixing.model_setup(num_units1=3, num_units2=2)
     with refused(ValueError, 'a C file', 'Mixing.cell'):
         mixing.export(tmp_path / 'm.c')
-    model = InTheano().model(Case(5, 4, 3, T=1, B=1, own=True))
-    with refused(ValueError, 'nn.LSTM', 'peephole_cell'):
+    model = InTheano().model(Case(5, 4, 3, T=1, B=1, cell='peepholes'))
+    with refused(ValueError, 'nn.LSTM', 'Peepholes.cell'):
         model.export(tmp_path / 'm.safetensors')
     with refused(ValueError, 'm.onnx', '.safetensors or .c'):
         model.export(str(tmp_path / 'm.onnx'))

@@ -11,16 +11,16 @@ from engine.terminal import load_class
 from scripts import (FAST, PRODUCE, ROOT, SMALL, TRAIN, assert_changes_nothing, assert_refused, load, run, snapshot,
                      succeeded)
 
+# With the rows of the standard cell, so that either cell could compute the other's parameters.
+COUPLED = README_CODE[0].replace('(a_f, a_o, a_g, C_prev)', '(a_f, a_i, a_o, a_g, C_prev)')
 WORDS = [*SMALL, '--output-dir', 'results', '--epochs', 2, '--save-every', 1, '--anneal', 0]
 LEAKY = '''
 import helper_of_leaky as helper
 from charlstm import CharLSTM
 
 class Leaky(CharLSTM):
-    cell_parameters = {'leak': helper.LEAK}
-
     @staticmethod
-    def cell(a_f, a_i, a_o, a_g, C_prev, leak):
+    def cell(a_f, a_i, a_o, a_g, C_prev, leak=helper.LEAK):
         C = leak * C_prev + a_i * a_g
         return a_o * C, C
 '''
@@ -30,7 +30,7 @@ class Leaky(CharLSTM):
 def coupled(tmp_path_factory):
     """Return a folder with mine.py, a text, the results of a run with the class in mine.py, and its output, out.txt."""
     folder = tmp_path_factory.mktemp('coupled')
-    (folder / 'mine.py').write_text(README_CODE[0])
+    (folder / 'mine.py').write_text(COUPLED)
     (folder / 't.txt').write_text('the dog sang. old cats sat by a hill.\n' * 70)
     out = succeeded(run(TRAIN, 't.txt', 'r', *WORDS, '--cell', 'mine.py:Coupled', cwd=folder, flags=FAST))
     (folder / 'out.txt').write_text(out)
@@ -79,7 +79,7 @@ def test_class_has_parameters_and_imports_what_is_beside_it(tmp_path, monkeypatc
     (tmp_path / name).write_text(LEAKY)
     (tmp_path / 'helper_of_leaky.py').write_text('LEAK = 0.25')
     found = load_class(str(tmp_path / f'{name}:Leaky'), CharLSTM)
-    assert issubclass(found, CharLSTM) and found.cell_parameters == {'leak': 0.25} and found.__module__ in sys.modules
+    assert issubclass(found, CharLSTM) and found.cell.__defaults__ == (0.25,) and found.__module__ in sys.modules
     assert load_class(str(tmp_path / f'{name}:Leaky'), CharLSTM) is found
     assert load_class(None, CharLSTM) is load_class(str(ROOT / 'charlstm.py:CharLSTM'), CharLSTM) is CharLSTM
 
@@ -111,7 +111,8 @@ def test_what_is_no_class_is_refused(folder, in_process, script, words):
 
 @pytest.mark.parametrize('source', [
     'class Cell(:\n', 'cells = 1 / 0\n',
-    'from charlstm import CharLSTM, tt\nclass Cell(CharLSTM):\n    def cell(self, *a): return tt.sqrr(a[0]), a[1]\n'])
+    'from charlstm import CharLSTM, tt\nclass Cell(CharLSTM):\n'
+    '    cell = staticmethod(lambda a_f, C_prev: tt.sqrr(a_f))\n'])
 def test_error_in_the_file_is_shown_where_it_is(folder, source):
     (folder / 'mine.py').write_text(source)
     result = run(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results', '--cell', 'mine.py:Cell', flags=FAST)

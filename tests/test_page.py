@@ -52,7 +52,7 @@ def test_writing_is_pythons_on_the_same_random_numbers(javascript, model, temper
 def test_held_text_draws_the_random_numbers_of_the_free_one(javascript, model):
     settings = dict(p=parameters(model), choice=dict(temperature=1, topK=V, seed=5))
     free, held, hardly = [javascript('writes(300, p, [], choice, held)', held=held, **settings) for held in (
-        [], [dict(layer=2, number=1, value=-3)], [dict(layer=1, number=6, value=1e-3)])]
+        [], [dict(state='C', layer=2, number=1, value=-3)], [dict(state='C', layer=1, number=6, value=1e-3)])]
     assert free[0] == held[0] and free != held
     assert 30 < sum(a == b for a, b in zip(free, hardly)) < 300           # by chance, 1 in 11 would be equal: 27
 

@@ -9,11 +9,11 @@ from scipy import stats
 
 import cells
 import numpy_model
-from cells import OWN, evaluate, peephole_cell
+from cells import evaluate, peephole_cell
 from charlstm import CharLSTM, lstm_cell, tt
 from engine import sampling, training
 from engine.backend.theano_setup import theano
-from engine.kernel.cell import HOLD, INPUTS, Cell, held_cell, own_inputs
+from engine.kernel.cell import Cell, held_cell, inputs_of
 from models import P, default_mode, spelled
 from numpy_model import H1, H2, LETTERS, V, chosen, forward, sigmoid
 from scripts import ROOT, run, succeeded
@@ -250,23 +250,24 @@ def test_held_model_is_made_again_after_model_setup_and_with_another_cell(interp
         model.model_setup(char_dim=V, num_units1=H, num_units2=2)
         model.uchar = list(LETTERS)
         assert len(model.generate_text('ab', 5, hold={'C1': {H - 1: 1.0}})) == 5
-    for cell in (cells.coupled_cell, lambda a_f, a_i, a_o, a_g, C: (C * a_o, a_g - a_g.mean(axis=1, keepdims=True))):
+    mixing = lambda a_f, a_i, a_o, a_g, C_prev: (C_prev * a_o, a_g - a_g.mean(axis=1, keepdims=True))       # noqa: E731
+    for cell in (cells.coupled_cell, mixing):
         model.cell = cell
         assert len(model.generate_text('ab', 5, hold={'C2': {1: 1.0}})) == 5 and len(model.p) == 8
 
 
-@pytest.mark.parametrize('cell, own, expected', [
-    (lstm_cell, (), lambda i, C: sigmoid(i['a_o']) * np.tanh(C)),
-    (peephole_cell, OWN, lambda i, C: sigmoid(i['a_o'] + i['own[2]'] * C) * np.tanh(C)),
-    (lambda a_f, a_i, a_o, a_g, C_prev: (tt.tanh(a_o), a_f * C_prev), (), lambda i, C: np.tanh(i['a_o'])),
-    (lambda a_f, a_i, a_o, a_g, C_prev: (C_prev, C_prev * a_f), (), lambda i, C: i['C_prev']),
-    (lambda a_f, a_i, a_o, a_g, C_prev: [a_f * C_prev] * 2, (), lambda i, C: C)])
-def test_h_follows_from_the_held_C(cell, own, expected):
+@pytest.mark.parametrize('cell, expected', [
+    (lstm_cell, lambda i, C: sigmoid(i['a[2]']) * np.tanh(C)),
+    (peephole_cell, lambda i, C: sigmoid(i['a[2]'] + i['own[2]'] * C) * np.tanh(C)),
+    (lambda a_f, a_o, C_prev: (tt.tanh(a_o), a_f * C_prev), lambda i, C: np.tanh(i['a[1]'])),
+    (lambda a_f, C_prev: (C_prev, C_prev * a_f), lambda i, C: i['before[0]']),
+    (lambda a_f, C_prev: [a_f * C_prev] * 2, lambda i, C: C)])
+def test_h_follows_from_the_held_C(cell, expected):
     """It does if the cell computes h from C. Units that are not held stay the same."""
-    made, random = Cell(cell, own, 'float64'), np.random.default_rng(3)
+    made, random = Cell(cell, 'float64'), np.random.default_rng(3)
     held = held_cell(made)
-    assert held.own == own + HOLD and held.name == made.name
-    *names, name_of_held, name_of_at = *INPUTS, *own_inputs(len(held.own))
+    assert [*held.own] == [*made.own, 'is held C', 'held at C'] and held.name == made.name
+    *names, name_of_held, name_of_at = inputs_of(held.counts)
     inputs = {name: random.uniform(-1, 1, (3, 4)) for name in names}
     free = evaluate(made.program.forward, inputs)[:2]
     is_held, at = np.array([0, 1, 0, 1.0]), random.uniform(-2, 2, 4)

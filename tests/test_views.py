@@ -298,7 +298,7 @@ def test_writing(browser, written, judge, javascript):
     assert min(abs(held - C.min()), abs(held - C.max())) < 1e-4
     browser.set('#hold-at', '0.5')
     browser.wait(wrote)
-    expected = [text_of(), text_of(dict(layer=2, number=3, value=0.5))]
+    expected = [text_of(), text_of(dict(state='C', layer=2, number=3, value=0.5))]
     same = len(os.path.commonprefix(expected))
     for pane, text in zip(('#written', '#written-held'), expected):
         assert browser.all(pane + ' > *') == ['the ', text[4:same], '\u2503', text[same:]]

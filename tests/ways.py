@@ -12,13 +12,13 @@ import numpy as np
 
 sys.path[:0] = map(str, Path(__file__).resolve().parents[:2])
 
-from cells import OWN, peephole_cell, peephole_in_numpy  # noqa: E402
-from charlstm import CharLSTM, lstm_cell  # noqa: E402
+from cells import CELLS  # noqa: E402
+from charlstm import CharLSTM  # noqa: E402
 from engine import parallel as process_group  # noqa: E402
 from engine.kernel.cell import Cell  # noqa: E402
 from pages import context_of  # noqa: E402
-from engine.training import STATES, optimiser_variables, zero_states  # noqa: E402
-from numpy_model import forward, lively_parameters, lstm, same  # noqa: E402
+from engine.training import optimiser_variables, zero_states  # noqa: E402
+from numpy_model import declared, forward, lively_parameters, row_counts, same  # noqa: E402
 
 FIRST = 0x3041                         # the code of the first character
 STEPS = 2                              # training steps
@@ -34,21 +34,36 @@ STEPS_OF_PAGE = 5
 
 
 class Case(NamedTuple):
-    """The sizes of a model and a batch for it. own: whether its cell has its own parameters, the peepholes."""
+    """The sizes of a model and a batch for it. cell: a key of CELLS."""
     V: int
     H1: int
     H2: int
     T: int
     B: int
-    own: bool = False
+    cell: str = 'standard'
 
     @property
     def parameters(self):
         """Return the eight parameters and then the cell's own, as float32 arrays by name."""
-        p, random = lively_parameters(self.V, self.V, self.H1, self.H2), np.random.default_rng(self.V)
+        random, (*_, own) = np.random.default_rng(self.V), declared(self.in_numpy)
+        p = lively_parameters(self.V, self.V, self.H1, self.H2, row_counts(self.in_numpy))
         p.update({name + layer: random.uniform(-0.5, 0.5, H).astype('float32')
-                  for layer, H in (('1', self.H1), ('2', self.H2)) for name in OWN if self.own})
+                  for layer, H in (('1', self.H1), ('2', self.H2)) for name in own})
         return p
+
+    @property
+    def in_numpy(self):
+        return CELLS[self.cell][1]
+
+    @property
+    def states(self):
+        """Return the sizes of all states by name: h1, C1 ... h2, C2 ..."""
+        names = 'h', *declared(self.in_numpy)[1]
+        return {name + layer: H for layer, H in (('1', self.H1), ('2', self.H2)) for name in names}
+
+    def split(self, arrays):
+        """Return states side by side in the last axis, such as h1, C1 ..., as a list of one array per state."""
+        return np.split(arrays, np.cumsum([*self.states.values()])[:-1], axis=-1)
 
     @property
     def batch(self):
@@ -59,7 +74,9 @@ class Case(NamedTuple):
     @property
     def hold(self):
         """Return units to hold, including first and last ones."""
-        return {'C1': {self.H1 - 1: 1.5}, 'C2': {0: -2.0, self.H2 - 1: 0.75}}
+        last = [*self.states][-1]
+        return {'C1': {self.H1 - 1: 1.5}, 'C2': {0: -2.0, self.H2 - 1: 0.75},
+                **({} if last == 'C2' else {last: {0: 1.25, self.H2 - 2: 0.5}})}
 
 
 # Sizes below, at and above one and two panels of the kernel, which have 16 columns (AVX2, or AVX-512 in float64) or 32;
@@ -67,7 +84,9 @@ class Case(NamedTuple):
 CASES = [
     Case(5, 1, 3, T=50, B=2), Case(31, 16, 33, T=1, B=33), Case(32, 31, 17, T=50, B=1), Case(33, 65, 32, T=50, B=33),
     Case(64, 32, 63, T=1, B=1), Case(65, 64, 97, T=1, B=50), Case(104, 70, 64, T=50, B=50),
-    Case(11, 7, 4, T=50, B=2, own=True), Case(65, 33, 63, T=1, B=50, own=True), Case(34, 64, 31, T=50, B=33, own=True)]
+    Case(11, 7, 4, T=50, B=2, cell='peepholes'), Case(34, 64, 31, T=50, B=33, cell='three states'),
+    Case(12, 33, 18, T=23, B=3, cell='RNN'), Case(13, 35, 66, T=19, B=34, cell='GRU'),
+    Case(14, 67, 19, T=29, B=5, cell='minGRU'), Case(15, 37, 68, T=31, B=4, cell='sLSTM')]
 
 
 class InNumPy:
@@ -77,19 +96,20 @@ class InNumPy:
         self.rounded = rounded
 
     def read(self, case, x, states=None, p=None, masks=None, hold={}):
-        """Return the probabilities after x (T,B), and the states h1, C1, h2, C2 after each step, (T,B,H) each.
+        """Return the probabilities after x (T,B), and case.states after each step, (T,B,H) each.
 
         states: the states before x. p, masks, hold: as for numpy_model.forward.
         """
-        cell = dict(cell=peephole_in_numpy, own=OWN) if case.own else dict(cell=lstm)
         p = p or case.parameters
-        probabilities, after, states = [], [], states and [state.T for state in states]
+        probabilities, after, n = [], [], len(case.states) // 2
+        states = states and [np.concatenate([state.T for state in states[start:end]])
+                             for start, end in ((0, 1), (1, n), (n, n + 1), (n + 1, None))]
         for t, row in enumerate(x):
             masks_now = masks and [mask[t:t + 1] for mask in masks]
-            p_now, states = forward(p, row[None], states, masks_now, hold=hold, rounded=self.rounded, **cell)
+            p_now, states = forward(p, row[None], states, masks_now, case.in_numpy, hold, self.rounded)
             probabilities.append(p_now[0])
-            after.append([state.T for state in states])
-        return np.array(probabilities), [np.array(state) for state in zip(*after)]
+            after.append(np.concatenate(states).T)
+        return np.array(probabilities), case.split(np.array(after))
 
 
 class InTheano:
@@ -106,12 +126,11 @@ class InTheano:
 
     def model(self, case):
         """Return the model with the parameters of a case. All cases of a cell share one, so it is compiled once."""
-        if case.own not in self.models:
-            model = self.models[case.own] = CharLSTM(random_seed=1, **self.settings)
-            if case.own:
-                model.cell, model.cell_parameters = peephole_cell, dict.fromkeys(OWN, 0)
+        if case.cell not in self.models:
+            model = self.models[case.cell] = CharLSTM(random_seed=1, **self.settings)
+            model.cell = CELLS[case.cell][0]
             model.model_setup(char_dim=2, num_units1=1, num_units2=1, **self.lp)
-        model = self.models[case.own]
+        model = self.models[case.cell]
         model.uchar = [chr(FIRST + k) for k in range(case.V)]
         state = optimiser_variables(model)        # before the shapes change
         for (name, array), m, v in zip(case.parameters.items(), state['mean_squares'], state['sums']):
@@ -191,11 +210,9 @@ let p;
 const use = arrays => {
   p = Object.fromEntries(Object.entries(arrays).map(([name, values]) => [name, Float32Array.from(values)]));
 };
-const statesOf = (network, stream, states = network.states(stream), H1 = p.b1.length / 4) => (
-  [0, H1, 2 * H1, (states.length + 2 * H1) / 2].map((from, k, all) => Array.from(states.slice(from, all[k + 1]))));
 const reading = (x, network = new Network(p)) => x.map(k => {
   network.read(k);
-  return [Array.from(network.logs(), Math.exp), ...statesOf(network, 0)];
+  return [Array.from(network.logs(), Math.exp), Array.from(network.states())];
 });
 const writing = (n, choice, held, network = new Network(p)) => {
   network.hold(held);
@@ -207,7 +224,7 @@ const streaming = (x, states) => {
   states.forEach((state, k) => network.setStates(k, Float32Array.from(state.flat())));
   return x.map(k => {
     network.read(k);
-    return states.map((_, stream) => [Array.from(network.logs(stream)), ...statesOf(network, stream)]);
+    return states.map((_, stream) => [Array.from(network.logs(stream)), Array.from(network.states(stream))]);
   });
 };
 const atOnce = work => {
@@ -247,15 +264,14 @@ class InJavaScript:
     """The network of a page, in a JavaScript engine. MiniRacer: a class whose objects evaluate JavaScript."""
 
     def __init__(self, MiniRacer):
-        self.contexts = {own: context_of(MiniRacer, cell) for own, cell in (
-            (False, Cell(lstm_cell, (), 'float32')), (True, Cell(peephole_cell, OWN, 'float32')))}
+        self.contexts = {name: context_of(MiniRacer, Cell(cell, 'float32')) for name, (cell, _) in CELLS.items()}
         for context in self.contexts.values():
             context.eval(IN_JAVASCRIPT)
 
     def value(self, case, expression):
         """Return the value of an expression for the parameters of a case."""
         arrays = {name: array.ravel().tolist() for name, array in case.parameters.items()}
-        return json.loads(self.contexts[case.own].eval(f'use({json.dumps(arrays)}); JSON.stringify({expression})'))
+        return json.loads(self.contexts[case.cell].eval(f'use({json.dumps(arrays)}); JSON.stringify({expression})'))
 
     def answers(self, case):
         """Return the predictions for three rows of the batch, and texts, from network.js."""
@@ -263,12 +279,12 @@ class InJavaScript:
             choice = f'{{temperature: 1, topK: {top_k}, seed}}'
             return f'{[*seeds]}.map(seed => writing({1 + WRITTEN}, {choice}, {json.dumps(hold)}))'
 
-        held = [dict(layer=int(name[1]), number=unit, value=value) for name, values in case.hold.items()
-                for unit, value in values.items()]
+        held = [dict(state=name[:-1], layer=int(name[-1]), number=unit, value=value)
+                for name, values in case.hold.items() for unit, value in values.items()]
         read, *written = self.value(case, f'[{case.batch[0].T[:3].tolist()}.map(row => reading(row)), {texts(1, [1])}, '
                                           f'{texts(case.V, range(30))}, {texts(1, [1], held)}]')
         found = dict(probabilities=np.array([[step[0] for step in row] for row in read]).swapaxes(0, 1))
-        found.update({name: np.array([step[k] for step in read[0]]) for k, name in enumerate(STATES, 1)})
+        found.update(zip(case.states, case.split(np.array([states for _, states in read[0]]))))
         return dict(found, **{name: np.array(text).T for name, text in zip(('greedy', 'drawn', 'held'), written)})
 
 
@@ -281,8 +297,9 @@ class InStreams(InJavaScript):
         before = [state[-1, :7] for state in states]                               # at most seven streams
         found = self.value(case, 'streaming({}, {})'.format(
             x[:, 0].tolist(), [[state[k].tolist() for state in before] for k in range(len(before[0]))]))
-        names = 'logs of streams', *[f'{name} of streams' for name in STATES]
-        return {name: np.array([[stream[k] for stream in step] for step in found]) for k, name in enumerate(names)}
+        logs, states = [np.array([[stream[k] for stream in step] for step in found]) for k in (0, 1)]
+        return {'logs of streams': logs, **{f'{name} of streams': state
+                                            for name, state in zip(case.states, case.split(states))}}
 
 
 class InLearner(InJavaScript):
@@ -309,7 +326,7 @@ int main(void)
     int x;
     while (scanf("%d", &x) == 1) {
         model_read(&s, x, log_p);
-        print(V, log_p), print(H1, s.h1), print(H1, s.C1), print(H2, s.h2), print(H2, s.C2);
+        print(V, log_p), print(H1, s.h1), print(STATES * H1, s.C1), print(H2, s.h2), print(STATES * H2, s.C2);
     }
     return 0;
 }
@@ -327,9 +344,8 @@ class InExportedC:
         self.models.model(case).export(self.folder / 'model.c')
         program = self.compiled(self.folder, READING_IN_C)
         rows = [self.numbers(program, row).reshape(case.T, -1) for row in case.batch[0].T[:3]]
-        ends = np.cumsum([case.V, case.H1, case.H1, case.H2])
-        logs, *states = np.split(np.stack(rows, axis=1), ends, axis=2)             # (T,rows,size) each
-        return dict(probabilities=np.exp(logs), **{name: state[:, 0] for name, state in zip(STATES, states)})
+        logs, states = np.split(np.stack(rows, axis=1), [case.V], axis=2)          # (T,rows,size) each
+        return dict(probabilities=np.exp(logs), **dict(zip(case.states, case.split(states[:, 0]))))
 
 
 def main():

@@ -1,11 +1,12 @@
-"""Translate the cell of an LSTM layer, a formula in Python, and its derivative to C and JavaScript.
+"""Translate the cell of a layer, a formula in Python, and its derivative to C and JavaScript.
 
 The graph of a function of Theano's symbols, such as charlstm.lstm_cell, and Theano's graph of its gradient become a
-Program: lines such as ('t3', 'Mul', ('t0', 'C_prev')), each an operation on one unit. The code is generated from these
-lines: layer.c and network.js contain no formula.
+Program: lines such as ('t3', 'Mul', ('t0', 'before[0]')), each an operation on one unit. The code is generated from
+these lines: layer.c and network.js contain no formula.
 """
 import collections
 import hashlib
+import inspect
 import json
 import re
 from pathlib import Path
@@ -15,91 +16,162 @@ import numpy as np
 
 from engine.backend.theano_setup import theano, tt
 from engine.kernel.formula import IN_C, IN_JAVASCRIPT, Code, Trace, code_of, equations, written
+from engine.model import checks
 
-GATES = ('a_f', 'a_i', 'a_o', 'a_g')           # pre-activations: forget, input, output gate and cell update
-INPUTS = GATES + ('C_prev',)
 STANDARD = 'b9d82cea2d1907f4'      # start of the SHA-256 of the standard formula, which checkpoints leave out
+STANDARD_ARGUMENTS = ['a_f', 'a_i', 'a_o', 'a_g', 'C_prev']
+EXAMPLE = 'expected, for example, cell(a_z, x_n, h_n, C_prev, p=0), which returns h and C'
 CELL_H = (Path(__file__).parent / 'cell.h').read_text(encoding='utf-8').partition('*/\n')[2]
-PLACES = len(GATES)    # numbers per unit that the forward pass can keep; they overwrite the pre-activations
+# Names of own parameters that others have: of parameters, and of arrays in a checkpoint.
+TAKEN = re.compile(r'(U|W|b|h|t\d+)$|(m|state|weights|carried|validation)_')
 
 # Their results are kept for the backward pass, which recomputes those of all others.
 COSTLY = ('Pow', 'Exp', 'Expm1', 'Log', 'Log1p', 'Sqrt', 'Tanh', 'ScalarSigmoid', 'ScalarSoftplus')
 
 
-class Program(NamedTuple):
-    """A cell as code for one unit. own: number of the cell's own parameters; kept: of numbers kept for `backward`.
+# ---------------------------------------------------------------- what a cell's signature declares
 
-    forward: from INPUTS and own_inputs to h, C and the kept numbers. backward: from these ('kept0' and so on),
-    own_inputs, C_prev, C, dh and dC to the gradients of INPUTS and own_inputs.
-    """
+class Counts(NamedTuple):
+    """How many rows b, U and W have, how many states S, and own parameters. Row k of b is row k - (b - W) of W."""
+    b: int
+    U: int
+    W: int
+    S: int
     own: int
+
+
+class Declared(NamedTuple):
+    """The arguments of a cell. rows: names in the order of b. states: without _prev. own: initial values, by name.
+
+    The rows of U only, x_NAME, come first, then those of U and W, a_NAME, and last those of W only, h_NAME.
+    """
+    rows: tuple
+    states: tuple
+    own: dict
+
+    @property
+    def names(self):
+        """Return the names of all arguments: the rows, the states and the own parameters."""
+        return (*self.rows, *[f'{state}_prev' for state in self.states], *self.own)
+
+    @property
+    def counts(self):
+        kinds = collections.Counter([name[0] for name in self.rows])
+        return Counts(len(self.rows), kinds['x'] + kinds['a'], kinds['a'] + kinds['h'], len(self.states), len(self.own))
+
+
+def declared(function, name):
+    """Return what the signature of a cell declares. Raise ValueError if it is not the signature of a cell."""
+    kinds, own = dict(x=[], a=[], h=[], state=[]), {}
+    if hasattr(function, '__self__'):
+        raise ValueError(f'the cell {name} is a method: write @staticmethod above it')
+    for argument in inspect.signature(function).parameters.values():
+        kind, _, rest = argument.name.partition('_')
+        state = argument.name.removesuffix('_prev')
+        if argument.default is not argument.empty:
+            own[argument.name] = checks.real(f'the initial value of {argument.name}', argument.default,
+                                             'for all units', lambda v: True)
+        elif state != argument.name:
+            kinds['state'].append(state)
+        elif kind in ('x', 'a', 'h') and rest:
+            kinds[kind].append(argument.name)
+        else:
+            raise ValueError(f'the cell {name} has an argument {argument}: {EXAMPLE}')
+    found = Declared((*kinds['x'], *kinds['a'], *kinds['h']), tuple(kinds['state']), own)
+    twice = {*found.states} & {'h', *found.rows, *own} | {each for each in own if TAKEN.match(each)}
+    if twice:
+        raise ValueError(f'the cell {name} has an argument for {min(twice)!r}, a name in use: choose another')
+    if not (found.states and kinds['x'] + kinds['a']):
+        raise ValueError(f'the cell {name} declares no state, or no row that reads the input: {EXAMPLE}')
+    return found
+
+
+def places(name, n):
+    """Return the names in code of n values: name[0], name[1] ..."""
+    return tuple(f'{name}[{k}]' for k in range(n))
+
+
+def inputs_of(counts):
+    """Return the names in code of a cell's inputs: rows, states before the step, and own parameters."""
+    return places('a', counts.b) + places('before', counts.S) + places('own', counts.own)
+
+
+# ---------------------------------------------------------------- the Program
+
+class Program(NamedTuple):
+    """A cell as code for one unit. kept: how many numbers the forward pass keeps for `backward`, at most counts.b.
+
+    forward: from the inputs a, before and own to h, the states after the step, and kept. backward: from kept, before,
+    after, own, dh and d_after to the gradients of the inputs.
+    """
+    counts: Counts
     kept: int
     forward: Code
     backward: Code
 
 
-def own_inputs(n):
-    """Return the names in code of a cell's n own parameters."""
-    return tuple(f'own[{k}]' for k in range(n))
+def _reads(lines, states, rows):
+    """Return for each value which of the rows, dh and d_after it depends on, and on which states after the step.
 
-
-def _reads(lines, C):
-    """Return for each value which of INPUTS, dh, dC and C it depends on; dependence through C counts as on C only."""
-    reads = {name: {name} for name in (*INPUTS, 'dh', 'dC')}
+    What a value depends on through a state does not count.
+    """
+    reads = {name: {name} for name in (*rows, 'dh', *places('d_after', len(states)))}
     for name, (_, *arguments) in lines.items():
-        reads[name] = {C} if name == C else set().union(*[reads.get(value, ()) for value in arguments])
+        reads[name] = {name} if name in states else set().union(*[reads.get(value, ()) for value in arguments])
     return reads
 
 
-def _kept(lines, C, gradients, costly=COSTLY):
-    """Return the values that the forward pass keeps for the gradients, sorted by the gates that they come from.
+def _kept(lines, states, gradients, rows, costly=COSTLY):
+    """Return the values that the forward pass keeps for the gradients, sorted by the rows that they come from.
 
-    The backward pass has C and C_prev anyway, and recomputes cheap operations. It also reads results of costly
-    functions, such as sigmoid(a_f), and pre-activations. If these are more than PLACES, only pre-activations are kept.
+    The backward pass has the states anyway, and recomputes cheap operations. It also reads results of costly functions,
+    such as sigmoid(a_f), and pre-activations. If these are more than the rows, only pre-activations are kept.
     """
-    reads, wanted, kept = _reads(lines, C), {*gradients}, []
-    for value in [*reversed(lines), *GATES]:
-        if value in wanted and reads[value] & {*GATES}:
-            if value in GATES or lines[value][0] in costly and not reads[value] & {'dh', 'dC'}:
+    reads, wanted, kept = _reads(lines, states, rows), {*gradients}, []
+    for value in [*reversed(lines), *rows]:
+        if value in wanted and reads[value] & {*rows}:
+            if value in rows or lines[value][0] in costly and not any(name[0] == 'd' for name in reads[value]):
                 kept.insert(0, value)
             else:
                 wanted.update(lines[value][1:])
-    if len(kept) > PLACES:
-        return _kept(lines, C, gradients, costly=())
-    return sorted(kept, key=lambda value: min(map(GATES.index, reads[value] & {*GATES})))
+    if len(kept) > len(rows):
+        return _kept(lines, states, gradients, rows, costly=())
+    return sorted(kept, key=lambda value: min(map(rows.index, reads[value] & {*rows})))
 
 
-def _program(trace, variables, h, C, dh, dC):
+def _program(trace, counts, variables, outputs, d_outputs):
     """Return the Program of a cell whose operations are supported; None if its gradient has others."""
-    known = collections.OrderedDict([(tt.tensor_copy(h), dh), (tt.tensor_copy(C), dC)])    # h may be C, or an input
+    # Copies, since an output may be another one, or an input.
+    known = collections.OrderedDict(zip(map(tt.tensor_copy, outputs), d_outputs))
     gradients = trace.add(theano.grad(None, variables, known_grads=known, disconnected_inputs='ignore'))
     if trace.unknown:
         return None
-    h, C = trace.values[h], trace.values[C]
-    kept = _kept(trace.lines, C, gradients)
-    names = {value: f'kept{k}' for k, value in enumerate(kept)}
-    if C in trace.lines:
-        names[C] = 'C'
-    return Program(len(variables) - len(INPUTS), len(kept), code_of(trace.lines, [h, C, *kept]),
+    h, *states = [trace.values[output] for output in outputs]
+    kept = _kept(trace.lines, states, gradients, places('a', counts.b))
+    names = {**dict(zip(kept, places('kept', len(kept)))),
+             **{state: place for state, place in zip(states, places('after', counts.S)) if state in trace.lines}}
+    return Program(counts, len(kept), code_of(trace.lines, [h, *states, *kept]),
                    code_of(trace.lines, gradients, names))
 
 
-def _body(code, language, outputs, names={}, inputs={}):
-    """Return the body of a function. outputs: a format for each; inputs: names to what is first read into them."""
+# ---------------------------------------------------------------- code in C and JavaScript
+
+def _body(code, language, outputs, names={}):
+    """Return the body of a function. outputs: a format for each. names: inputs to names of variables."""
     statements, values = written(code, names, **language)
     return ('\n    ' if language is IN_C else '\n  ').join([
-        *[language['line'].format(*pair) for pair in inputs.items()], *statements,
-        *[output.format(value) for output, value in zip(outputs, values)]])
+        *statements, *[output.format(value) for output, value in zip(outputs, values)]])
 
 
 def c_functions(program):
     """Return cell.h with the declarations of its two functions replaced by definitions for this cell."""
-    kept = [f'kept[{k}]' for k in range(program.kept)]
-    results = [*[f'da[{k}]' for k in range(PLACES)], '*dC_prev', *[f'd_own[{k}]' for k in range(program.own)]]
-    bodies = [_body(program.forward, IN_C, [f'{place} = {{}};' for place in ('*h', '*C', *kept)]),
-              _body(program.backward, IN_C, [f'{place} = {{}};' for place in results],
-                    {f'kept{k}': place for k, place in enumerate(kept)})]
-    text = CELL_H.replace('OWN = 0', f'OWN = {program.own}').replace('KEPT = 4', f'KEPT = {program.kept}')
+    counts, after = program.counts, places('after', program.counts.S)
+    results = [('*h', *after, *places('kept', program.kept)),
+               (*places('da', counts.b), *places('d_before', counts.S), *places('d_own', counts.own))]
+    bodies = [_body(code, IN_C, [f'{place} = {{}};' for place in each])
+              for code, each in zip((program.forward, program.backward), results)]
+    values = dict(ROWS=counts.b, OF_U=counts.U, OF_W=counts.W, STATES=counts.S, OWN=counts.own, KEPT=program.kept)
+    text = re.sub(r'(\w+) = \d+', lambda found: f'{found[1]} = {values[found[1]]}', CELL_H)
     return re.sub(r'void (.*?\));', lambda found: f'INLINE void {found[1]}\n{{\n    {bodies.pop(0)}\n}}\n', text,
                   flags=re.DOTALL)
 
@@ -107,28 +179,43 @@ def c_functions(program):
 def js_functions(cell):
     """Return a Cell as three functions of one unit in JavaScript, which network.js and learner.js call.
 
-    They read and write an array n, at given indices of h, C and so on; a unit's gates are H numbers apart, from index a
-    or da on. As in C, what cellForward keeps for cellBackward overwrites the pre-activations. cellHeld is a forward
-    pass that may hold C: after the cell's own parameters, `own` says whether it does (1 or 0), and at which value.
+    They read and write an array n; a unit's rows are H numbers apart, from index a or da on, and so are its states and
+    their gradients. As in C, what cellForward keeps for cellBackward overwrites the pre-activations. cellHeld is a
+    forward pass that may hold states: after the cell's own parameters, `own` says for each state whether it does (1 or
+    0), and at which value.
     """
-    program, gates, d_gates = cell.program, *[[f'n[{name} + {k} * H]' for k in range(PLACES)] for name in ('a', 'da')]
-    inputs = dict(zip(INPUTS, [*gates, 'n[before]']))
-    forward, held = [_body(code.forward, IN_JAVASCRIPT, [f'{at} = {{}};' for at in ('n[h_at]', 'n[C_at]', *kept)],
-                           inputs=inputs) for code, kept in ((program, gates), (held_cell(cell).program, ()))]
-    inputs = {**{f'kept{k}': gates[k] for k in range(program.kept)}, 'C_prev': 'n[before]', 'C': 'n[C_at]',
-              'dh': 'n[dh_at]', 'dC': 'n[dC_at]'}
-    outputs = [f'{at} = {{}};' for at in (*d_gates, 'n[dC_at]')] + [f'd_own[{k}] += {{}};' for k in range(program.own)]
-    backward = _body(program.backward, IN_JAVASCRIPT, outputs, inputs=inputs)
-    return f'''function cellForward(n, a, before, h_at, C_at, own, H) {{
-  {forward}
+    counts, program = cell.counts, cell.program
+    at = {name: [f'n[{index} + {k} * H]' for k in range(max(counts.b, counts.S))]
+          for name, index in (('a', 'a'), ('before', 'before'), ('after', 'C_at'), ('kept', 'a'), ('da', 'da'),
+                              ('d_after', 'dC_at'), ('d_before', 'dC_at'))}
+
+    def function(code, reads, results):
+        """Return the body of a function that reads arrays, name to number of values, before it writes its results."""
+        names = {f'{name}[{k}]': f'{name}{k}' for name, n in reads.items() for k in range(n)}
+        first = [f'const {name}{k} = {at[name][k]};' for name, n in reads.items() for k in range(n)]
+        return '\n  '.join([*first, _body(code, IN_JAVASCRIPT, results, names | dict(dh='n[dh_at]'))])
+
+    def assigned(name, n):
+        return [f'{place} = {{}};' for place in at[name][:n]]
+    inputs, results = dict(a=counts.b, before=counts.S), ['n[h_at] = {};', *assigned('after', counts.S)]
+    of_backward = dict(kept=program.kept, before=counts.S, after=counts.S, d_after=counts.S)
+    gradients = [*assigned('da', counts.b), *assigned('d_before', counts.S),
+                 *[f'd_own[{k}] += {{}};' for k in range(counts.own)]]
+    declared = dict(zip(('rows', 'ofU', 'ofW'), counts), names=cell.rows, states=cell.states, own=cell.own,
+                    remembers=cell.remembers)
+    return f'''/** What the cell declares: how many rows, and of U and W; then as in Cell of engine/kernel/cell.py. */
+const CELL = {json.dumps(declared)};
+
+function cellForward(n, a, before, h_at, C_at, own, H) {{
+  {function(program.forward, inputs, results + assigned('kept', program.kept))}
 }}
 
 function cellHeld(n, a, before, h_at, C_at, own, H) {{
-  {held}
+  {function(held_cell(cell).program.forward, inputs, results)}
 }}
 
 function cellBackward(n, a, before, C_at, own, dh_at, dC_at, da, d_own, H) {{
-  {backward}
+  {function(program.backward, of_backward, gradients)}
 }}
 '''
 
@@ -136,80 +223,104 @@ function cellBackward(n, a, before, C_at, own, dh_at, dC_at, da, d_own, H) {{
 def js_steps(cell):
     """Return the formula of a Cell in JavaScript for inside.js: its lines as text, and a function for their values.
 
-    A line is a name and an expression. Names are f, i, o, g, h, C, the cell's own parameters, and t0, t1 ... for other
-    values that are read twice. A gate is the first costly function of its pre-activation and of no other one.
+    A line is a name and an expression. Names are h, the states, the own parameters, f for the first costly function of
+    the row a_f and of no other one, and t0, t1 ... for other values that are read twice.
     """
-    program, gates, own = cell.program, {}, dict(zip(own_inputs(len(cell.own)), cell.own))
-    h, C = program.forward.outputs[:2]
+    counts, program, gates, taken = cell.counts, cell.program, {}, {'h', *cell.states, *cell.own}
+    rows, outputs = places('a', counts.b), program.forward.outputs[:1 + counts.S]
     lines = {name: (operation, *arguments) for name, operation, arguments in program.forward.lines}
-    reads, code = _reads(lines, C), code_of(lines, [h, C])
+    reads, code = _reads(lines, outputs[1:], rows), code_of(lines, outputs)
     for name, (operation, *_) in lines.items():
-        of_gates = [gate[-1] for gate in GATES if gate in reads[name]]
-        if operation in COSTLY and len(of_gates) == 1 and not {*of_gates} & {*gates.values(), *cell.own}:
-            gates[name] = of_gates[0]
-    shown = equations(code, {**gates, **own}, 'hC', '{:.6g}'.format, apart=gates)
+        of_rows = [gate[2:] for gate, row in zip(cell.rows, rows) if row in reads[name]]
+        if operation in COSTLY and len(of_rows) == 1 and not {*of_rows} & {*gates.values(), *taken}:
+            gates[name] = of_rows[0]
+    results = ('h', *cell.states)
+    shown = equations(code, {**gates, **cell.named}, results, '{:.6g}'.format, apart=gates)
     statements, values = written(code, {}, **IN_JAVASCRIPT, apart=gates)
-    results = {line.split(' = ')[0]: statement.split()[1] for line, statement in zip(shown, statements)}
-    returned = ', '.join(f'{name}: {value}' for name, value in {**results, **dict(zip('hC', values))}.items())
+    named = {line.split(' = ')[0]: statement.split()[1] for line, statement in zip(shown, statements)}
+    named.update(zip(results, values))
+    returned = ', '.join(f'{json.dumps(name)}: {value}' for name, value in named.items())
     body = '\n  '.join([*statements, f'return {{{returned}}};'])
-    formula = dict(own=cell.own, standard=cell.standard, lines=[line.split(' = ', 1) for line in shown])
+    formula = dict(standard=cell.standard, lines=[line.split(' = ', 1) for line in shown])
     return f'''const cellFormula = {json.dumps(formula)};
 
-/** The values of the lines of cellFormula, by name. */
-function cellValues({", ".join(INPUTS)}, own) {{
+/** The values of the lines of cellFormula, by name. a, before, own: lists of a unit's numbers. */
+function cellValues(a, before, own) {{
   {body}
 }}
 '''
 
 
-class Cell:
-    """The cell of a model. Called with five symbols (B,H) and those of its own parameters, it returns h and C (B,H).
+# ---------------------------------------------------------------- the Cell
 
-    function    of symbols, like lstm_cell; own: the names of its own parameters; dtype: the type of all numbers
+class Cell:
+    """The cell of a model. Called with symbols (B,H) of its inputs, it returns h and the new states, (B,H) each.
+
+    function    of symbols, like lstm_cell; dtype: the type of all numbers
+    rows, states, own   what its signature declares, as in Declared; counts: how many of each
+    remembers   numbers of the rows whose biases make a unit remember, to their signs
     formula     its graph as text; standard: whether it is the standard formula, which checkpoints leave out
     program     the Program, or None if an operation cannot be code for one unit
     unknown     that operation, or None
     """
 
-    def __init__(self, function, own, dtype):
-        self.function, self.own, self.dtype = function, tuple(own), dtype
+    def __init__(self, function, dtype, remembers={}, arguments=None):
+        """Make a cell. arguments: a Declared in place of the function's signature."""
+        self.function, self.dtype = function, dtype
         self.name = getattr(function, '__qualname__', str(function)).split('<locals>.')[-1]
-        *variables, dh, dC = [tt.matrix(name, dtype) for name in (*INPUTS, *self.own, 'dh', 'dC')]
-        h, C = self(variables[:5], variables[5:])
-        names = own_inputs(len(self.own))
-        trace = Trace(dict(zip([*variables, dh, dC], [*INPUTS, *names, 'dh', 'dC'])), dtype)
-        code = code_of(trace.lines, trace.add([h, C]))
+        self.declared = arguments = arguments or declared(function, self.name)
+        self.rows, self.states, self.own = arguments
+        self.counts = counts = arguments.counts
+        suffixes = [row[2:] for row in self.rows]
+        self.remembers = {suffixes.index(name): sign for name, sign in remembers.items() if name in suffixes}
+        inputs = inputs_of(counts)
+        self.named = dict(zip(inputs, arguments.names))
+        gradients = ('dh', *places('d_after', counts.S))
+        variables = [tt.matrix(name, dtype) for name in (*inputs, *gradients)]
+        n, trace = len(inputs), Trace(dict(zip(variables, (*inputs, *gradients))), dtype)
+        outputs = self(variables[:n])
+        code = code_of(trace.lines, trace.add(outputs))
         # Constants are rounded to float32, so that the formula is the same for both types.
-        self.formula = '; '.join(equations(code, dict(zip(names, self.own)), 'hC',
+        self.formula = '; '.join(equations(code, self.named, ('h', *self.states),
                                            lambda value: re.sub(r'\.0$', '', str(np.float32(value)))))
+        if [*arguments.names[:5]] != STANDARD_ARGUMENTS or counts[:4] != (4, 4, 4, 1):
+            self.formula = f'({", ".join(arguments.names[:counts.b + counts.S])}): {self.formula}'
         self.standard = hashlib.sha256(self.formula.encode()).hexdigest().startswith(STANDARD)
-        self.program = None if trace.unknown else _program(trace, variables, h, C, dh, dC)
+        self.program = None if trace.unknown else _program(trace, counts, variables[:n], outputs, variables[n:])
         self.unknown = trace.unknown
 
-    def __call__(self, inputs, own):
-        returned = self.function(*inputs, **dict(zip(self.own, own)))
-        if not isinstance(returned, (list, tuple)) or len(returned) != 2:
-            raise ValueError(f'the cell {self.name} returns {returned}: expected h and C')
-        for name, value in zip('hC', returned):
+    def __call__(self, inputs):
+        returned = self.function(**dict(zip(self.declared.names, inputs)))
+        expected = ('h', *self.states)
+        if not isinstance(returned, (list, tuple)) or len(returned) != len(expected):
+            raise ValueError(f'the cell {self.name} returns {returned}: expected {" and ".join(expected)}, as in '
+                             f'return {", ".join(expected)}')
+        for name, value in zip(expected, returned):
             found = getattr(value, 'type', value)
-            if found != inputs[4].type:
-                raise ValueError(f'the cell {self.name} returns {found} for {name}: expected the type of C_prev, '
-                                 f'{inputs[4].type}; Python numbers keep the type, NumPy arrays may change it')
+            if found != inputs[self.counts.b].type:
+                raise ValueError(f'the cell {self.name} returns {found} for {name}: expected the type of '
+                                 f'{self.states[0]}_prev, {inputs[self.counts.b].type}; Python numbers keep the type, '
+                                 'NumPy arrays may change it')
         return returned
 
 
-HOLD = 'is held', 'held at'    # parameters of a held cell: names that no user's cell can have
+HOLD = 'is held', 'held at'    # parameters of a held cell, before a state's name: names that no user's cell can have
 
 
 def held_cell(cell):
-    """Return a Cell like `cell` whose units may be held: C is `held at` in units whose `is held` is 1, not 0.
+    """Return a Cell like `cell` whose units may be held: C is `held at C` in units whose `is held C` is 1, not 0.
 
-    These parameters come after the cell's own. h follows from the held C, if the cell computes h from C.
+    There are two such parameters for each state, after the cell's own. h and other states that the cell computes from a
+    state follow from the held one.
     """
-    def held(*inputs, **own):
-        is_held, held_at = [own.pop(name) for name in HOLD]
-        h, C = cell(inputs, list(own.values()))
-        C_held = tt.switch(is_held, held_at, C)
-        return theano.clone(h, replace={C: C_held}), C_held
+    names = [f'{name} {state}' for state in cell.states for name in HOLD]
+
+    def held(**inputs):
+        holds = [inputs.pop(name) for name in names]
+        outputs = cell(list(inputs.values()))
+        for k in range(cell.counts.S):
+            at = tt.switch(holds[2 * k], holds[2 * k + 1], outputs[k + 1])
+            outputs = theano.clone(list(outputs), replace={outputs[k + 1]: at})
+        return outputs
     held.__qualname__ = cell.name
-    return Cell(held, cell.own + HOLD, cell.dtype)
+    return Cell(held, cell.dtype, arguments=cell.declared._replace(own={**cell.own, **dict.fromkeys(names, 0)}))

@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 
-from engine.kernel.cell import GATES, own_inputs
 from engine.kernel.formula import written
 from engine.kernel.library import C_FILES
 from engine.model.files import write_whole
@@ -46,17 +45,20 @@ def _string(character):
     return '"' + ''.join(chr(b) if 32 <= b < 127 and b not in b'"\\?' else f'\\{b:03o}' for b in encoded) + '"'
 
 
-def _cell(program):
-    """Return the lines of a step of unit k: the inputs that the cell reads, its formula, and the new h[k] and C[k]."""
-    code = program.forward._replace(outputs=program.forward.outputs[:2])
+def _cell(cell):
+    """Return the lines of a step of unit k: the inputs that the cell reads, its formula, and the new h and states."""
+    counts, forward = cell.counts, cell.program.forward
+    code = forward._replace(outputs=forward.outputs[:1 + counts.S])
     read = {value for _, _, arguments in code.lines for value in arguments} | set(code.outputs)
-    places = {gate: f'a[{i} * H + k]' for i, gate in enumerate(GATES)} | {'C_prev': 'C[k]'}
-    names = {name: f'own{i}' for i, name in enumerate(own_inputs(program.own))}
-    places |= {name: f'own[{i} * H + k]' for i, name in enumerate(names)}
-    inputs = [f'{names.get(name, name)} = {place}' for name, place in places.items() if name in read]
-    statements, (h, C) = written(code, names, 'const float {} = {};', lambda value: f'{np.float32(value)}f', 'cell_')
+    parts = {name: name[:-1].split('[') for name in cell.named if name in read}            # of a[0]: a and 0
+    names = {name: array + i for name, (array, i) in parts.items()}
+    inputs = [f'{names[name]} = {"C" if array == "before" else array}[{i} * H + k]'
+              for name, (array, i) in parts.items()]
+    statements, (h, *states) = written(code, names, 'const float {} = {};', lambda value: f'{np.float32(value)}f',
+                                       'cell_')
     lines = [f'const float {", ".join(inputs[start:start + 4])};' for start in range(0, len(inputs), 4)]
-    return '\n        '.join([*lines, *statements, f'h[k] = {h};', f'C[k] = {C};'])
+    return '\n        '.join([*lines, *statements, f'h[k] = {h};',
+                              *[f'C[{s} * H + k] = {state};' for s, state in enumerate(states)]])
 
 
 def _functions(text):
@@ -70,12 +72,16 @@ def _functions(text):
 
 def c_file(cell, p, uchar):
     """Return the C file as bytes. The arguments are those of `write`."""
-    lines, strings = _cell(cell.program), ',\n'.join(map(_string, uchar))
-    arrays = {'U1[V * 4 * H1]': stacked(p['U1']), 'W1[H1 * 4 * H1]': stacked(p['W1']), 'b1[4 * H1]': p['b1'],
-              'U2[H1 * 4 * H2]': stacked(p['U2']), 'W2[H2 * 4 * H2]': stacked(p['W2']), 'b2[4 * H2]': p['b2'],
+    lines, strings, counts, text = _cell(cell), ',\n'.join(map(_string, uchar)), cell.counts, C_FILES['model.c']
+    arrays = {'U1[V * OF_U * H1]': stacked(p['U1']), 'W1[H1 * OF_W * H1]': stacked(p['W1']), 'b1[ROWS * H1]': p['b1'],
+              'U2[H1 * OF_U * H2]': stacked(p['U2']), 'W2[H2 * OF_W * H2]': stacked(p['W2']), 'b2[ROWS * H2]': p['b2'],
               'Vw[H2 * V]': p['V'].T, 'c[V]': p['c']}
-    parts = dict(V=len(uchar), H1=p['b1'].shape[1], H2=p['b2'].shape[1], cell=lines, functions=_functions(lines),
-                 own_arrays='', own_argument='', own1='', own2='', own_comment='')
+    if not counts.W:                                       # C has no empty arrays
+        text = re.sub(r'.*\bW[12]\b.*\n', '', text)
+        arrays = {name: array for name, array in arrays.items() if array.size}
+    parts = dict(V=len(uchar), H1=p['b1'].shape[1], H2=p['b2'].shape[1], ROWS=counts.b, OF_U=counts.U, OF_W=counts.W,
+                 STATES=counts.S, rows=', '.join(cell.rows), states=', '.join(cell.states), cell=lines,
+                 functions=_functions(lines), own_arrays='', own_argument='', own1='', own2='', own_comment='')
     if cell.own:
         own = {f'own{k}[{len(cell.own)} * H{k}]': np.stack([p[f'{name}{k}'] for name in cell.own]) for k in '12'}
         parts.update(own_arrays=f'\nstatic const float {", ".join(own)};', own1=', own1', own2=', own2',
@@ -83,4 +89,4 @@ def c_file(cell, p, uchar):
         arrays.update(own)
     numbers = [f'static const char characters[V][5] = {{\n{strings}\n}};', *map(_array, arrays, arrays.values())]
     parts['numbers'] = '\n\n'.join(numbers)
-    return re.sub(r'{{(\w+)}}', lambda match: str(parts[match.group(1)]), C_FILES['model.c']).encode()
+    return re.sub(r'{{(\w+)}}', lambda match: str(parts[match.group(1)]), text).encode()

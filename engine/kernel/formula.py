@@ -54,7 +54,10 @@ OPERATIONS = {
 PRECEDENCE = {'{} + {}': 1, '{} - {}': 1, '{} * {}': 2, '{} / {}': 2, '-{}': 3}         # all others: 4
 # Operations that are expressed by others.
 REPLACED = {'Sqr': lambda x: ('Mul', x, x), 'Inv': lambda x: ('TrueDiv', 1.0, x), 'Invert': lambda x: ('Sub', 1.0, x)}
-# Unsupported operations to name last: they only come along with what a user wrote, such as a mean over units.
+# Unsupported operations on arrays of numbers, as a user wrote them. Others are named only without one of these, and
+# last those that only come along with them, such as the length in a mean.
+AS_WRITTEN = dict(Sum='a sum over units', MaxAndArgmax='a maximum over units', Dot='a matrix product',
+                  Subtensor='a slice', AdvancedSubtensor='an index', Reshape='a new shape', Join='a concatenation')
 NAMED_LAST = r'[^{]*$', r'Shape|Subtensor|\w*DimShuffle', 'Elemwise'
 KNOWN = {*OPERATIONS, *REPLACED, 'Identity', 'Cast', 'Second'}
 
@@ -80,7 +83,8 @@ class Trace:
             for index, output in enumerate(node.outputs):
                 value = self._translated(node.op, output, node.inputs, arguments)
                 if value is None:
-                    self._note(f'{node.op} of {output.type}')
+                    written = output.ndim and 'float' in output.dtype and AS_WRITTEN.get(type(node.op).__name__)
+                    self._note(written or f'{node.op} of {output.type}')
                     value = self._line(f'{node.op}.{index}' if len(node.outputs) > 1 else str(node.op), *arguments)
                 self.values[output] = value
         return [self._value(variable) for variable in variables]
@@ -97,8 +101,8 @@ class Trace:
         return self.values[variable]
 
     def _note(self, what):
-        self.unknown = min(filter(None, [self.unknown, what]),
-                           key=lambda what: [bool(re.match(pattern, what)) for pattern in NAMED_LAST])
+        self.unknown = min(filter(None, [self.unknown, what]), key=lambda what: [
+            what not in AS_WRITTEN.values(), *[bool(re.match(pattern, what)) for pattern in NAMED_LAST]])
 
     def _translated(self, op, output, inputs, arguments):
         """Return the value of an operation, or None if it is not supported."""
@@ -214,8 +218,6 @@ def equations(code, names, results, constant, apart=()):
 # Arguments of written for the bodies of functions.
 IN_C = dict(line='const vector {} = {};', constant='number({!r})'.format, prefix='vector_')
 IN_JAVASCRIPT = dict(line='const {} = {};', constant=repr, prefix='math.')
-
-
 
 
 # ---------------------------------------------------------------- from lines to functions of NumPy

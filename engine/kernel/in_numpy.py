@@ -1,7 +1,7 @@
 """The kernel in NumPy: the functions of kernel.h on arrays, without a compiler, and for cells that are not elementwise.
 
 The names of functions and arguments, and their shapes, are those of kernel.h. What a layer keeps for its gradient is in
-another order here: (T, 4, B, H), so that all arrays of a step are contiguous.
+another order here: (T, rows, B, H), so that all arrays of a step are contiguous.
 """
 import collections
 import functools
@@ -9,7 +9,7 @@ import functools
 import numpy as np
 
 from engine.backend.theano_setup import theano, tt
-from engine.kernel.cell import GATES, INPUTS, own_inputs
+from engine.kernel.cell import inputs_of, places
 from engine.kernel.formula import InNumPy
 
 
@@ -17,10 +17,11 @@ class Elementwise:
     """One step of an elementwise cell, and its gradient. program: the cell's Program."""
 
     def __init__(self, program):
-        self.own, self.kept, own = program.own, program.kept, own_inputs(program.own)
-        self._forward = InNumPy(program.forward, [*INPUTS, *own])
-        self._backward = InNumPy(program.backward, [*[f'kept{k}' for k in range(program.kept)], 'C_prev', 'C', *own,
-                                                    'dh', 'dC'])
+        self.counts, self.kept = counts, _ = program.counts, program.kept
+        self._forward = InNumPy(program.forward, inputs_of(counts))
+        self._backward = InNumPy(program.backward, [
+            *places('kept', program.kept), *places('before', counts.S), *places('after', counts.S),
+            *places('own', counts.own), 'dh', *places('d_after', counts.S)])
 
     def derive(self):
         """Do nothing: the Program has the gradient."""
@@ -28,8 +29,8 @@ class Elementwise:
     def functions(self, shape, dtype):
         """Return the functions forward and backward for arrays of a shape, each of inputs and outputs, in place.
 
-        forward: from a (4), C_prev and own to h, C and kept. backward: from kept, C_prev, C, own, dh and dC to da (4),
-        dC_prev and d_own, whose sums over the rows are the gradients. All are (B,H), but each of own is (H,).
+        forward: from a, before and own to h, after and kept. backward: from kept, before, after, own, dh and d_after to
+        da, d_before and d_own, whose sums over the rows are the gradients. All are (B,H), but each of own is (H,).
         """
         scratch = np.empty((max(self._forward.scratch, self._backward.scratch), *shape), dtype)
         return [lambda x, y, run=each.run: run(x, y, scratch) for each in (self._forward, self._backward)]
@@ -37,21 +38,21 @@ class Elementwise:
 
 class AnyCell:
     """The same for any Cell, by Theano's functions of one step. The pre-activations are kept for the gradient."""
-    kept = len(GATES)
 
     def __init__(self, cell):
-        self.own, self._cell, self._memory = len(cell.own), cell, {}
+        self.counts, self.kept, self._cell, self._memory = cell.counts, cell.counts.b, cell, {}
 
     def _symbols(self):
-        """Return the symbols of the inputs, the cell's own parameters, h and C."""
-        dtype = self._cell.dtype
-        inputs, own = [tt.matrix(name, dtype) for name in INPUTS], [tt.vector(name, dtype) for name in self._cell.own]
-        return inputs, own, self._cell(inputs, [value.dimshuffle('x', 0) for value in own])
+        """Return the symbols of the rows and states, the cell's own parameters, and the outputs: h and the states."""
+        dtype, n = self._cell.dtype, self.counts.b + self.counts.S
+        inputs = [tt.matrix(name, dtype) for name in self._cell.declared.names[:n]]
+        own = [tt.vector(name, dtype) for name in self._cell.own]
+        return inputs, own, self._cell([*inputs, *[value.dimshuffle('x', 0) for value in own]])
 
     @functools.cached_property
     def _forward(self):
-        inputs, own, states = self._symbols()
-        return self._compiled([*inputs, *own], states)
+        inputs, own, outputs = self._symbols()
+        return self._compiled([*inputs, *own], outputs)
 
     def derive(self):
         """Compile the gradient. Raise ValueError if Theano cannot derive it."""
@@ -59,8 +60,8 @@ class AnyCell:
 
     @functools.cached_property
     def _backward(self):
-        inputs, own, states = self._symbols()
-        known = collections.OrderedDict((tt.tensor_copy(v), v.type(f'd{name}')) for name, v in zip('hC', states))
+        inputs, own, outputs = self._symbols()
+        known = collections.OrderedDict((tt.tensor_copy(v), v.type()) for v in outputs)
         try:
             gradients = theano.grad(None, [*inputs, *own], known_grads=known, disconnected_inputs='ignore')
         except Exception as error:             # of any type, from the operations' own methods
@@ -91,8 +92,8 @@ class AnyCell:
                 array[...] = value
 
         def backward(x, y):
-            kept, C_prev, more = x[:self.kept], x[self.kept], x[self.kept + 2:]            # C is not needed
-            for array, value in zip(y, self._backward(*self._filled('backward', [*kept, C_prev, *more]))):
+            n, S = self.kept + self.counts.S, self.counts.S            # the states after the step are not needed
+            for array, value in zip(y, self._backward(*self._filled('backward', [*x[:n], *x[n + S:]]))):
                 array[len(value):] = 0         # the gradients of own, (1,H), are sums over all rows
                 array[:len(value)] = value
         return forward, backward
@@ -131,42 +132,53 @@ class InNumPyKernel:
         dU[:, index[order[starts]]] = np.add.reduceat(d[order], starts, axis=0).T
 
     def lstm_forward(self, T, B, H, a_x, W, b, h0, C0, own, h, C, kept, h_end, C_end, n_threads):
-        forward, _ = self.cell.functions((B, H), h.dtype)
+        counts, (forward, _) = self.cell.counts, self.cell.functions((B, H), h.dtype)
         W = np.ascontiguousarray(W.transpose(0, 2, 1)) if T > 1 else W.transpose(0, 2, 1)
-        b, a_x = b[:, None], a_x.reshape(T, B, 4, H).transpose(0, 2, 1, 3)
-        a, kept = np.empty((4, B, H), h.dtype), kept.reshape(T, 4, B, H)[:, :self.cell.kept]
+        b, a_x = b[:, None], a_x.reshape(T, B, counts.U, H).transpose(0, 2, 1, 3)
+        a, kept = np.zeros((counts.b, B, H), h.dtype), kept.reshape(T, counts.b, B, H)[:, :self.cell.kept]
+        of_U, of_W = a[:counts.U], a[counts.b - counts.W:]
         with np.errstate(all='ignore'):
             for t in range(T):
-                h_prev, C_prev = (h[t - 1], C[t - 1]) if t else (h0, C0)
-                np.add(np.add(np.matmul(h_prev, W, a), b, a), a_x[t], a)
-                forward([*a, C_prev, *own], [h[t], C[t], *kept[t]])
+                h_prev, before = (h[t - 1], C[t - 1]) if t else (h0, C0)
+                a[:counts.b - counts.W] = 0
+                np.matmul(h_prev, W, of_W)
+                np.add(a, b, a)
+                np.add(of_U, a_x[t], of_U)
+                forward([*a, *self._states(before), *own], [h[t], *self._states(C[t]), *kept[t]])
         h_end[...], C_end[...] = (h[-1], C[-1]) if T else (h0, C0)
+
+    def _states(self, C):
+        """Return C (B,SH) as S arrays (B,H)."""
+        return np.split(C, self.cell.counts.S, axis=1)
 
     def lstm_backward(self, T, B, H, truncate, dh, W, h, C, kept, h0, C0, own, da, dW, db, d_own, n_threads,
                       of_C, of_ends, d_states):
-        """Fill the gradients. The last three are not in C: the gradients of C (T,B,H) and of h_end and C_end, and
+        """Fill the gradients. The last three are not in C: the gradients of C (T,B,SH) and of h_end and C_end, and
         arrays for the gradients of h0 and C0."""
-        _, backward = self.cell.functions((B, H), h.dtype)
+        counts, (_, backward) = self.cell.counts, self.cell.functions((B, H), h.dtype)
         first = 0 if truncate < 0 or truncate > T else T - truncate
-        dh_next, dC = np.array(of_ends)
-        of_h, d, dC_prev = np.empty((B, H), h.dtype), np.empty((4, B, H), h.dtype), np.empty((B, H), h.dtype)
-        d_own_now, kept = np.empty((len(own), B, H), h.dtype), kept.reshape(T, 4, B, H)[:, :self.cell.kept]
+        dh_next, dC = map(np.array, of_ends)
+        of_h, d, d_before = np.empty((B, H), h.dtype), np.empty((counts.b, B, H), h.dtype), np.empty_like(C0)
+        d_own_now, kept = np.empty((len(own), B, H), h.dtype), kept.reshape(T, counts.b, B, H)[:, :self.cell.kept]
+        of_W = slice((counts.b - counts.W) * H, None)
         for total in d_own:
             total[...] = 0
         with np.errstate(all='ignore'):
             for t in reversed(range(first, T)):
                 np.add(dh[t], dh_next, of_h)
                 dC += of_C[t]
-                backward([*kept[t], C[t - 1] if t else C0, C[t], *own, of_h, dC], [*d, dC_prev, *d_own_now])
-                da[t].reshape(B, 4, H)[...] = d.transpose(1, 0, 2)
+                backward([*kept[t], *self._states(C[t - 1] if t else C0), *self._states(C[t]), *own, of_h,
+                          *self._states(dC)], [*d, *self._states(d_before), *d_own_now])
+                da[t].reshape(B, counts.b, H)[...] = d.transpose(1, 0, 2)
                 for total, now in zip(d_own, d_own_now):
                     total += now.sum(axis=0)
-                np.dot(da[t], W.reshape(4 * H, H), dh_next)
-                dC, dC_prev = dC_prev, dC
+                np.dot(da[t, :, of_W], W.reshape(-1, H), dh_next)
+                dC, d_before = d_before, dC
         da[:first] = 0
-        rows = da.reshape(T * B, 4 * H)
+        rows = da.reshape(T * B, -1)
         db.reshape(-1)[...] = np.ones(T * B, h.dtype).dot(rows)
-        dW.reshape(4 * H, H)[...] = rows[B:].T.dot(h[:-1].reshape(-1, H)) + (rows[:B].T.dot(h0) if T else 0)
+        rows = rows[:, of_W]
+        dW.reshape(-1, H)[...] = rows[B:].T.dot(h[:-1].reshape(-1, H)) + (rows[:B].T.dot(h0) if T else 0)
         for d_state, found in zip(d_states, (dh_next, dC)):
             d_state[...] = 0 if first else found
 
@@ -194,7 +206,7 @@ class Arrays:
     """Stands in for a Library, in NumPy. cell: an Elementwise or AnyCell."""
 
     def __init__(self, dtype, cell):
-        self.dtype, self.own, self.cell, self._functions = dtype, cell.own, cell, InNumPyKernel(cell)
+        self.dtype, self.counts, self.cell, self._functions = dtype, cell.counts, cell, InNumPyKernel(cell)
 
     def path(self):
         """Return None, since nothing is to be compiled."""

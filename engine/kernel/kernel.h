@@ -39,17 +39,18 @@ int add_columns(long N, long V, long D, const int32_t *index, const REAL *d, REA
 
 /* ---- layer.c */
 
-/* Fills C (T, B, H) and h (T, B, H) from a_x (T, B, 4H), W (4, H, H), b (4, H), own (OWN of (H)), h0 (B, H) and
- * C0 (B, H):
- *     h[t], C[t] = cell(the four gates of a_x[t] + b + W . h[t-1], C[t-1])
- * h_end and C_end (B, H) become h and C of the last step, or h0 and C0 if T is 0.  kept (T, B, 4H) gets what the
- * backward pass needs, and 0 past KEPT; it may be the same memory as a_x. */
+/* Fills C (T, B, STATES*H) and h (T, B, H) from a_x (T, B, OF_U*H), W (OF_W, H, H), b (ROWS, H), own (OWN of (H)),
+ * h0 (B, H) and C0 (B, STATES*H):
+ *     h[t], C[t] = cell(the rows of a_x[t] + b + W . h[t-1], C[t-1])
+ * where the first OF_U rows have a_x, and the last OF_W have W.h.  h_end and C_end become h and C of the last step, or
+ * h0 and C0 if T is 0.  kept (T, B, ROWS*H) gets what the backward pass needs, and 0 past KEPT; it may be the same
+ * memory as a_x if OF_U is ROWS. */
 int lstm_forward(long T, long B, long H, const REAL *a_x, const REAL *W, const REAL *b, const REAL *h0,
                  const REAL *C0, const REAL *const *own, REAL *h, REAL *C, REAL *kept, REAL *h_end, REAL *C_end,
                  int n_threads);
 
-/* The gradients da (T, B, 4H), dW (4, H, H), db (4, H) and d_own (OWN of (H)), from the gradient dh (T, B, H) on
- * every h[t] and the inputs and outputs of lstm_forward.  They flow through the last `truncate` steps, -1: all
+/* The gradients da (T, B, ROWS*H), dW (OF_W, H, H), db (ROWS, H) and d_own (OWN of (H)), from the gradient dh
+ * (T, B, H) on every h[t] and the inputs and outputs of lstm_forward.  They flow through the last `truncate` steps, -1: all
  * (truncated backpropagation); da of earlier steps is 0.  da may be the same memory as kept. */
 int lstm_backward(long T, long B, long H, long truncate, const REAL *dh, const REAL *W, const REAL *h,
                   const REAL *C, const REAL *kept, const REAL *h0, const REAL *C0, const REAL *const *own,
@@ -71,14 +72,14 @@ int cross_entropy_gradient(long N, long V, const REAL *dcost, const REAL *dsprea
 /* A two-layer model with V characters, and B texts.  Their first `prime` characters are known; the others are drawn. */
 typedef struct {
     long V, H1, H2, B, prime, length;
-    const REAL *U1, *W1, *b1, *U2, *W2, *b2, *Vw, *c; /* (V, 4 H1): U1 by characters; the others as trained */
+    const REAL *U1, *W1, *b1, *U2, *W2, *b2, *Vw, *c; /* (V, OF_U*H1): U1 by characters; the others as trained */
     const REAL *const *own1, *const *own2;            /* the cell's own parameters in layer 1 and 2, (H1) and (H2) */
     const int64_t *bits;     /* (length - prime, B): 53 random bits for each draw; NULL: take the most probable */
     int32_t *text;           /* (length, B): the first `prime` rows are known */
     double temperature;      /* scores are divided by it before the softmax */
     long top_k;              /* only the k most probable characters are drawn, */
     double top_p;            /* and of these, only the fewest that together have this share of the probability */
-    REAL *h1, *C1, *h2, *C2; /* (B, H1), (B, H2): the states; those before the text become those after it */
+    REAL *h1, *C1, *h2, *C2; /* the states; those before the text become those after it */
     REAL *W1_panels, *U2_panels, *W2_panels, *V_panels; /* internal to sampling.c */
 } sampling;
 

@@ -8,17 +8,19 @@
 #include "products.c"
 #include "cell.h"
 
-/* The index of gate k of unit j of row n in an array (N, 4H).  Row n of an array (T, B, 4H) is t*B + b. */
-INLINE long gate_at(long H, long n, long k, long j) { return (4 * n + k) * H + j; }
+enum { FIRST_OF_W = ROWS - OF_W }; /* rows of the cell before it read the input only, those from OF_U on h only */
+
+/* The index of number k of unit j of row n in an array (N, count * H).  Row n of an array (T, B, ...) is t*B + b. */
+INLINE long number_at(long count, long H, long n, long k, long j) { return (count * n + k) * H + j; }
 
 /* ---- Forward ------------------------------------------------------------------------------- */
 
 typedef struct {
     long T, B, H;
-    const REAL *a_x, *b, *h0, *C0; /* (T, B, 4H), (4, H), (B, H), (B, H) */
+    const REAL *a_x, *b, *h0, *C0; /* (T, B, OF_U*H), (ROWS, H), (B, H), (B, STATES*H) */
     const REAL *const *own;        /* the cell's own parameters, (H) each */
-    REAL *kept, *C, *h;            /* (T, B, 4H), (T, B, H), (T, B, H) */
-    REAL *panels;                  /* packed weights (strips of PANEL units, 4 gates, K, PANEL) */
+    REAL *kept, *C, *h;            /* (T, B, ROWS*H), (T, B, STATES*H), (T, B, H) */
+    REAL *panels;                  /* packed weights (strips of PANEL units, OF_W rows, K, PANEL) */
 } forward_pass;
 
 /* Loads the cell's own parameters for the n units from j on. */
@@ -27,41 +29,45 @@ INLINE void load_own(const REAL *const *own, long j, long n, vector *to)
     for (long k = 0; k < OWN; k++) to[k] = load(own[k] + j, n);
 }
 
-/* The number of the panel with gate k of the strip that begins with unit `strip`, a multiple of PANEL. */
-INLINE long gate_panel(long strip, long k) { return 4 * (strip / PANEL) + k; }
-
-/* Packs weights W (4, H, K), which read K numbers, into panels numbered by gate_panel.  For the backward pass, the
- * strides of the axes of W (4, H, H) are exchanged. */
-static void pack_gates(long H, long K, const REAL *W, long unit_stride, long k_stride, REAL *packed, long part,
-                       long parts)
+/* Packs weights W (count, H, K), which read K numbers, into panels: those of a strip of PANEL units are adjacent.  For
+ * the backward pass, the strides of the axes of W (count, H, H) are exchanged. */
+static void pack_weights(long count, long H, long K, const REAL *W, long unit_stride, long k_stride, REAL *packed,
+                         long part, long parts)
 {
-    const long count = 4 * panel_count(H);
-    for (long i = split(count, parts, part); i < split(count, parts, part + 1); i++) {
-        const long unit = i / 4 * PANEL, gate = i % 4;
-        pack_panel(K, at_most(H - unit, PANEL), W + gate * H * K + unit * unit_stride, k_stride, unit_stride,
+    const long all = count * panel_count(H);
+    for (long i = split(all, parts, part); i < split(all, parts, part + 1); i++) {
+        const long unit = i / count * PANEL;
+        pack_panel(K, at_most(H - unit, PANEL), W + i % count * H * K + unit * unit_stride, k_stride, unit_stride,
                    packed + panel_at(K, i));
     }
 }
 
 /* The size of all these panels, in numbers. */
-INLINE long weights_size(long H, long K) { return panel_at(K, 4 * panel_count(H)); }
+INLINE long weights_size(long count, long H, long K) { return panel_at(K, count * panel_count(H)); }
 
-/* sums (4, rows, PANEL) = or += packed vectors (rows, K) . a strip's panels (4, K, PANEL) */
-static void strip_sums(long rows, long K, const REAL *vectors, const REAL *packed, long strip, REAL *sums,
-                       int accumulate)
+/* The panels of the strip that begins with unit `strip`, a multiple of PANEL. */
+INLINE const REAL *panels_of(const REAL *packed, long count, long K, long strip)
 {
-    for (long k = 0; k < 4; k++)
-        multiply_panel(rows, BY_ROWS, K, vectors, tile_size(K), packed + panel_at(K, gate_panel(strip, k)),
-                       sums + k * rows * PANEL, PANEL, accumulate);
+    return packed + panel_at(K, count * (strip / PANEL));
 }
 
-/* Computes the cell for a tile and strip at step t, from the sums W.h, (4, gate_step) with rows of PANEL.  Stores C, h
- * and what the backward pass needs, and packs h for the next step. */
+/* sums (ROWS, rows, PANEL) += packed vectors (rows, K) . a strip's panels (count, K, PANEL), for rows of the cell from
+ * `first` on.  Those from `fresh` on are set, not added to. */
+static void strip_sums(long rows, long first, long count, long fresh, long K, const REAL *vectors, const REAL *panels,
+                       REAL *sums)
+{
+    for (long k = 0; k < count; k++)
+        multiply_panel(rows, BY_ROWS, K, vectors, tile_size(K), panels + panel_at(K, k),
+                       sums + (first + k) * rows * PANEL, PANEL, first + k < fresh);
+}
+
+/* Computes the cell for a tile and strip at step t, from the sums W.h, (ROWS, row_step) with rows of PANEL.  Stores
+ * the states, h and what the backward pass needs, and packs h for the next step. */
 static void forward_strip(const forward_pass *p, long t, long row, long rows, long strip,
-                          const REAL *sums, long gate_step, REAL *packed_h)
+                          const REAL *sums, long row_step, REAL *packed_h)
 {
     const long B = p->B, H = p->H;
-    const REAL *C_before = t > 0 ? p->C + (t - 1) * B * H : p->C0; /* (B, H) */
+    const REAL *C_before = t > 0 ? p->C + (t - 1) * B * STATES * H : p->C0; /* (B, STATES*H) */
     for (long j = strip; j < at_most(strip + PANEL, H); j += LANES) {
         const long n = at_most(H - j, LANES);
         vector own[OWN + 1];
@@ -69,20 +75,23 @@ static void forward_strip(const forward_pass *p, long t, long row, long rows, lo
         for (long r = 0; r < rows; r++) {
             const long at = t * B + row + r;
             const REAL *sum = sums + r * PANEL + j - strip;
-            vector a[4], kept[4] = {{0}}, h, C;
-            for (long k = 0; k < 4; k++)
-                a[k] = load(sum + k * gate_step, LANES) + load_row(p->a_x + gate_at(H, at, k, j), n, 4 * H)
-                     + load(p->b + k * H + j, n);
-            cell_forward(a[0], a[1], a[2], a[3], load(C_before + (row + r) * H + j, n), own, kept, &h, &C);
-            for (long k = 0; k < 4; k++) store(p->kept + gate_at(H, at, k, j), kept[k], n);
-            store(p->C + at * H + j, C, n);
+            vector a[ROWS], kept[ROWS] = {{0}}, before[STATES], after[STATES], h;
+            for (long k = 0; k < ROWS; k++) {
+                a[k] = load(sum + k * row_step, LANES);
+                if (k < OF_U) a[k] += load_row(p->a_x + number_at(OF_U, H, at, k, j), n, OF_U * H);
+                a[k] += load(p->b + k * H + j, n);
+            }
+            for (long s = 0; s < STATES; s++) before[s] = load(C_before + number_at(STATES, H, row + r, s, j), n);
+            cell_forward(a, before, own, kept, &h, after);
+            for (long k = 0; k < ROWS; k++) store(p->kept + number_at(ROWS, H, at, k, j), kept[k], n);
+            for (long s = 0; s < STATES; s++) store(p->C + number_at(STATES, H, at, s, j), after[s], n);
             store(p->h + at * H + j, h, n);
             store_words(packed_h + chunk_at(j) + r * LANES, j % DEEP, h, n);
         }
     }
 }
 
-/* The same for all tiles of a strip, sums (4, rows, PANEL). */
+/* The same for all tiles of a strip, sums (ROWS, rows, PANEL). */
 static void forward_tiles(const forward_pass *p, long t, long begin, long rows, long strip, const REAL *sums,
                           REAL *packed_h)
 {
@@ -94,7 +103,7 @@ static void forward_tiles(const forward_pass *p, long t, long begin, long rows, 
 }
 
 /* How much scratch a thread with `rows` batch rows needs in forward_rows. */
-static long forward_size(long rows, long H) { return 2 * tiles_size(rows, H) + 4 * rows * PANEL; }
+static long forward_size(long rows, long H) { return 2 * tiles_size(rows, H) + ROWS * rows * PANEL; }
 
 /* Computes all steps of batch rows begin to end. */
 static void forward_rows(const forward_pass *p, long begin, long end, REAL *memory)
@@ -102,10 +111,11 @@ static void forward_rows(const forward_pass *p, long begin, long end, REAL *memo
     const long H = p->H, rows = end - begin, size = tiles_size(rows, H);
     REAL *now = memory, *next = now + size, *sums = next + size; /* packed h of this step and the next */
     memset(next, 0, size * sizeof(REAL));                        /* past unit H it stays 0 */
+    memset(sums, 0, FIRST_OF_W * rows * PANEL * sizeof(REAL));   /* these rows stay 0 */
     pack_tiles(BY_ROWS, rows, 0, H, p->h0 + begin * H, H, 1, now);
     for (long t = 0; t < p->T; t++) {
         for (long strip = 0; strip < H; strip += PANEL) {
-            strip_sums(rows, H, now, p->panels, strip, sums, 0);
+            strip_sums(rows, FIRST_OF_W, OF_W, 0, H, now, panels_of(p->panels, OF_W, H, strip), sums);
             forward_tiles(p, t, begin, rows, strip, sums, next);
         }
         swap(&now, &next);
@@ -119,17 +129,17 @@ int lstm_forward(long T, long B, long H, const REAL *a_x, const REAL *W, const R
     p.T = T, p.B = B, p.H = H;
     p.a_x = a_x, p.b = b, p.own = own, p.h0 = h0, p.C0 = C0;
     p.kept = kept, p.C = C, p.h = h;
-    const long weights = weights_size(H, H);
+    const long weights = weights_size(OF_W, H, H), states = B * STATES * H;
     const long share = forward_size((B + n_threads - 1) / n_threads, H);
     p.panels = scratch(weights + n_threads * share);
     if (!p.panels) return -1;
     FOR_EACH_THREAD
-    for (int i = 0; i < n_threads; i++) pack_gates(H, H, W, H, 1, p.panels, i, n_threads);
+    for (int i = 0; i < n_threads; i++) pack_weights(OF_W, H, H, W, H, 1, p.panels, i, n_threads);
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++)
         forward_rows(&p, split(B, n_threads, i), split(B, n_threads, i + 1), p.panels + weights + i * share);
     memcpy(h_end, T > 0 ? h + (T - 1) * B * H : h0, B * H * sizeof(REAL));
-    memcpy(C_end, T > 0 ? C + (T - 1) * B * H : C0, B * H * sizeof(REAL));
+    memcpy(C_end, T > 0 ? C + (T - 1) * states : C0, states * sizeof(REAL));
     return 0;
 }
 
@@ -138,40 +148,46 @@ int lstm_forward(long T, long B, long H, const REAL *a_x, const REAL *W, const R
 typedef struct {
     long T, B, H, first;
     const REAL *const *own;             /* the cell's own parameters, (H) each */
-    const REAL *kept, *C, *C0, *dh;     /* (T, B, 4H), (T, B, H), (B, H), (T, B, H) */
-    REAL *da;                           /* (T, B, 4H) */
-    REAL *dC;                           /* (B, H), the gradient on C[t] that comes back from step t+1 */
-    REAL *panels;                       /* packed weights (strips of PANEL units, 4 gates, words(H), PANEL) */
+    const REAL *kept, *C, *C0, *dh;     /* (T, B, ROWS*H), (T, B, STATES*H), (B, STATES*H), (T, B, H) */
+    REAL *da;                           /* (T, B, ROWS*H) */
+    REAL *dC;                           /* (B, STATES*H), the gradient on C[t] that comes back from step t+1 */
+    REAL *panels;                       /* packed weights (strips of PANEL units, OF_W rows, words(H), PANEL) */
 } backward_pass;
 
 /* Computes the gradient of the cell for a tile and strip at step t, from the sums da[t+1].W, rows of PANEL.  Stores da
  * of step t, and packs it for step t-1.  Replaces dC, the gradient on C[t], by that on C[t-1].  Adds da and the
- * gradients of the cell's own parameters to db (4 + OWN, round_up(H, LANES)). */
+ * gradients of the cell's own parameters to db (ROWS + OWN, round_up(H, LANES)). */
 static void backward_strip(const backward_pass *p, long t, long row, long rows, long strip,
                            const REAL *sums, REAL *packed_da, REAL *db)
 {
-    const long B = p->B, H = p->H, depth = round_up(H, LANES);
-    const REAL *C_before = t > 0 ? p->C + (t - 1) * B * H : p->C0; /* (B, H) */
+    const long B = p->B, H = p->H, depth = round_up(H, LANES), states = STATES * H;
+    const REAL *C_before = t > 0 ? p->C + (t - 1) * B * states : p->C0; /* (B, STATES*H) */
     for (long j = strip; j < at_most(strip + PANEL, H); j += LANES) {
         const long n = at_most(H - j, LANES);
-        vector own[OWN + 1], total[4 + OWN] = {{0}};
+        vector own[OWN + 1], total[ROWS + OWN] = {{0}};
         load_own(p->own, j, n, own);
         for (long r = 0; r < rows; r++) {
-            const long at = t * B + row + r, at_state = (row + r) * H + j;
+            const long at = t * B + row + r, at_state = (row + r) * states + j;
             const vector dh = load_row(p->dh + at * H + j, n, H) + load(sums + r * PANEL + j - strip, LANES);
-            vector kept[4], d[4 + OWN], dC;
-            for (long k = 0; k < KEPT; k++) kept[k] = load_row(p->kept + gate_at(H, at, k, j), n, 4 * H);
-            cell_backward(kept, load_row(C_before + at_state, n, H), load_row(p->C + at * H + j, n, H), own, dh,
-                          load(p->dC + at_state, n), d, &dC, d + 4);
-            store(p->dC + at_state, dC, n);
-            for (long k = 4; k < 4 + OWN; k++) total[k] += d[k];
-            for (long k = 0; k < 4; k++) {
+            vector kept[ROWS], d[ROWS + OWN], before[STATES], after[STATES], dC[STATES], dC_before[STATES];
+            for (long k = 0; k < KEPT; k++) kept[k] = load_row(p->kept + number_at(ROWS, H, at, k, j), n, ROWS * H);
+            for (long s = 0; s < STATES; s++) {
+                before[s] = load_row(C_before + at_state + s * H, n, states);
+                after[s] = load_row(p->C + at * states + s * H + j, n, states);
+                dC[s] = load(p->dC + at_state + s * H, n);
+            }
+            cell_backward(kept, before, after, own, dh, dC, d, dC_before, d + ROWS);
+            for (long s = 0; s < STATES; s++) store(p->dC + at_state + s * H, dC_before[s], n);
+            for (long k = ROWS; k < ROWS + OWN; k++) total[k] += d[k];
+            for (long k = 0; k < ROWS; k++) {
                 total[k] += d[k];
-                store(p->da + gate_at(H, at, k, j), d[k], n);
-                store_words(packed_da + k * tile_size(H) + chunk_at(j) + r * LANES, j % DEEP, d[k], n);
+                store(p->da + number_at(ROWS, H, at, k, j), d[k], n);
+                if (k >= FIRST_OF_W)
+                    store_words(packed_da + (k - FIRST_OF_W) * tile_size(H) + chunk_at(j) + r * LANES, j % DEEP, d[k],
+                                n);
             }
         }
-        for (long k = 0; k < 4 + OWN; k++)
+        for (long k = 0; k < ROWS + OWN; k++)
             store(db + k * depth + j, load(db + k * depth + j, LANES) + total[k], LANES);
     }
 }
@@ -179,63 +195,65 @@ static void backward_strip(const backward_pass *p, long t, long row, long rows, 
 /* How much scratch a thread with `rows` batch rows needs in backward_rows. */
 static long backward_size(long rows, long H)
 {
-    return 8 * tiles_size(rows, H) + rows * PANEL;
+    return 2 * OF_W * tiles_size(rows, H) + rows * PANEL;
 }
 
-/* sums (rows, PANEL) = packed da (rows, 4H) . strip's panel of W4 (4H, PANEL), gate after gate: one
- * gate's panel fits into the first-level cache. */
+/* sums (rows, PANEL) = packed da (rows, OF_W*H) . strip's panel of W (OF_W*H, PANEL), row after row of the cell: the
+ * panel of one fits into the first-level cache. */
 static void backward_sums(const backward_pass *p, long rows, const REAL *packed_da, long strip, REAL *sums)
 {
     const long H = p->H;
-    for (long k = 0; k < 4; k++)
-        multiply_panel(rows, BY_ROWS, H, packed_da + k * tile_size(H), 4 * tile_size(H),
-                       p->panels + panel_at(H, gate_panel(strip, k)), sums, PANEL, k > 0);
+    const REAL *panels = panels_of(p->panels, OF_W, H, strip);
+    for (long k = 0; k < OF_W; k++)
+        multiply_panel(rows, BY_ROWS, H, packed_da + k * tile_size(H), OF_W * tile_size(H), panels + panel_at(H, k),
+                       sums, PANEL, k > 0);
 }
 
 /* Computes steps T-1 down to `first` of batch rows begin to end. */
 static void backward_rows(const backward_pass *p, long begin, long end, REAL *db, REAL *memory)
 {
-    const long B = p->B, H = p->H, rows = end - begin, size = 4 * tiles_size(rows, H);
+    const long B = p->B, H = p->H, rows = end - begin, size = OF_W * tiles_size(rows, H);
     REAL *now = memory, *next = now + size, *sums = next + size; /* packed da of steps t+1 and t */
     memset(memory, 0, backward_size(rows, H) * sizeof(REAL));    /* no da[T]; past unit H it stays 0 */
-    memset(db, 0, (4 + OWN) * round_up(H, LANES) * sizeof(REAL));
-    memset(p->dC + begin * H, 0, rows * H * sizeof(REAL));
+    memset(db, 0, (ROWS + OWN) * round_up(H, LANES) * sizeof(REAL));
+    memset(p->dC + begin * STATES * H, 0, rows * STATES * H * sizeof(REAL));
     for (long t = p->T - 1; t >= p->first; t--) {
         for (long strip = 0; strip < H; strip += PANEL) {
             if (t < p->T - 1) backward_sums(p, rows, now, strip, sums);
             for (long i = 0; i < tile_count(rows); i++) {
                 const tile_rows tile = rows_of_tile(rows, i);
                 backward_strip(p, t, begin + tile.first, tile.count, strip, sums + tile.first * PANEL,
-                               next + i * 4 * tile_size(H), db);
+                               next + i * OF_W * tile_size(H), db);
             }
         }
         swap(&now, &next);
     }
     for (long t = 0; t < p->first; t++)
-        memset(p->da + (t * B + begin) * 4 * H, 0, rows * 4 * H * sizeof(REAL));
+        memset(p->da + (t * B + begin) * ROWS * H, 0, rows * ROWS * H * sizeof(REAL));
 }
 
-/* db (4, H) and d_own (OWN of (H)) = the sums of the threads' parts, each (4 + OWN, round_up(H, LANES)) */
+/* db (ROWS, H) and d_own (OWN of (H)) = the sums of the threads' parts, each (ROWS + OWN, round_up(H, LANES)) */
 static void add_up_db(long H, const REAL *parts, int n_threads, REAL *db, REAL *const *d_own)
 {
     const long depth = round_up(H, LANES);
-    for (long k = 0; k < 4 + OWN; k++) {
-        REAL *sum = k < 4 ? db + k * H : d_own[k - 4];
+    for (long k = 0; k < ROWS + OWN; k++) {
+        REAL *sum = k < ROWS ? db + k * H : d_own[k - ROWS];
         for (long j = 0; j < H; j++) {
             sum[j] = 0;
-            for (int i = 0; i < n_threads; i++) sum[j] += parts[((4 + OWN) * i + k) * depth + j];
+            for (int i = 0; i < n_threads; i++) sum[j] += parts[((ROWS + OWN) * i + k) * depth + j];
         }
     }
 }
 
-/* dW (4H, H) = the sum over steps t >= first of  da[t]^T . h[t-1],  with h[-1] = h0 */
+/* dW (OF_W*H, H) = the sum over steps t >= first of  da[t]^T . h[t-1],  with h[-1] = h0, for the last rows of da */
 static int backward_weights(long T, long B, long H, long first, const REAL *da, const REAL *h,
                             const REAL *h0, REAL *dW, int n_threads)
 {
     const int with_h0 = first == 0 && T > 0;
-    const long start = with_h0 ? 1 : first;
-    if (with_h0 && matmul(4 * H, H, B, da, 1, 4 * H, h0, H, 1, dW, H, 0, n_threads)) return -1;
-    return matmul(4 * H, H, (T - start) * B, da + start * B * 4 * H, 1, 4 * H,
+    const long start = with_h0 ? 1 : first, width = ROWS * H;
+    da += FIRST_OF_W * H;
+    if (with_h0 && matmul(OF_W * H, H, B, da, 1, width, h0, H, 1, dW, H, 0, n_threads)) return -1;
+    return matmul(OF_W * H, H, (T - start) * B, da + start * B * width, 1, width,
                   h + (start - 1) * B * H, H, 1, dW, H, with_h0, n_threads);
 }
 
@@ -247,14 +265,14 @@ int lstm_backward(long T, long B, long H, long truncate, const REAL *dh, const R
     p.T = T, p.B = B, p.H = H, p.first = truncate < 0 || truncate > T ? 0 : T - truncate;
     p.own = own, p.kept = kept, p.C = C, p.C0 = C0;
     p.dh = dh, p.da = da;
-    const long weights = weights_size(H, H), db_size = (4 + OWN) * round_up(H, LANES);
+    const long weights = weights_size(OF_W, H, H), db_size = (ROWS + OWN) * round_up(H, LANES);
     const long share = backward_size((B + n_threads - 1) / n_threads, H);
-    p.panels = scratch(weights + n_threads * (db_size + share) + B * H);
+    p.panels = scratch(weights + n_threads * (db_size + share) + B * STATES * H);
     if (!p.panels) return -1;
     REAL *db_parts = p.panels + weights, *memory = db_parts + n_threads * db_size;
     p.dC = memory + n_threads * share;
     FOR_EACH_THREAD
-    for (int i = 0; i < n_threads; i++) pack_gates(H, H, W, 1, H, p.panels, i, n_threads);
+    for (int i = 0; i < n_threads; i++) pack_weights(OF_W, H, H, W, 1, H, p.panels, i, n_threads);
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++)
         backward_rows(&p, split(B, n_threads, i), split(B, n_threads, i + 1), db_parts + i * db_size,

@@ -53,9 +53,9 @@ class Library(NamedTuple):
     bfloat16: str | None = None
 
     @property
-    def own(self):
-        """Return the number of the cell's own parameters."""
-        return self.program.own
+    def counts(self):
+        """Return the Counts of the cell."""
+        return self.program.counts
 
     def path(self):
         """Return the path of the library, which may still have to be compiled."""

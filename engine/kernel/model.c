@@ -4,8 +4,8 @@
  *
  * With the character x, and the hidden state h and cell state C of a layer, a step of the layer is
  *
- *     a_k  = U[k].x + W[k].h + b[k]      k = f, i, o, g (forget, input, output, cell update)
- *     h, C = cell(a_f, a_i, a_o, a_g, C)
+ *     a_k  = U[k].x + W[k].h + b[k]      for {{rows}}; x_k lacks W[k].h, and h_k lacks U[k].x
+ *     h, C = cell(a, C)                  C has {{states}}
  *
  * The second layer reads the h of the first, and softmax(Vw.h2 + c) is the distribution of the next character
  * (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
@@ -22,9 +22,14 @@
 /* Characters in the vocabulary; units of layer 1 and of layer 2. */
 enum { V = {{V}}, H1 = {{H1}}, H2 = {{H2}}, LARGER = H1 > H2 ? H1 : H2 };
 
-/* The values are at the end of this file.  Matrices are (inputs, outputs), with the four gates side by side. */
-static const float U1[V * 4 * H1], W1[H1 * 4 * H1], b1[4 * H1];
-static const float U2[H1 * 4 * H2], W2[H2 * 4 * H2], b2[4 * H2];
+/* Rows of b.  The first OF_U have U, and the last OF_W have W.  Cell states. */
+enum { ROWS = {{ROWS}}, OF_U = {{OF_U}}, OF_W = {{OF_W}}, STATES = {{STATES}} };
+
+/* The values are at the end of this file.  Matrices are (inputs, outputs), with the rows k of a layer side by side. */
+static const float U1[V * OF_U * H1], b1[ROWS * H1];
+static const float W1[H1 * OF_W * H1];
+static const float U2[H1 * OF_U * H2], b2[ROWS * H2];
+static const float W2[H2 * OF_W * H2];
 static const float Vw[H2 * V], c[V];{{own_arrays}}
 
 /* The characters by number, each a UTF-8 string; "" is the NUL. */
@@ -32,7 +37,7 @@ static const char characters[V][5];
 
 /* What the model remembers of a text. */
 typedef struct {
-    float h1[H1], C1[H1], h2[H2], C2[H2];
+    float h1[H1], C1[STATES * H1], h2[H2], C2[STATES * H2];
 } model_state;
 
 /* ---- The network --------------------------------------------------------------------------- */
@@ -53,7 +58,7 @@ static void add_product(size_t n, size_t m, const float *x, const float *matrix,
 
 {{functions}}
 
-/* Updates h and C (H) of a layer by one step, from its pre-activations a (4H){{own_comment}}. */
+/* Updates h (H) and C (STATES*H) of a layer by one step, from its pre-activations a (ROWS*H){{own_comment}}. */
 static void cell(size_t H, const float *restrict a{{own_argument}}, float *restrict h, float *restrict C)
 {
     for (size_t k = 0; k < H; k++) {
@@ -64,16 +69,17 @@ static void cell(size_t H, const float *restrict a{{own_argument}}, float *restr
 /* Reads a character x, a number below V.  Sets log_p (V) to the log probabilities of the next one. */
 void model_read(model_state *s, int x, float *log_p)
 {
-    float a[4 * LARGER];
+    float a[ROWS * LARGER];
     double scores[V], largest = -INFINITY, sum = 0;         /* float keeps too few digits of large scores */
 
-    for (size_t j = 0; j < 4 * H1; j++) a[j] = b1[j] + U1[(size_t)x * 4 * H1 + j];  /* a row is U.x of one character */
-    add_product(H1, 4 * H1, s->h1, W1, a);
+    memcpy(a, b1, sizeof b1);
+    for (size_t j = 0; j < OF_U * H1; j++) a[j] += U1[(size_t)x * OF_U * H1 + j];  /* a row is U.x of one character */
+    add_product(H1, OF_W * H1, s->h1, W1, a + (ROWS - OF_W) * H1);
     cell(H1, a{{own1}}, s->h1, s->C1);
 
     memcpy(a, b2, sizeof b2);
-    add_product(H1, 4 * H2, s->h1, U2, a);
-    add_product(H2, 4 * H2, s->h2, W2, a);
+    add_product(H1, OF_U * H2, s->h1, U2, a);
+    add_product(H2, OF_W * H2, s->h2, W2, a + (ROWS - OF_W) * H2);
     cell(H2, a{{own2}}, s->h2, s->C2);
 
     for (size_t v = 0; v < V; v++) scores[v] = c[v];

@@ -2,8 +2,8 @@
 
 charlstm.py composes its network from the class Kernel, at the end of this file, or from Scan in engine/kernel/scan.py.
 
-Sizes: T steps, B sequences, H units, N = T*B characters, V characters in the vocabulary; "4H" stands for the gates f,
-i, o, g side by side.
+Sizes: T steps, B sequences, H units, N = T*B characters, V characters in the vocabulary. In braces are the Counts of
+the cell: {b}, {U} and {W} rows of b, U and W, such as gates, and {S} states, side by side.
 """
 import ctypes
 import functools
@@ -35,8 +35,8 @@ class _KernelOp(gof.Op):
     def __init__(self, library):
         self.library, self._plans = library, {}
         self.inputs, self.outputs = [
-            {f'{name}{k}': text for name, text in declared.items()
-             for k in (range(library.own) if 'own' in name else [''])}
+            {f'{name}{k}': text.format(**library.counts._asdict()) for name, text in declared.items()
+             for k in (range(library.counts.own) if 'own' in name else [''])}
             for declared in (self.inputs, self.outputs)]
 
     @property
@@ -200,9 +200,12 @@ class LSTM(_LayerOp):
     step. Outputs: h and C, the states after each step; kept, which the gradient reads; h_end and C_end, the states
     after the last step. These are copies, since views would keep the memory of all steps.
     """
-    inputs = dict(a_x='T,B,4*H', W='4,H,H', b='4,H', h0='B,H', C0='B,H', own='H')
-    outputs = dict(h='T,B,H', C='T,B,H', kept='T,B,4*H', h_end='B,H', C_end='B,H')
-    may_destroy = {2: [0]}
+    inputs = dict(a_x='T,B,{U}*H', W='{W},H,H', b='{b},H', h0='B,H', C0='B,{S}*H', own='H')
+    outputs = dict(h='T,B,H', C='T,B,{S}*H', kept='T,B,{b}*H', h_end='B,H', C_end='B,{S}*H')
+
+    @property
+    def may_destroy(self):
+        return {2: [0]} if self.library.counts.U == self.library.counts.b else {}
 
     def run(self, kernel, inputs, outputs, T, B, H):
         return kernel.lstm_forward(T, B, H, *inputs[:5], self._own(inputs[5:]), *outputs, kernel.threads())
@@ -215,17 +218,22 @@ class LSTM(_LayerOp):
             self.library.cell.derive()         # raises ValueError now, not in the first step
             dh, dC, _, *d_ends = [tt.zeros_like(v) if _no_gradient(g) else g for v, g in zip(outputs, gradients)]
             da, dW, db, *d_own, dh0, dC0 = FullGradient(self.library, self.truncate)(dh, *arguments, dC, *d_ends)
-            return [da, dW, db, dh0, dC0, *d_own]
+            return [self._of_input(da, h), dW, db, dh0, dC0, *d_own]
         if not _no_gradient(*gradients[1:]):
             raise NotImplementedError('in C, gradients flow through h of a layer, not C or the last states')
         da, dW, db, *d_own = LSTMGradient(self.library, self.truncate)(gradients[0], *arguments)
-        return [da, dW, db, _constant(self, 3, h0), _constant(self, 4, C0), *d_own]
+        return [self._of_input(da, h), dW, db, _constant(self, 3, h0), _constant(self, 4, C0), *d_own]
+
+    def _of_input(self, da, h):
+        """Return the part of da, the gradient of all pre-activations, that is the gradient of a_x."""
+        counts = self.library.counts
+        return da if counts.U == counts.b else da[:, :, :counts.U * h.shape[2]]
 
 
 class LSTMGradient(_LayerOp):
-    """The gradients of a_x, W, b and the cell's own parameters, from dh, that of h. h0 and C0 are constants."""
-    inputs = dict(dh='T,B,H', W='4,H,H', h='T,B,H', C='T,B,H', kept='T,B,4*H', h0='B,H', C0='B,H', own='H')
-    outputs = dict(da_x='T,B,4*H', dW='4,H,H', db='4,H', d_own='H')
+    """The gradients of the pre-activations, W, b and own parameters, from dh, that of h. h0 and C0 are constants."""
+    inputs = dict(dh='T,B,H', W='{W},H,H', h='T,B,H', C='T,B,{S}*H', kept='T,B,{b}*H', h0='B,H', C0='B,{S}*H', own='H')
+    outputs = dict(da='T,B,{b}*H', dW='{W},H,H', db='{b},H', d_own='H')
     may_destroy = {0: [4]}
 
     def run(self, kernel, inputs, outputs, T, B, H):
@@ -235,8 +243,8 @@ class LSTMGradient(_LayerOp):
 
 class FullGradient(LSTMGradient):
     """The same, also from the gradients of C and the last states, and with those of h0 and C0. Only in NumPy."""
-    inputs = {**LSTMGradient.inputs, 'd_C': 'T,B,H', 'd_h_end': 'B,H', 'd_C_end': 'B,H'}
-    outputs = {**LSTMGradient.outputs, 'd_h0': 'B,H', 'd_C0': 'B,H'}
+    inputs = {**LSTMGradient.inputs, 'd_C': 'T,B,{S}*H', 'd_h_end': 'B,H', 'd_C_end': 'B,{S}*H'}
+    outputs = {**LSTMGradient.outputs, 'd_h0': 'B,H', 'd_C0': 'B,{S}*H'}
 
     def run(self, kernel, inputs, outputs, T, B, H):
         *inputs, d_C, d_h_end, d_C_end = inputs
@@ -297,23 +305,23 @@ class Sample(_KernelOp):
 
     Inputs: prime, the first characters of the texts, which are not read yet; bits, a number from 0 to 2^53 - 1 for each
     character to draw, or shape (0,B) to take the most probable ones; N, the number of characters to write; choice, made
-    of temperature, top_k and top_p; the states before prime; the parameters, with U1 as (V,4H1); the cell's own.
+    of temperature, top_k and top_p; the states before prime; the parameters, with U1 transposed; the cell's own.
     Outputs: the texts, and the states after all characters but the last.
     """
     inputs = dict(prime='int32 M,B', bits='int64 drawn,B', N='int64 ', choice='3',
-                  h1='B,H1', C1='B,H1', h2='B,H2', C2='B,H2', U1='V,4*H1', W1='4,H1,H1', b1='4,H1',
-                  U2='4,H2,H1', W2='4,H2,H2', b2='4,H2', Vw='V,H2', c='V', own1_='H1', own2_='H2')
-    outputs = dict(text='int32 M+N,B', h1_end='B,H1', C1_end='B,H1', h2_end='B,H2', C2_end='B,H2')
+                  h1='B,H1', C1='B,{S}*H1', h2='B,H2', C2='B,{S}*H2', U1='V,{U}*H1', W1='{W},H1,H1', b1='{b},H1',
+                  U2='{U},H2,H1', W2='{W},H2,H2', b2='{b},H2', Vw='V,H2', c='V', own1_='H1', own2_='H2')
+    outputs = dict(text='int32 M+N,B', h1_end='B,H1', C1_end='B,{S}*H1', h2_end='B,H2', C2_end='B,{S}*H2')
 
     def run(self, kernel, inputs, outputs, V, H1, H2, B, M, N, drawn):
         real = np.ctypeslib.as_ctypes_type(self.library.dtype)
         prime, bits, _, choice, *states = inputs[:8]
         temperature, top_k, top_p = (real * 3).from_address(choice)
-        parameters, count = inputs[8:16], self.library.own
+        parameters, count, S = inputs[8:16], self.library.counts.own, self.library.counts.S
         own1, own2 = map(self.library.passed_together, (inputs[16:16 + count], inputs[16 + count:]))
         text, *after = outputs
         ctypes.memmove(text, prime, 4 * M * B)
-        for H, state, before in zip((H1, H1, H2, H2), after, states):
+        for H, state, before in zip((H1, S * H1, H2, S * H2), after, states):
             ctypes.memmove(state, before, ctypes.sizeof(real) * B * H)
         sampling = _Sampling(V, H1, H2, B, M, M + N, *parameters, ctypes.addressof(own1), ctypes.addressof(own2),
                              bits if drawn else None, text, temperature, int(top_k), top_p, *after)

@@ -51,7 +51,7 @@ static void pack_outputs(const sampling *p)
                    p->V_panels + panel_at(p->H2, v / PANEL));
 }
 
-/* A step of a layer is a sequence of length 1, of this thread's rows, that overwrites the states C and h (rows, H). */
+/* A step of a layer is a sequence of length 1, of this thread's rows, that overwrites C (rows, STATES*H) and h (rows, H). */
 static forward_pass one_step(long rows, long H, const REAL *a_x, const REAL *b, const REAL *const *own, REAL *C,
                              REAL *h, REAL *kept, REAL *panels)
 {
@@ -87,8 +87,8 @@ typedef struct {
     long begin, rows;
     forward_pass layer1, layer2;
     REAL *now1, *next1, *now2, *next2;   /* packed h of the layers, before and after this step */
-    REAL *a_x;                           /* (rows, 4 H1): what layer 1 reads in this step */
-    REAL *sums[2];                       /* scratch of the first thread and of its helper, (4, rows, PANEL) */
+    REAL *a_x;                           /* (rows, OF_U*H1): what layer 1 reads in this step */
+    REAL *sums[2];                       /* scratch of the first thread and of its helper, (ROWS, rows, PANEL) */
     REAL *scores, *probabilities, *sorted;
     int helped;                          /* whether a helper may take strips */
     char apart[CACHE_LINE];              /* what follows changes often */
@@ -102,11 +102,12 @@ static void compute_strip(const writer *w, long layer, long strip, REAL *sums)
 {
     const long H1 = w->p->H1, H2 = w->p->H2;
     if (layer == 1) {
-        strip_sums(w->rows, H1, w->now1, w->layer1.panels, strip, sums, 0);
+        memset(sums, 0, FIRST_OF_W * w->rows * PANEL * sizeof(REAL));
+        strip_sums(w->rows, FIRST_OF_W, OF_W, 0, H1, w->now1, panels_of(w->layer1.panels, OF_W, H1, strip), sums);
         forward_tiles(&w->layer1, 0, 0, w->rows, strip, sums, w->next1);
     } else {
-        strip_sums(w->rows, H1, w->next1, w->p->U2_panels, strip, sums, 0);
-        strip_sums(w->rows, H2, w->now2, w->layer2.panels, strip, sums, 1);
+        strip_sums(w->rows, 0, OF_U, 0, H1, w->next1, panels_of(w->p->U2_panels, OF_U, H1, strip), sums);
+        strip_sums(w->rows, FIRST_OF_W, OF_W, OF_U, H2, w->now2, panels_of(w->layer2.panels, OF_W, H2, strip), sums);
         forward_tiles(&w->layer2, 0, 0, w->rows, strip, sums, w->next2);
     }
 }
@@ -192,7 +193,8 @@ static void compute_layer(writer *w, long layer, long H)
 static long writer_size(const sampling *p, long rows)
 {
     const long H = p->H1 > p->H2 ? p->H1 : p->H2, V = round_up(p->V, PANEL);
-    return 2 * (tiles_size(rows, p->H1) + tiles_size(rows, p->H2) + V) + rows * (8 * PANEL + 4 * p->H1 + 8 * H + V);
+    return 2 * (tiles_size(rows, p->H1) + tiles_size(rows, p->H2) + V)
+           + rows * (2 * ROWS * PANEL + OF_U * p->H1 + (OF_U + ROWS) * H + V);
 }
 
 /* Returns the writer of texts begin to end. */
@@ -204,12 +206,14 @@ static writer writer_of(const sampling *p, long begin, long end, REAL *memory)
     memset(memory, 0, writer_size(p, rows) * sizeof(REAL)); /* past the last unit packed h stays 0 */
     w.p = p, w.begin = begin, w.rows = rows, w.helped = 0, w.left = strips_left(1, 0, 0), w.done = 0;
     w.now1 = memory, w.next1 = w.now1 + size1, w.now2 = w.next1 + size1, w.next2 = w.now2 + size2;
-    w.sums[0] = w.next2 + size2, w.sums[1] = w.sums[0] + 4 * rows * PANEL;
-    w.a_x = w.sums[1] + 4 * rows * PANEL;
-    REAL *none = w.a_x + 4 * rows * H1, *kept = none + 4 * rows * H; /* layer 2 gets all from its two products */
-    w.scores = kept + 4 * rows * H, w.probabilities = w.scores + rows * V, w.sorted = w.probabilities + V;
-    w.layer1 = one_step(rows, H1, w.a_x, p->b1, p->own1, p->C1 + begin * H1, p->h1 + begin * H1, kept, p->W1_panels);
-    w.layer2 = one_step(rows, H2, none, p->b2, p->own2, p->C2 + begin * H2, p->h2 + begin * H2, kept, p->W2_panels);
+    w.sums[0] = w.next2 + size2, w.sums[1] = w.sums[0] + ROWS * rows * PANEL;
+    w.a_x = w.sums[1] + ROWS * rows * PANEL;
+    REAL *none = w.a_x + OF_U * rows * H1, *kept = none + OF_U * rows * H; /* layer 2 gets all from its two products */
+    w.scores = kept + ROWS * rows * H, w.probabilities = w.scores + rows * V, w.sorted = w.probabilities + V;
+    w.layer1 = one_step(rows, H1, w.a_x, p->b1, p->own1, p->C1 + begin * STATES * H1, p->h1 + begin * H1, kept,
+                        p->W1_panels);
+    w.layer2 = one_step(rows, H2, none, p->b2, p->own2, p->C2 + begin * STATES * H2, p->h2 + begin * H2, kept,
+                        p->W2_panels);
     pack_tiles(BY_ROWS, rows, 0, H1, w.layer1.h, H1, 1, w.now1);
     pack_tiles(BY_ROWS, rows, 0, H2, w.layer2.h, H2, 1, w.now2);
     return w;
@@ -222,7 +226,8 @@ static void write_texts(writer *w)
     const long H1 = p->H1, H2 = p->H2, V = p->V, rows = w->rows, scores_row = round_up(V, PANEL);
     for (long s = 0; s + 1 < p->length; s++) {
         for (long r = 0; r < rows; r++)
-            memcpy(w->a_x + r * 4 * H1, p->U1 + p->text[s * p->B + w->begin + r] * 4 * H1, 4 * H1 * sizeof(REAL));
+            memcpy(w->a_x + r * OF_U * H1, p->U1 + p->text[s * p->B + w->begin + r] * OF_U * H1,
+                   OF_U * H1 * sizeof(REAL));
         compute_layer(w, 1, H1);
         compute_layer(w, 2, H2);
         swap(&w->now1, &w->next1);
@@ -240,7 +245,8 @@ int sample(sampling *p, int n_threads)
 {
     const int shared = p->B == 1 && n_threads > 1;
     if (n_threads > p->B) n_threads = p->B > 0 ? (int)p->B : 1;
-    const long W1 = weights_size(p->H1, p->H1), U2 = weights_size(p->H2, p->H1), W2 = weights_size(p->H2, p->H2);
+    const long W1 = weights_size(OF_W, p->H1, p->H1), U2 = weights_size(OF_U, p->H2, p->H1);
+    const long W2 = weights_size(OF_W, p->H2, p->H2);
     const long outputs = panel_at(p->H2, panel_count(p->V));
     const long own = writer_size(p, (p->B + n_threads - 1) / n_threads);
     p->W1_panels = scratch(W1 + U2 + W2 + outputs + n_threads * own);
@@ -249,9 +255,9 @@ int sample(sampling *p, int n_threads)
     p->W2_panels = p->U2_panels + U2;
     p->V_panels = p->W2_panels + W2;
     REAL *memory = p->V_panels + outputs;
-    pack_gates(p->H1, p->H1, p->W1, p->H1, 1, p->W1_panels, 0, 1);
-    pack_gates(p->H2, p->H1, p->U2, p->H1, 1, p->U2_panels, 0, 1);
-    pack_gates(p->H2, p->H2, p->W2, p->H2, 1, p->W2_panels, 0, 1);
+    pack_weights(OF_W, p->H1, p->H1, p->W1, p->H1, 1, p->W1_panels, 0, 1);
+    pack_weights(OF_U, p->H2, p->H1, p->U2, p->H1, 1, p->U2_panels, 0, 1);
+    pack_weights(OF_W, p->H2, p->H2, p->W2, p->H2, 1, p->W2_panels, 0, 1);
     pack_outputs(p);
     if (shared && (W1 + U2 + W2) * (long)sizeof(REAL) > WORTH_HELPER) {
         writer w = writer_of(p, 0, 1, memory);

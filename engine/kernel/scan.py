@@ -21,18 +21,26 @@ class Scan:
     def layer(self, a_x, W, b, own, state, truncate):
         """Return h and C (T,B,H) after each step of a layer, and the state after the last.
 
-        a_x (T,B,4H): the input's share of the pre-activations. W (4,H,H), b (4,H): recurrent weights and bias.
-        own: the cell's own parameters, (H,) each. state: h and C before the first step, (B,H) each.
+        a_x (T,B,UH): the input's share of the pre-activations, of U rows. W (W,H,H), b (b,H): recurrent weights and
+        bias. own: the cell's own parameters, (H,) each. state: h and C before the first step, (B,H) and (B,SH).
         truncate: the gradient flows through the last `truncate` steps, -1: all.
         """
-        def step(a, h_prev, C_prev, W_T, *own):
-            a = a + tt.dot(h_prev, W_T)                                # (B, 4H)
-            H = a.shape[1] // 4
-            gates = [a[:, k * H:(k + 1) * H] for k in range(4)]
-            return self._cell(gates + [C_prev], [value.dimshuffle('x', 0) for value in own])
+        counts, H = self._cell.counts, b.shape[1]
 
-        (h, C), _ = theano.scan(step, sequences=a_x + b.flatten(), outputs_info=list(state),
-                                non_sequences=[stacked(W), *own], truncate_gradient=truncate)
+        def parts(array, n):
+            """Return an array (B,nH) as n arrays (B,H)."""
+            return [array[:, k * H:(k + 1) * H] for k in range(n)]
+
+        def step(a_x, h_prev, C_prev, W_T, b, *own):
+            of_x = parts(a_x, counts.U) + [b[k] for k in range(counts.U, counts.b)]        # a_x has the other biases
+            of_h = parts(tt.dot(h_prev, W_T), counts.W) if counts.W else []
+            rows = [x + h for x, h in zip(of_x, [0] * (counts.b - counts.W) + of_h)]       # (B, H) each
+            own = [value.dimshuffle('x', 0) for value in own]
+            h, *states = self._cell([*rows, *parts(C_prev, counts.S), *own])
+            return h, tt.concatenate(states, axis=1)                   # (B, H), (B, SH)
+
+        (h, C), _ = theano.scan(step, sequences=a_x + b[:counts.U].flatten(), outputs_info=list(state),
+                                non_sequences=[stacked(W), b, *own], truncate_gradient=truncate)
         return h, C, (h[-1], C[-1])
 
     def cross_entropy(self, scores, c, y):

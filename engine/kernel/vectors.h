@@ -5,8 +5,8 @@
  * embedding.c and vectors.c are linked into one library.  sampling.c includes softmax.c and layer.c, which includes
  * products.c, so that the compiler optimises them together: with calls between files, all was 5 % slower.
  *
- * Names: T steps, B sequences, H units, V characters.  The gates f, i, o, g (forget, input, output, cell update) are
- * gates 0 to 3, and column k*H + j of an axis "4H" is gate k of unit j.  Arrays are row-major and contiguous.
+ * Names: T steps, B sequences, H units, V characters.  Column k*H + j of an axis "ROWS*H" is row k of the cell, such as
+ * a gate, for unit j; cell.h has the counts.  Arrays are row-major and contiguous.
  *
  * Not reentrant: scratch memory is kept between calls (Theano's calls hold Python's GIL). */
 #ifndef VECTORS_H

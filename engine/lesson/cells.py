@@ -1,7 +1,7 @@
-"""The edited cells of the experiments in README.md, for train.py --cell. Your own such file needs the same import."""
+"""The cells of the experiments in README.md, for train.py --cell. Your own such file needs the same import."""
 from charlstm import CharLSTM, tt
 
-sigmoid, tanh, relu = tt.nnet.sigmoid, tt.tanh, tt.nnet.relu
+sigmoid, softplus, tanh, relu = tt.nnet.sigmoid, tt.nnet.softplus, tt.tanh, tt.nnet.relu
 
 
 class ForgetBias(CharLSTM):
@@ -17,7 +17,7 @@ class NoForgetGate(CharLSTM):
     """The original cell, which only adds to C (Hochreiter & Schmidhuber 1997)."""
 
     @staticmethod
-    def cell(a_f, a_i, a_o, a_g, C_prev):
+    def cell(a_i, a_o, a_g, C_prev):
         C = C_prev + sigmoid(a_i) * tanh(a_g)
         return sigmoid(a_o) * tanh(C), C
 
@@ -26,7 +26,7 @@ class NoInputGate(CharLSTM):
     """Coupled gates: the input gate is 1 - f (Greff et al. 2015)."""
 
     @staticmethod
-    def cell(a_f, a_i, a_o, a_g, C_prev):
+    def cell(a_f, a_o, a_g, C_prev):
         f = sigmoid(a_f)
         C = f * C_prev + (1 - f) * tanh(a_g)
         return sigmoid(a_o) * tanh(C), C
@@ -36,19 +36,61 @@ class NoOutputGate(CharLSTM):
     """A cell whose output is all of tanh(C) at every step."""
 
     @staticmethod
-    def cell(a_f, a_i, a_o, a_g, C_prev):
+    def cell(a_f, a_i, a_g, C_prev):
         C = sigmoid(a_f) * C_prev + sigmoid(a_i) * tanh(a_g)
         return tanh(C), C
 
 
-class GRU(CharLSTM):
-    """A gated recurrent unit (Cho et al. 2014): its only state is C. The reset gate i scales a_o, the part from h."""
+class Peepholes(CharLSTM):
+    """Gates that also see the cell state (Gers & Schmidhuber 2000)."""
 
     @staticmethod
-    def cell(a_f, a_i, a_o, a_g, C_prev):
-        z = sigmoid(a_f)
-        C = z * C_prev + (1 - z) * tanh(a_g + sigmoid(a_i) * a_o)
-        return C, C
+    def cell(a_f, a_i, a_o, a_g, C_prev, p_f=0, p_i=0, p_o=0):
+        C = sigmoid(a_f + p_f * C_prev) * C_prev + sigmoid(a_i + p_i * C_prev) * tanh(a_g)
+        return sigmoid(a_o + p_o * C) * tanh(C), C
+
+
+class RNN(CharLSTM):
+    """A simple recurrent network, whose only state is h (Elman 1990)."""
+
+    @staticmethod
+    def cell(a_h, C_prev):
+        h = tanh(a_h)
+        return h, h
+
+
+class GRU(CharLSTM):
+    """A gated recurrent unit (Cho et al. 2014), as in cuDNN: r scales W.h + b of n, after the product."""
+    remembers = {'z': 1}
+
+    @staticmethod
+    def cell(a_z, a_r, x_n, h_n, C_prev):
+        z, n = sigmoid(a_z), tanh(x_n + sigmoid(a_r) * h_n)
+        h = z * C_prev + (1 - z) * n
+        return h, h
+
+
+class MinGRU(CharLSTM):
+    """A GRU without recurrent weights: its gates read only the input (Feng et al. 2024)."""
+    remembers = {'z': -1}
+
+    @staticmethod
+    def cell(x_z, x_n, C_prev):
+        z = sigmoid(x_z)
+        h = (1 - z) * C_prev + z * x_n
+        return h, h
+
+
+class SLSTM(CharLSTM):
+    """An LSTM with an exponential input gate, scaled by the state m, and a normaliser n (Beck et al. 2024)."""
+
+    @staticmethod
+    def cell(a_f, a_i, a_o, a_z, C_prev, n_prev, m_prev):
+        log_f = -softplus(-a_f)                            # log(sigmoid(a_f))
+        m = tt.maximum(log_f + m_prev, a_i)
+        f, i = tt.exp(log_f + m_prev - m), tt.exp(a_i - m)
+        C, n = f * C_prev + i * tanh(a_z), f * n_prev + i
+        return sigmoid(a_o) * C / n, C, n, m
 
 
 class ReLU(CharLSTM):

@@ -1,7 +1,7 @@
 """Check your class for an exercise in README.md: python -m engine.lesson.exercise NAME FILE:CLASS"""
 import numpy as np
 
-from charlstm import CharLSTM, tt
+from charlstm import CharLSTM, lstm_cell, tt
 from engine.kernel.cell import Cell
 from engine.kernel.scan import Scan
 from engine.lesson.numpy_lstm import lstm, sigmoid
@@ -29,21 +29,27 @@ def values(variables):
     return [np.asarray(tt.as_tensor_variable(variable).eval()) for variable in variables]
 
 
-def of_cell(model, arrays, own=()):
-    """Return h and C from the cell of a model, (2,B,H). own: values of its cell_parameters, (H,) each."""
-    cell = Cell(model.cell, model.cell_parameters, 'float64')
-    return np.array(values(cell(list(map(tt.constant, arrays)), [tt.constant(array[None, :]) for array in own])))
+def of_cell(cell, arrays, own=()):
+    """Return h and C from a Cell, (2,B,H). own: values of its own parameters, (H,) each."""
+    return np.array(values(cell(list(map(tt.constant, [*arrays, *[array[None, :] for array in own]])))))
+
+
+def standard_cell(model, own=()):
+    """Return the Cell of a model that has the rows and the state of lstm_cell and, by name, own parameters."""
+    cell, expected = Cell(model.cell, 'float64'), Cell(lstm_cell, 'float64').declared.names
+    require(cell.declared.names[:5] == expected and set(own) <= {*cell.own},
+            f'the cell has the arguments {", ".join(cell.declared.names)}: expected {", ".join([*expected, *own])}')
+    return cell
 
 
 def peepholes(model):
     """Check that the gates f and i also see C_prev, and that o also sees the new C."""
-    names = list(model.cell_parameters)
-    require(names == ['p_f', 'p_i', 'p_o'], f'cell_parameters has {names}: expected p_f, p_i and p_o')
+    cell = standard_cell(model, ['p_f', 'p_i', 'p_o'])
     a_f, a_i, a_o, a_g, C_prev = arrays = RANDOM.normal(0, 1, (5, B, H))
     p_f, p_i, p_o = own = RANDOM.normal(0, 1, (3, H))
     C = sigmoid(a_f + p_f * C_prev) * C_prev + sigmoid(a_i + p_i * C_prev) * np.tanh(a_g)
     h = sigmoid(a_o + p_o * C) * np.tanh(C)
-    for name, found, expected in zip('hC', of_cell(model, arrays, own), (h, C)):
+    for name, found, expected in zip('hC', of_cell(cell, arrays, own), (h, C)):
         require_near(name, found, expected)
 
 
@@ -54,11 +60,12 @@ def normalised(a):
 
 def normalisation(model):
     """Check that the four gates are normalised over the units of each row; h may also see a normalised C."""
-    own = [np.full(H, float(value)) for value in model.cell_parameters.values()]
+    cell = standard_cell(model)
+    own = [np.full(H, value) for value in cell.own.values()]
     *gates, C_prev = arrays = RANDOM.normal(1, 2, (5, B, H))
     _, _, a_o, _ = gates = [normalised(a) for a in gates]
     h, C = lstm(*gates, C_prev)
-    found = of_cell(model, arrays, own)
+    found = of_cell(cell, arrays, own)
     require_near('C', found[1], C)
     require_near('h', found[0], h, sigmoid(a_o) * np.tanh(normalised(C)))
 
@@ -89,7 +96,7 @@ class Forgetful(Scan):
     def layer(self, a_x, W, b, own, state, truncate):
         """Return h and C (T,B,H), and both after the last step. W is not used, since h before each step is 0."""
         a, own, zeros = a_x + b.flatten(), [value.dimshuffle('x', 0) for value in own], tt.zeros_like(state[0])
-        steps = [self._cell([*[a[t, :, k * H:(k + 1) * H] for k in range(4)], zeros], own) for t in range(T)]
+        steps = [self._cell([*[a[t, :, k * H:(k + 1) * H] for k in range(4)], zeros, *own]) for t in range(T)]
         return (*map(tt.stack, zip(*steps)), steps[-1])
 
 
@@ -97,7 +104,7 @@ def attention(model):
     """Check that a network whose layers cannot remember still sees earlier characters, and never later ones."""
     model.model_setup(char_dim=V, num_units1=H, num_units2=H)
     dtype = model.p['c'].dtype
-    ops, states = Forgetful(Cell(model.cell, model.cell_parameters, dtype)), [tt.constant(np.zeros((B, H), dtype))] * 4
+    ops, states = Forgetful(Cell(model.cell, dtype)), [tt.constant(np.zeros((B, H), dtype))] * 4
     x = RANDOM.integers(V, size=(T, B), dtype=np.int32)
     other = x.copy()
     other[2], network = (x[2] + 1) % V, model._symbols()['network']
@@ -118,9 +125,9 @@ def program(options):
     """Run the whole program."""
     model = load_class(options.solution, CharLSTM)(random_seed=1)
     try:
-        for name in ('cell', 'optimiser', 'optimiser_state'):
+        for name in ('optimiser', 'optimiser_state'):
             require(not hasattr(getattr(model, name), '__self__'), f'write @staticmethod above {name}')
-        Cell(model.cell, model.cell_parameters, 'float64')
+        Cell(model.cell, 'float64')
         EXERCISES[options.name](model)
     except (KeyError, TypeError, ValueError) as error:     # a class that does not fit; others show where they are
         begin = {KeyError: 'optimiser_state has no ', TypeError: 'TypeError: '}.get(type(error), '')

@@ -3,7 +3,7 @@
     python -m engine.lesson.formulas [FILE:CLASS]
 """
 from charlstm import CharLSTM
-from engine.kernel.cell import INPUTS, Cell, c_functions, own_inputs
+from engine.kernel.cell import Cell, c_functions, places
 from engine.kernel.formula import equations
 from engine.terminal import Parser, load_class, main
 
@@ -11,17 +11,17 @@ from engine.terminal import Parser, load_class, main
 def program(options):
     """Run the whole program."""
     cls = load_class(options.cell, CharLSTM)
-    own = list(cls.cell_parameters)
-    cell = Cell(cls.cell, own, 'float32')
+    cell = Cell(cls.cell, 'float32')
     if cell.program is None:
         raise ValueError(f'the cell {cell.name} is not elementwise, because of {cell.unknown}: NumPy computes it '
                          'and its gradient')
-    names = dict(zip(own_inputs(len(own)), own))
-    kept = [f'kept{k}' for k in range(cell.program.kept)]
-    gradients = [f'd{name}' for name in (*INPUTS, *own)]
+    kept, states = [f'kept{k}' for k in range(cell.program.kept)], cell.states
+    names = cell.named | dict(zip(places('kept', len(kept)), kept)) | dict(zip(places('after', len(states)), states))
+    names |= {place: f'd{state}' for place, state in zip(places('d_after', len(states)), states)}
+    gradients = [f'd{name}' for name in cell.declared.names]
     print('The cell, and the values that it stores for its gradient:\n')
-    print('\n'.join(equations(cell.program.forward, names, ['h', 'C', *kept], '{:g}'.format)))
-    print('\nIts gradient, from dh and dC:\n')
+    print('\n'.join(equations(cell.program.forward, names, ['h', *states, *kept], '{:g}'.format)))
+    print(f'\nIts gradient, from dh and {", ".join(f"d{state}" for state in states)}:\n')
     print('\n'.join(equations(cell.program.backward, names, gradients, '{:g}'.format)))
     print(f'\nIn C:\n\n{c_functions(cell.program)}', end='')
 

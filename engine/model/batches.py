@@ -133,9 +133,9 @@ def kept_units(random, share, rows, T, units):
                              order='C') for end, H in zip(ends, units)]
 
 
-def kept_weights(random, share, units):
-    """Return which recurrent weights DropConnect keeps, all but a share: bool (4,H,H) for each H of units."""
-    return [random.integers(2 ** 16, size=(4, H, H), dtype=np.uint16) >= round(share * 2 ** 16) for H in units]
+def kept_weights(random, share, shapes):
+    """Return which weights DropConnect keeps, all but a share: a bool array for each of the shapes."""
+    return [random.integers(2 ** 16, size=shape, dtype=np.uint16) >= round(share * 2 ** 16) for shape in shapes]
 
 
 def begins_anew(random, share, rows):

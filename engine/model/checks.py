@@ -2,7 +2,6 @@
 import codecs
 import math
 import numbers
-import re
 
 
 def choice(name, value, choices):
@@ -50,13 +49,3 @@ def characters(name, values, V):
             and 0 <= values.min() <= values.max() < V):
         raise ValueError(f'{name} has type {values.dtype} and shape {values.shape}: expected numbers below {V}, (T,B)')
     return values.astype(np.int32).reshape(len(values), -1)
-
-
-def cell_parameters(initial):
-    """Return a cell's own parameters, name to initial value. Raise ValueError for a reserved name or a bad value."""
-    taken = r'(U|W|b|h|C|a_[fiog]|C_prev|t\d+)$|(m|state|weights|carried|validation)_'      # names in use
-    for name, value in initial.items():
-        if not name.isidentifier() or re.match(taken, name):
-            raise ValueError(f'the cell has a parameter {name!r}: choose another name, of letters and digits')
-        real(f'the initial value of {name}', value, 'for all units', lambda v: True)
-    return dict(initial)

@@ -21,6 +21,7 @@ FORMAT = 2                     # version of the metadata and of the names of the
 # large arrays of real parameters never compress that well.
 ROOM, RATIO = 1 << 26, 10
 LONGEST = 1 << 22              # most bytes of metadata, four per character
+OTHER_CELL = "its parameters are of another cell than this model's: give --cell its class, as it was"
 RATES = 0.1, 1e-4              # default rates for adapting to a text, without RMSprop's mean squares and with them
 
 # Forms for fits(). The progress may be any dict; that of a run has options, and the bundled model's only what is shown.
@@ -36,9 +37,10 @@ RUN = dict(SHOWN, cost_sum=float, characters=int, rate_factor=float, stale=int, 
            logs=dict, valid_batch_cost=(None, float), options=OPTIONS)
 
 
-def parameter_shapes(V, H1, H2, own=()):
-    """Return the shapes of all parameters by name; the 4 is for the gates f, i, o, g. own: names in cell_parameters."""
-    return dict(U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1), U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2),
+def parameter_shapes(V, H1, H2, rows=(4, 4, 4), own=()):
+    """Return the shapes of all parameters by name. rows: of b, U and W. own: names of the cell's own parameters."""
+    b, U, W = rows
+    return dict(U1=(U, H1, V), W1=(W, H1, H1), b1=(b, H1), U2=(U, H2, H1), W2=(W, H2, H2), b2=(b, H2),
                 V=(V, H2), c=(V,), **{name: (H1 if name.endswith('1') else H2,) for name in own_names(own)})
 
 
@@ -53,13 +55,18 @@ def own_of_layer(p, layer):
 
 
 def stacked(U):
-    """Return weights U (4,H,n), an array or a symbol, with the four gates side by side as in the C code: (n,4H)."""
+    """Return weights U (4,H,n), an array or a symbol, with all rows side by side as in the C code: (n,4H)."""
     return U.reshape((-1, U.shape[2])).T               # charlstm.py has its own copy, for users to edit
 
 
 def units(p):
     """Return H1 and H2. p: arrays of parameters by name."""
     return p['b1'].shape[1], p['b2'].shape[1]
+
+
+def rows_of(p):
+    """Return how many rows b, U and W have. p: arrays of parameters by name."""
+    return len(p['b1']), len(p['U1']), len(p['W1'])
 
 
 def map_state(function, state):
@@ -200,24 +207,28 @@ def read_parameters(path, dtype, encoding='utf-8'):
     p = {name: stored.finite(name, dtype) for name in (*NAMES, *own_names(own))}
     uchar = stored.vocabulary(encoding)
     H1, H2 = [(*p[name].shape, 0, 0)[1] for name in ('b1', 'b2')]
-    for name, shape in parameter_shapes(len(uchar), H1, H2, own).items():
-        if p[name].shape != shape or 0 in shape:
+    rows = [(*p[name].shape, 0)[0] for name in ('b1', 'U1', 'W1')]
+    for name, shape in parameter_shapes(len(uchar), H1, H2, rows, own).items():
+        if p[name].shape != shape or 0 in shape and name not in ('W1', 'W2'):      # some cells have no W
             raise stored.refusal(f'{name} has shape {p[name].shape}; expected {shape}, from uchar and the other arrays')
     return p, uchar
 
 
-def read_run(path, optimiser_state, dtype):
+def read_run(path, optimiser_state, dtype, counts):
     """Return the parameters, uchar, metadata and other arrays of a run's checkpoint.
 
     The other arrays are dicts by prefix: '' for the optimiser's state, 'weights_' for model.weights, 'carried_' and
-    'validation_' for hidden states; {} if there are none. Raises ValueError if one is missing or has another shape.
+    'validation_' for hidden states; {} if there are none. counts: the Counts of the cell. Raises ValueError if an array
+    is missing or has another shape.
     """
     stored = opened(path)
     (p, uchar), metadata = read_parameters(stored, dtype), stored.metadata
+    if rows_of(p) != counts[:3]:
+        raise stored.refusal(OTHER_CELL)
     if not metadata or metadata['random'] is None:
         raise ValueError(f'{stored} holds no run that can be resumed; init starts a new run from it')
     state, arrays, (H1, H2) = optimiser_state(list(p.values())), {}, units(p)
-    states = dict(h1=(H1,), C1=(H1,), h2=(H2,), C2=(H2,))                          # with any number of rows
+    states = dict(h1=(H1,), C1=(counts.S * H1,), h2=(H2,), C2=(counts.S * H2,))    # with any number of rows
     expected = {'': {name: np.shape(value) for name, value in named_state(state, p).items()},
                 'weights_': {name: array.shape for name, array in p.items()}, 'carried_': states, 'validation_': states}
     for prefix, shapes in expected.items():
@@ -236,7 +247,8 @@ def read_mean_squares(path):
     stored = opened(path)
     p, _ = read_parameters(stored, 'float32')
     squares = {name: stored.finite(f'm_{name}', 'float32') for name in p if f'm_{name}' in stored}
-    trained = [name for name, m in squares.items() if m.shape == p[name].shape and m.any() and m.min() >= 0]
+    trained = [name for name, m in squares.items()
+               if m.shape == p[name].shape and (m.any() and m.min() >= 0 or not m.size)]
     return squares if len(trained) == len(p) else {}
 
 

@@ -14,7 +14,9 @@ function cellsView() {
   const correlation = name => data.correlations[state.feature || features[0]][units.numberOf(units.of(name))];
   const unit = () => state.unit || order[0];
 
-  /** Return C or h of a unit after each character. */
+  const valueName = name => units.valueOf(units.of(name), state.of);
+
+  /** Return the state or h of a unit after each character. */
   function valuesOf(name) {
     const reading = text.reading(), place = units.placeOf(units.of(name), state.of);
     return Float32Array.from(text.numbers, (_, k) => reading.allStates[k * reading.width + place]);
@@ -47,7 +49,7 @@ function cellsView() {
   function paint() {
     compared = unitsBeside();
     const [{values, ends: [pale, deep]}] = compared;
-    const [low, high] = [pale, deep].map(value => `${state.of} ${format.twoDigits(value)}`);
+    const [low, high] = [pale, deep].map(value => `${valueName(unit()).split(/\d+:/)[0]} ${format.twoDigits(value)}`);
     byId('pale').textContent = `${low} or ${pale > deep ? 'more' : 'less'}`;
     byId('deep').textContent = `${high} or ${pale > deep ? 'less' : 'more'}`;
     text.paint(k => k < values.length ? colour.between(values[k], pale, deep) : 0);
@@ -82,7 +84,7 @@ function cellsView() {
     const W = 9, H = 16, LEFT = 64, n = text.numbers.length, count = Math.min(WIDE, n), {place} = text;
     const first = Math.max(0, Math.min(n - WIDE, place - WIDE / 2));
     const svg = drawn('svg', {viewBox: `0 0 ${LEFT + WIDE * W} ${(compared.length + 1) * H}`, role: 'img',
-      'aria-label': `${state.of} of several units around the character`});
+      'aria-label': `${state.of === 'h' ? 'h' : 'State'} of several units around the character`});
     for (let j = 0; j < count; j++) {
       svg.append(drawn('text', {x: LEFT + (j + 0.5) * W, y: 12, 'text-anchor': 'middle',
         class: first + j === place ? 'at' : ''}, format.onOneLine(text.spelled[first + j])));
@@ -102,7 +104,7 @@ function cellsView() {
   function follow() {
     if (!compared.length) return;
     const {place} = text, after = text.numbers[place];
-    byId('value').replaceChildren(...after === undefined ? [] : [`${state.of}${unit().slice(1)} after `,
+    byId('value').replaceChildren(...after === undefined ? [] : [`${valueName(unit())} after `,
       vocabulary.inBold(after), ': ' + format.twoDigits(compared[0].values[place])]);
     if (byId('multiples').open) drawMultiples();
   }
@@ -129,7 +131,7 @@ function cellsView() {
   state.follow(['feature', 'unit', 'of'], () => shown() && show());
 
   /** Return the values of the compared units. The column names are as in the class: C2:7 or h2:7. */
-  const table = () => text.table(compared.map(({name}) => state.of + name.slice(1)),
+  const table = () => text.table(compared.map(({name}) => valueName(name)),
     k => compared.map(({values}) => values[k]));
 
   return {show, follow, table, figure: () => byId('multiples-figure').firstChild};

@@ -26,31 +26,37 @@ function insideView() {
 
   // ---- the values of the step
 
-  /** Return h or C of a layer, (H), before (0) or after (1) the step. */
+  /** Return h or another state of a layer, (H), before (0) or after (1) the step. */
   function states(of, layer, after) {
-    const from = units.placeOf({layer, number: 0}, of);
+    const from = units.placeOf({state: of, layer, number: 0}, of);
     return text.reading().states(place() - 1 + after).subarray(from, from + units.sizes[layer - 1]);
   }
 
   /**
-   * Return the terms of a gate's pre-activation and their sum: from the character or the layer below, from h of its own
-   * layer before the step, and the bias. gate: 0 to 3 for f, i, o, g.
+   * Return the terms of a pre-activation and their sum: from the character or the layer below, from h of its own layer
+   * before the step, and the bias. A row that does not read one of these has null. k: the number of the row.
    */
-  function sumsOf(gate) {
-    const {layer, number} = unit(), p = model.parameters(), row = gate * units.sizes[layer - 1] + number;
-    const dot = (matrix, vector) => vector.reduce((sum, value, k) => sum + matrix[row * vector.length + k] * value, 0);
-    const below = layer === 1 ? p.U1[row * data.uchar.length + text.numbers[place()]] : dot(p.U2, states('h', 1, 1));
-    const sums = [below, dot(p[`W${layer}`], states('h', layer, 0)), p[`b${layer}`][row]];
+  function sumsOf(k) {
+    const {layer, number} = unit(), p = model.parameters(), H = units.sizes[layer - 1], row = k * H + number;
+    const ofW = row - (CELL.rows - CELL.ofW) * H;
+    const dot = (matrix, r, vector) => vector.reduce((sum, value, j) => sum + matrix[r * vector.length + j] * value, 0);
+    const below = () => layer === 1 ? p.U1[row * data.uchar.length + text.numbers[place()]] :
+      dot(p.U2, row, states('h', 1, 1));
+    const sums = [k < CELL.ofU ? below() : null, ofW >= 0 ? dot(p[`W${layer}`], ofW, states('h', layer, 0)) : null,
+      p[`b${layer}`][row]];
     return [...sums, sums.reduce((a, b) => a + b)];
   }
 
-  /** Return the values in the formula by name. */
+  /** Return the values in the formula by name. a: the pre-activations. */
   function valuesOf(a) {
-    const {layer, number} = unit(), C_prev = states('C', layer, 0)[number];
-    const own = cellFormula.own.map(name => model.parameters()[name + layer][number]);
-    return {a_f: a[0], a_i: a[1], a_o: a[2], a_g: a[3], C_prev, ...cellValues(...a, C_prev, own),
-      ...Object.fromEntries(cellFormula.own.map((name, k) => [name, own[k]]))};
+    const {layer, number} = unit(), before = CELL.states.map(name => states(name, layer, 0)[number]);
+    const own = Object.keys(CELL.own).map(name => model.parameters()[name + layer][number]);
+    const named = (names, values) => Object.fromEntries(names.map((name, k) => [name, values[k]]));
+    return {...named(CELL.names, a), ...named(beforeNames(), before), ...named(Object.keys(CELL.own), own),
+      ...cellValues(a, before, own)};
   }
+
+  const beforeNames = () => CELL.states.map(name => name + '_prev');
 
   /** Return an expression of the formula with values in place of names. */
   function inNumbers(expression, values) {
@@ -70,15 +76,16 @@ function insideView() {
   // ---- the drawing
 
   function showStep() {
-    const k = place(), chosen = unit(), sums = [0, 1, 2, 3].map(sumsOf), values = valuesOf(sums.map(terms => terms[3]));
+    const k = place(), chosen = unit(), sums = CELL.names.map((_, row) => sumsOf(row));
+    const values = valuesOf(sums.map(terms => terms[3]));
     const {best, chances, most} = text.reading(), came = text.numbers[k + 1], first = k * most;
     byId('inside-status').replaceChildren('It read ', vocabulary.inBold(text.numbers[k]), ' and expects ',
       vocabulary.inBold(best[first]), ` next, with a probability of ${format.percent(chances[first])}.`,
       ...came === undefined ? [] : [' The actual next one is ', vocabulary.inBold(came), '.']);
     byId('inside-below').textContent = chosen.layer === 1 ? 'x, the character' : 'x, h of layer 1';
-    byId('inside-sums').replaceChildren(...['f', 'i', 'o', 'g'].map((gate, j) => element('tr', '',
-      element('th', '', 'a_' + gate), ...sums[j].map(number => element('td', 'number', format.fourDigits(number))))));
-    const inputs = ['C_prev', ...cellFormula.own].map(name => [name, format.fourDigits(values[name])]);
+    byId('inside-sums').replaceChildren(...CELL.names.map((name, j) => element('tr', '', element('th', '', name),
+      ...sums[j].map(number => element('td', 'number', number === null ? '' : format.fourDigits(number))))));
+    const inputs = [...beforeNames(), ...Object.keys(CELL.own)].map(name => [name, format.fourDigits(values[name])]);
     byId('inside-formula').replaceChildren(
       ...inputs.flatMap(([name, x]) => [element('dt', '', name), element('dd', 'number', '= ', element('b', '', x))]),
       ...lines().flatMap(([name, code]) => {
@@ -88,7 +95,7 @@ function insideView() {
       }));
     byId('inside-next').replaceChildren(barsOf(text.reading(), k + 1));
     [1, 2].forEach(layer => squares()[layer - 1].forEach((square, number) => {
-      const C = states('C', layer, 1)[number];
+      const C = states(chosen.state, layer, 1)[number];
       colour.tint(square, Math.max(-1, Math.min(1, C / DEEPEST)));
       square.classList.toggle('chosen', layer === chosen.layer && number === chosen.number);
     }));
@@ -102,9 +109,9 @@ function insideView() {
     return [1, 2].map(layer => Array.from({length: units.sizes[layer - 1]}, (_, number) => {
       const columns = width(units.sizes[layer - 1]) / SIDE, left = layer === 1 ? 0 : one + APART;
       const square = drawn('rect', {x: left + number % columns * SIDE, y: Math.floor(number / columns) * SIDE,
-        width: SIDE - 1, height: SIDE - 1}), name = units.nameOf({layer, number});
-      square.append(drawn('title', {}, name));
-      square.addEventListener('click', () => state.change({unit: name}));
+        width: SIDE - 1, height: SIDE - 1}), name = () => units.nameOf({...unit(), layer, number});
+      square.append(drawn('title', {}, name()));
+      square.addEventListener('click', () => state.change({unit: name()}));
       svg.append(square);
       return square;
     }));
@@ -130,7 +137,8 @@ function insideView() {
   /** Choose the unit typed into the field. */
   function takeUnit() {
     const typed = units.of(byId('inside-unit').value), [H1, H2] = units.sizes;
-    if (!typed) throw new Error(`Unit: expected one from C1:0 to C1:${H1 - 1} or from C2:0 to C2:${H2 - 1}`);
+    const [C] = CELL.states;
+    if (!typed) throw new Error(`Unit: expected one from ${C}1:0 to ${C}1:${H1 - 1} or from ${C}2:0 to ${C}2:${H2 - 1}`);
     state.change({unit: units.nameOf(typed)});
   }
 
@@ -142,9 +150,12 @@ function insideView() {
   byId('inside-sizes').textContent = `two layers of ${units.sizes.map(format.grouped).join(' and ')} units`;
   state.follow(['unit', 'feature'], () => state.view === 'inside' && show());
 
-  /** Return C and h of all units after the step. */
-  const table = () => [['layer', 'unit', 'C', 'h'], ...[1, 2].flatMap(layer => Array.from(states('C', layer, 1),
-    (C, number) => [layer, number, C, states('h', layer, 1)[number]]))];
+  /** Return the states and h of all units after the step. */
+  const table = () => {
+    const names = [...CELL.states, 'h'];
+    return [['layer', 'unit', ...names], ...[1, 2].flatMap(layer => Array.from({length: units.sizes[layer - 1]},
+      (_, number) => [layer, number, ...names.map(name => states(name, layer, 1)[number])]))];
+  };
 
   return {show, follow, table, figure: () => byId('inside-units')};
 }

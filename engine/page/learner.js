@@ -24,16 +24,17 @@ class Streams {
   }
 }
 
-/** Return initial parameters as with --initial chrono. own: initial values of the cell's own parameters by name. */
-function initialParameters(V, H1, H2, own, random) {
+/** Return initial parameters as with --initial chrono. */
+function initialParameters(V, H1, H2, random) {
   const uniform = (length, H) => Float32Array.from({length}, () => (2 * random.next() - 1) / Math.sqrt(H));
-  const p = {U1: uniform(4 * H1 * V, 1), W1: uniform(4 * H1 * H1, H1), b1: uniform(4 * H1, H1),
-    U2: uniform(4 * H2 * H1, H2), W2: uniform(4 * H2 * H2, H2), b2: uniform(4 * H2, H2),
+  const {rows, ofU, ofW, remembers, own} = CELL;
+  const p = {U1: uniform(ofU * H1 * V, 1), W1: uniform(ofW * H1 * H1, H1), b1: uniform(rows * H1, H1),
+    U2: uniform(ofU * H2 * H1, H2), W2: uniform(ofW * H2 * H2, H2), b2: uniform(rows * H2, H2),
     V: uniform(V * H2, H2), c: uniform(V, H2)};
   for (const [layer, H] of [[1, H1], [2, H2]]) {
     for (let unit = 0; unit < H >> 2; unit++) {            // these units remember for longer
-      p['b' + layer][unit] = Math.log(1 + 98 * random.next());
-      p['b' + layer][H + unit] = -p['b' + layer][unit];
+      const steps = 1 + 98 * random.next();
+      for (const [row, sign] of Object.entries(remembers)) p['b' + layer][row * H + unit] = sign * Math.log(steps);
     }
     for (const [name, value] of Object.entries(own)) p[name + layer] = new Float32Array(H).fill(value);
   }
@@ -52,9 +53,9 @@ class Learner {
       return [name, memory.place(columns, inputs)];
     }));
     for (const layer of network.layers) {
-      layer.da = memory.place(rows, 4 * layer.H);
+      layer.da = memory.place(rows, Network.rowsWidth(layer.H));
       layer.dh = memory.place(rows, layer.H);
-      layer.dC = memory.place(rows, layer.H);
+      layer.dC = memory.place(rows, layer.C.columns);
     }
     this.squares = new Float32Array(size);
     this.sums = new Float32Array(size);
@@ -97,20 +98,24 @@ class Learner {
     for (let t = y.length / B - 1; t >= 0; t--) {
       const row = t * rows, after = row + rows;
       for (let s = 0; s < B; s++) this.scoresGradient(row + s, y[t * B + s], 1 / y.length);
-      this.addGradient('V', two.h, after, scores, row);
+      this.addGradient('V', two.h, after, scores, scores.at + row * scores.width);
       network.addProduct(two.dh, 0, scores, row, back.V);
       this.backwardCells(two, t);
-      this.addGradient('U2', one.h, after, two.da, 0);
-      this.addGradient('W2', two.h, row, two.da, 0);
+      this.addGradient('U2', one.h, after, two.da);
+      this.addGradient('W2', two.h, row, two.da, two.da.at + two.first);
       fill(two.dh);
-      network.addProduct(two.dh, 0, two.da, 0, back.W2);
+      network.addProduct(two.dh, 0, two.da, 0, back.W2, B, 0, two.first);
       network.addProduct(one.dh, 0, two.da, 0, back.U2);
       this.backwardCells(one, t);
-      this.addGradient('W1', one.h, row, one.da, 0);
+      this.addGradient('W1', one.h, row, one.da, one.da.at + one.first);
       for (let s = 0; s < B; s++) this.addToGradient(places.U1, x[t * B + s], one.da, s);
       fill(one.dh);
-      network.addProduct(one.dh, 0, one.da, 0, back.W1);
+      network.addProduct(one.dh, 0, one.da, 0, back.W1, B, 0, one.first);
       yield;
+    }
+    for (let r = 1; r <= places.U2.rows; r++) {            // its padding has the gradients of rows without U
+      const {at, width, columns} = places.U2, end = gradients + at + r * width;
+      numbers.fill(0, end - width + columns, end);
     }
     for (const {own, dValues} of [one, two]) {
       own.forEach((name, j) => dValues.forEach((d, k) => { numbers[gradients + places[name].at + k] = d[j]; }));
@@ -142,12 +147,11 @@ class Learner {
     for (let k = 0; k < columns; k++) numbers[to + k] += numbers[first + k];
   }
 
-  /** Add to a matrix's gradient the product of its inputs and its outputs' gradients, from the given rows on. */
-  addGradient(name, inputs, row, outputs, rowOfOutputs) {
+  /** Add to a matrix's gradient the product of its inputs, from a row on, and its outputs' gradients, from an index on. */
+  addGradient(name, inputs, row, outputs, from = outputs.at) {
     const {at, rows, width} = this.network.places[name];
-    this.network.memory.multiplyAdd(this.gradients + at, inputs.at + row * inputs.width,
-      outputs.at + rowOfOutputs * outputs.width, roundedUp(rows, 4), width, this.B, width, 1, inputs.width,
-      outputs.width);
+    this.network.memory.multiplyAdd(this.gradients + at, inputs.at + row * inputs.width, from, roundedUp(rows, 4),
+      width, this.B, width, 1, inputs.width, outputs.width);
   }
 
   /** Set da, and dC for the previous step. Adds to the gradients of b and of the cell's own parameters. */
@@ -155,10 +159,11 @@ class Learner {
     const {numbers, rows} = this.network;
     for (let s = 0; s < this.B; s++) {
       const gates = a.at + (t * rows + s) * a.width, before = C.at + (t * rows + s) * C.width;
-      const after = before + rows * C.width, of = s * dh.width, ofGates = da.at + s * da.width;
+      const after = before + rows * C.width, ofGates = da.at + s * da.width;
+      const [dhAt, dCAt] = [dh, dC].map(({at, width}) => at + s * width);
       for (let k = 0; k < H; k++) {
-        cellBackward(numbers, gates + k, before + k, after + k, values[k], dh.at + of + k, dC.at + of + k, ofGates + k,
-          dValues[k], H);
+        cellBackward(numbers, gates + k, before + k, after + k, values[k], dhAt + k, dCAt + k, ofGates + k, dValues[k],
+          H);
       }
       this.addToGradient(b, 0, da, s);
     }

@@ -4,11 +4,12 @@
 //     h, C = cell(a_f, a_i, a_o, a_g, C)
 //
 // There are two such layers; the second reads the h of the first. softmax(V.h2 + c) is the distribution of the next
-// character. engine/kernel/cell.py generates cellForward, cellHeld and cellBackward from the cell in charlstm.py.
+// character. engine/kernel/cell.py generates CELL, cellForward, cellHeld and cellBackward from the cell in charlstm.py.
+// Other cells have other rows k, of which only the first CELL.ofU have U, and only the last CELL.ofW have W.
 //
 // All numbers are in one array, the memory of a WebAssembly module that multiplies matrices (product.c). A place is a
 // matrix in it, with its offset (at), rows, columns, and the distance between rows (width). Padding is zero. Weights
-// are transposed: (inputs, outputs), with the four gates of a layer side by side.
+// are transposed: (inputs, outputs), with the rows of a layer side by side, as are its cell states in C.
 // Letters for sizes: B streams, T stored steps, V characters in the vocabulary, H units of a layer.
 'use strict';
 
@@ -66,22 +67,29 @@ class Network {
    */
   constructor(p, B = 1, T = 1) {
     const memory = this.memory = new Memory(), rows = this.rows = B === 1 ? 1 : roundedUp(B, 4);
-    const names = Object.keys(p), outputs = {U1: p.b1, W1: p.b1, U2: p.b2, W2: p.b2, V: p.c};
+    const names = Object.keys(p), [H1, H2] = [p.b1, p.b2].map(b => b.length / CELL.rows);
+    const outputs = {U1: CELL.ofU * H1, W1: CELL.ofW * H1, U2: CELL.ofU * H2, W2: CELL.ofW * H2, V: p.c.length};
     const place = (height, columns) => memory.place(height, columns, rows === 1 ? 32 : 8);
     Object.assign(this, {B, V: p.c.length});
     this.places = Object.fromEntries(names.map(name => {
-      const columns = (outputs[name] || p[name]).length;
-      return [name, place(p[name].length / columns, columns)];
+      const columns = name in outputs ? outputs[name] : p[name].length;
+      return [name, place(columns && p[name].length / columns, columns)];
     }));
     this.size = memory.size;                               // of all parameters
-    this.layers = [1, 2].map(number => {
-      const of = letter => this.places[letter + number], H = of('b').columns / 4;
-      const after = () => place((T + 1) * rows, H);        // before the first step, and after each
-      return {number, H, U: of('U'), W: of('W'), b: of('b'), a: place(T * rows, 4 * H), h: after(), C: after(),
+    this.layers = [H1, H2].map((H, k) => {
+      const number = k + 1, of = letter => this.places[letter + number];
+      const after = columns => place((T + 1) * rows, columns);             // before the first step, and after each
+      return {number, H, U: of('U'), W: of('W'), b: of('b'), a: place(T * rows, Network.rowsWidth(H)), h: after(H),
+        C: after(CELL.states.length * H), first: (CELL.rows - CELL.ofW) * H,
         own: names.filter(name => !/^[UWb]\d$|^[Vc]$/.test(name) && name.endsWith(number)), held: new Map()};
     });
     this.scores = place(T * rows, this.V);
     this.load(p);
+  }
+
+  /** Return how many columns the rows of a layer need. A product with W begins within them, and is wider than W. */
+  static rowsWidth(H) {
+    return CELL.rows * H + (CELL.ofW < CELL.rows ? 64 : 0);
   }
 
   get numbers() {
@@ -112,12 +120,13 @@ class Network {
       Float32Array.from({length: rows * columns}, (_, j) => array[at + j % rows * width + Math.floor(j / rows)])]));
   }
 
-  /** Hold C of these units only, a list of {layer, number, value}, from the next step on. */
+  /** Hold the states of these units only, a list of {state, layer, number, value}, from the next step on. */
   hold(units) {
     for (const {held} of this.layers) held.clear();
-    for (const {layer, number, value} of units) {
-      const {held, values} = this.layers[layer - 1];
-      held.set(number, Float32Array.of(...values[number], 1, value));
+    for (const {state, layer, number, value} of units) {
+      const {held, values} = this.layers[layer - 1], own = values[number];
+      if (!held.has(number)) held.set(number, Float32Array.of(...own, ...CELL.states.flatMap(() => [0, 0])));
+      held.get(number).set([1, value], own.length + 2 * CELL.states.indexOf(state));
     }
   }
 
@@ -135,11 +144,11 @@ class Network {
     const {rows, places, layers: [one, two]} = this, B = x.length, row = t * rows;
     this.begin(one.a, row, one.b, B);
     for (let s = 0; s < B; s++) this.addRow(one.a, row + s, places.U1, x[s]);
-    this.addProduct(one.a, row, one.h, row, one.W, B);
+    this.addProduct(one.a, row, one.h, row, one.W, B, one.first);
     this.cells(one, t, B);
     this.begin(two.a, row, two.b, B);
     this.addProduct(two.a, row, one.h, row + rows, two.U, B);
-    this.addProduct(two.a, row, two.h, row, two.W, B);
+    this.addProduct(two.a, row, two.h, row, two.W, B, two.first);
     this.cells(two, t, B);
   }
 
@@ -173,7 +182,8 @@ class Network {
 
   /** Return a copy of the states h1, C1, h2, C2 of a stream, one after the other. */
   states(stream = 0) {
-    const {numbers} = this, found = new Float32Array(2 * (this.layers[0].H + this.layers[1].H));
+    const {numbers} = this;
+    const found = new Float32Array(this.statePlaces().reduce((sum, {columns}) => sum + columns, 0));
     let end = 0;
     for (const {at, width, columns} of this.statePlaces()) {
       found.set(numbers.subarray(at + stream * width, at + stream * width + columns), end);
@@ -199,7 +209,7 @@ class Network {
 
   /** Set rows of a place, from a row on, to b. */
   begin(to, row, b, B) {
-    for (let s = 0; s < B; s++) this.numbers.copyWithin(to.at + (row + s) * to.width, b.at, b.at + to.width);
+    for (let s = 0; s < B; s++) this.numbers.copyWithin(to.at + (row + s) * to.width, b.at, b.at + b.width);
   }
 
   /** Add a row of a matrix, its product with a one-hot vector, to a row of `to`. */
@@ -208,10 +218,11 @@ class Network {
     for (let k = 0; k < matrix.columns; k++) numbers[first + k] += numbers[from + k];
   }
 
-  /** Add the product of rows of `from` and a matrix to rows of `to`, from the given rows on. */
-  addProduct(to, rowTo, from, rowFrom, matrix, B = this.B) {
-    this.memory.multiplyAdd(to.at + rowTo * to.width, from.at + rowFrom * from.width, matrix.at,
-      this.rows === 1 ? 1 : roundedUp(B, 4), matrix.width, matrix.rows, to.width, from.width, 1, matrix.width);
+  /** Add the product of rows of `from` and a matrix to rows of `to`, from the given rows and columns on. */
+  addProduct(to, rowTo, from, rowFrom, matrix, B = this.B, columnTo = 0, columnFrom = 0) {
+    this.memory.multiplyAdd(to.at + rowTo * to.width + columnTo, from.at + rowFrom * from.width + columnFrom,
+      matrix.at, this.rows === 1 ? 1 : roundedUp(B, 4), matrix.width, matrix.rows, to.width, from.width, 1,
+      matrix.width);
   }
 
   /** Set h and C after step t. Values that the gradient needs replace the pre-activations. */

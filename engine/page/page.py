@@ -51,12 +51,13 @@ def to_float16(array):
 
 
 def cells(model, text):
-    """Return the correlation of each unit of both layers with features of a text, and its lowest and highest C."""
+    """Return the correlation of each unit of both layers with features of a text, and its lowest and highest state."""
     states = model.states(text)
-    C = np.concatenate([states['C1'], states['C2']], axis=1)                     # (n, H1+H2)
-    correlations = {feature: np.concatenate([r['C1'], r['C2']]).round(4).tolist()
+    names = [name for name in states if name not in ('h1', 'h2')]
+    C = np.concatenate([states[name] for name in names], axis=1)                 # (n, S (H1 + H2))
+    correlations = {feature: np.concatenate([r[name] for name in names]).round(4).tolist()
                     for feature, r in model.correlations(text, states).items()}
-    return dict(sizes=[states['C1'].shape[1], states['C2'].shape[1]], correlations=correlations,
+    return dict(sizes=[states['h1'].shape[1], states['h2'].shape[1]], correlations=correlations,
                 ranges=dict(least=array_for_json(C.min(axis=0)), most=array_for_json(C.max(axis=0))))
 
 
@@ -94,13 +95,13 @@ def learning(checkpoint, rows):
                 samples=[samples[epoch] for epoch in epochs])
 
 
-def for_learning(model):
+def for_learning():
     """Return what a page needs to train like train.py: options, learning rates by number of units, and a text."""
     return dict(
         recipe={name: table.DEFAULTS[name] for name in (
             'drate', 'eps', 'momentum', 'weight_decay', 'grad_clip', 'step_clip', 'average', 'warmup')},
         rates={H: recipe.lrate(H, H) for H in (32, 64, 128)}, text=LESSON.read_text(encoding='utf-8'),
-        name=LESSON.name, own={name: float(value) for name, value in model.cell_parameters.items()})
+        name=LESSON.name)
 
 
 def marks(text, copies):
@@ -121,7 +122,7 @@ def page_data(model, checkpoint, shown, against=None):
         expected(model, stored, text, shown.sha256), source=shown.source, written=shown.written, epochs=epochs,
         info=info.description(stored, folders=False).split('\n'), learning=learning(checkpoint, epochs),
         copies=marks(text, shown.copies) if shown.copies else None, **cells(model, text),
-        against=expected(*against, text, shown.sha256) if against else None, learner=for_learning(model),
+        against=expected(*against, text, shown.sha256) if against else None, learner=for_learning(),
         parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
 
 

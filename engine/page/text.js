@@ -134,28 +134,39 @@ const glyphs = {
 
 // ---- units
 
-/** The units of the network by name, C1:0 to C2:(H2-1), and their places in the states of a Reading. */
+/** The units of the network by the names of their states, such as C2:7, and their places in those of a Reading. */
 const units = {
   sizes: data.sizes,                                       // H1 and H2
 
-  /** Return the unit of a name, {layer, number}, or null if the network has no such unit. */
+  /** Return the unit of a name, {state, layer, number}, or null if the network has no such unit. */
   of(name) {
-    const [, layer, number] = /^\s*C?([12]):(\d+)\s*$/i.exec(name) || [];
-    return Number(number) < units.sizes[layer - 1] ? {layer: Number(layer), number: Number(number)} : null;
+    const [, typed, layer, number] = /^\s*(\w*?)([12]):(\d+)\s*$/.exec(name) || [], {states} = CELL;
+    const state = [typed, (typed || states[0]).toUpperCase()].find(each => states.includes(each));
+    return state && Number(number) < units.sizes[layer - 1] ? {state, layer: Number(layer), number: Number(number)} :
+      null;
   },
 
-  nameOf: ({layer, number}) => `C${layer}:${number}`,
+  nameOf: ({state, layer, number}) => `${state}${layer}:${number}`,
 
-  /** Return the unit with an index from 0 to H1 + H2 - 1. */
-  numbered: u => u < units.sizes[0] ? {layer: 1, number: u} : {layer: 2, number: u - units.sizes[0]},
+  /** Return the name of what colours the text: the unit's state, or its h. of: 'C' or 'h', as in state. */
+  valueOf: (unit, of) => units.nameOf(of === 'h' ? {...unit, state: 'h'} : unit),
 
-  /** Return the index of a unit, from 0 to H1 + H2 - 1. */
-  numberOf: ({layer, number}) => layer === 1 ? number : units.sizes[0] + number,
+  /** Return the unit with an index: those of layer 1 come first, and within a layer those of the first state. */
+  numbered(u) {
+    const before = CELL.states.length * units.sizes[0], layer = u < before ? 1 : 2, H = units.sizes[layer - 1];
+    const rest = layer === 1 ? u : u - before;
+    return {state: CELL.states[Math.floor(rest / H)], layer, number: rest % H};
+  },
 
-  /** Return the place of C or h of a unit in the states h1, C1, h2, C2. */
-  placeOf: ({layer, number: u}, of) => (layer - 1) * 2 * units.sizes[0] + (of === 'C' ? units.sizes[layer - 1] : 0) + u,
+  /** Return the index of a unit. */
+  numberOf: ({state, layer, number}) => (layer - 1) * CELL.states.length * units.sizes[0] +
+    CELL.states.indexOf(state) * units.sizes[layer - 1] + number,
 
-  /** Return the lowest and the highest C of a unit in the page's text. */
+  /** Return the place of the state or h of a unit in the states of a Reading: h and all others of each layer. */
+  placeOf: ({state, layer, number}, of) => (layer - 1) * (1 + CELL.states.length) * units.sizes[0] +
+    (of === 'h' ? 0 : 1 + CELL.states.indexOf(state)) * units.sizes[layer - 1] + number,
+
+  /** Return the lowest and the highest value of a unit's state in the page's text. */
   range: unit => [ranges().least[units.numberOf(unit)], ranges().most[units.numberOf(unit)]],
 };
 

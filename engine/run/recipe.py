@@ -12,6 +12,7 @@ from engine.model.parameters import Checkpoint, parameter_shapes, read_parameter
 from engine.run import table
 from engine.run.schedule import Epoch, Schedule
 from engine.terminal import BUNDLED, ROOT, bar, near, number_of, script, warn, words_of
+from engine.training import cell_of_model
 
 OF_FIT = [name for name, row in table.ROWS.items() if row.of_fit]
 UNITS = 256
@@ -253,7 +254,8 @@ def set_up(model, o, verbose=True):
     for role in ('valid', 'test'):
         if model.group.first and role in sources and sources[role]['sha256'] == sources['train']['sha256']:
             warn(f'the {table.TITLES[role]} is the training text: its costs say nothing about other texts')
-    shapes = parameter_shapes(len(model.uchar), o.num_units1, o.num_units2)
+    cell = cell_of_model(model)
+    shapes = parameter_shapes(len(model.uchar), o.num_units1, o.num_units2, cell.counts[:3], cell.own)
     complete(o, model.n_batches['train'], sum(map(math.prod, shapes.values())))
     initial = 'zeros' if o.resume else o.initial
     model.model_setup(num_units1=o.num_units1, num_units2=o.num_units2, initial=initial, **o.kept('lp'))
