@@ -23,9 +23,9 @@ Letters used for the sizes throughout, and the shapes of the eight parameters:
     U2 (4,H2,H1)   W2 (4,H2,H2)    b2 (4,H2)      V (V,H2)    c (V,)
 """
 import collections
-import inspect
 import math
 import time
+import types
 
 from engine.backend.theano_setup import theano, tt
 
@@ -267,10 +267,8 @@ class CharLSTM:
         NAME=0.5        a parameter of one number per unit of a layer, trained like the others, and its initial value
 
     remembers has the signs of the rows, by name, whose biases chrono_parameters sets: {'z': -1} if large a_z forget.
-    A class may also set an optimiser, a function like rmsprop, and optimiser_state, its state before the first step.
-    Changes to these, lp or the functions above take effect at the next call; after changing anything else these
-    functions read, call compile.
-
+    Others to set are optimiser, a function like rmsprop, and optimiser_state, its state before the first step. Changes
+    to these, lp or the functions above take effect at the next call; after all others that they read, call compile.
     Do not share an object between threads. copy.copy shares the parameters: training the copy changes the original.
     copy.deepcopy and pickle keep all except compiled functions, so that training continues as it would have.
     """
@@ -310,7 +308,7 @@ class CharLSTM:
     @staticmethod
     def _symbols():
         """Return the functions of this file by name, as they are now, so that edited ones are compiled again."""
-        return {name: value for name, value in globals().items() if inspect.isfunction(value)}
+        return {name: value for name, value in globals().items() if isinstance(value, types.FunctionType)}
 
     # Each of these is a function in engine/ that takes a model. Its docstring is shown by, say, help(CharLSTM.fit).
     fit, model_setup, save_params, load_params = fit, saving.model_setup, saving.save_params, saving.load_params
@@ -326,7 +324,7 @@ class CharLSTM:
     validate, validate_batch = analysis.validate, analysis.validate_batch
     validation_costs, passage_costs = analysis.validation_costs, analysis.passage_costs
     score_text, score_lines, alternatives = analysis.score_text, analysis.score_lines, analysis.alternatives
-    states, correlations = analysis.states, analysis.correlations
+    read, states, correlations = analysis.read, analysis.states, analysis.correlations
     generate_text, stream_text, sample = sampling.generate_text, sampling.stream_text, sampling.sample
 
     def training(self, schedule):

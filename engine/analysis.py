@@ -80,12 +80,22 @@ def numbers_of(model, text):
     return checks.characters('text', numbers, vocabulary_size(model))
 
 
+def read(model, x, states=None):
+    """Read characters x, int (T,B) or (T,), and return the log probabilities (T,B,V) of what follows each, and states.
+
+    states: those before x, as an earlier call returned them, or None for zeros: h1, C1 (B,H1) and h2, C2 (B,H2); if a
+    cell has several states, C has them side by side. Raises ValueError for unknown numbers or states of other shapes.
+    """
+    x = checks.characters('x', x, vocabulary_size(model))
+    return compiled(model, 'read')(x, *(zero_states(model, x.shape[1]) if states is None else states))
+
+
 def piece_length(model):
     """Return how many characters to score at a time, so that memory is bounded for any V."""
     return max(1, min(SCORED, PROBABILITIES // vocabulary_size(model)))
 
 
-def read(model, numbers, length):
+def in_pieces(model, numbers, length):
     """Run 'predict' on numbers (n,1) in pieces of that length, carrying the states along.
 
     Yields inputs x (T,1), targets y (T,1), the states before x, and log probabilities (T,V) after each of x.
@@ -142,7 +152,7 @@ def score_text(model, text, adapt=0, progress=None, mean_squares=None):
     costs = np.empty(len(numbers) - 1, model.p['c'].dtype)
     if adapt:
         (reader, learn), length = learner(model, adapt, mean_squares), ADAPTED
-    for x, y, states, logs in read(reader, numbers, length):
+    for x, y, states, logs in in_pieces(reader, numbers, length):
         start, end = end, end + len(y)
         costs[start:end] = costs_of(logs, y)[:, 0]
         if progress:
@@ -198,7 +208,7 @@ def alternatives(model, text, k=5):
     """
     checks.whole('k', k, 1, vocabulary_size(model))
     pieces = []
-    for _, y, _, logs in read(model, numbers_of(model, text), piece_length(model)):
+    for _, y, _, logs in in_pieces(model, numbers_of(model, text), piece_length(model)):
         best = np.argsort(-logs, axis=1, kind='stable')[:, :k]
         pieces.append((costs_of(logs, y)[:, 0], best, np.exp(np.take_along_axis(logs, best, axis=1))))
     return tuple(map(np.concatenate, zip(*pieces)))

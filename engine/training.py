@@ -30,7 +30,7 @@ from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
 from engine.model import checks
 from engine.model.batches import Text, begins_anew, kept_units, kept_weights
-from engine.model.parameters import NAMES, map_state, named_state, own_names, rows_of, units
+from engine.model.parameters import NAMES, map_state, named_state, own_names, rows_of, units, updates_of
 from engine.model.text import shown
 from engine.parallel import DataParallelStep, group_of
 from engine.run import table
@@ -238,7 +238,7 @@ def cell_of_model(model):
 def operations(model):
     """Return the operations of the network: a Kernel or, on a GPU, a Scan."""
     cell, made = cell_of_model(model), functions(model)
-    if (list(model.p)[len(NAMES):], rows_of(arrays(model.p))) != (own_names(cell.own), cell.counts[:3]):
+    if list(model.p)[len(NAMES):] != own_names(cell.own) or model.p and rows_of(arrays(model.p)) != cell.counts[:3]:
         raise ValueError(f'the cell {cell.name} has other parameters than the model: call model_setup')
     if model.precision == 'bfloat16' and not cell.program:
         raise ValueError(f'precision bfloat16 needs the C kernel, which cannot compute the cell {cell.name} '
@@ -264,12 +264,12 @@ def compile(model, *names):
 
 
 def compiled(model, name):
-    """Return the compiled function 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample' or 'states'."""
+    """Return the compiled function 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample', 'read' or 'states'."""
     vocabulary_size(model)
     made = functions(model)
     if name not in made:
         build = dict(predict=build_forward, states=build_forward, check=build_forward, sample=build_sample,
-                     train_rmsprop=build_train, train_sgd=build_train)[name]
+                     read=build_read, train_rmsprop=build_train, train_sgd=build_train)[name]
         with bar(None, f'compiling {name}, once', 'files') as progress:
             def report(done, total):
                 progress.total = total
@@ -309,6 +309,18 @@ def build_sample(model, ops, name):
     if ops.in_c:
         warn('network was edited and engine/kernel/sampling.c was not: texts are written step by step, more slowly')
     return functools.partial(continue_texts, predict)
+
+
+def build_read(model, ops, name):
+    """Return 'read', from characters x (T,B) and states to log probabilities (T,B,V) and new states."""
+    if ops.in_c and is_as_in_c(model._symbols()['network'], model.p, ops):
+        return ops.reader(model.p)
+    predict, S = compiled(model, 'predict'), cell_of_model(model).counts.S
+
+    def read(x, *states):
+        logs, *after = predict(x, *checks.states(states, x.shape[1], sizes(model), S))
+        return logs.reshape(*x.shape, -1), after
+    return read
 
 
 def build_train(model, ops, name):
@@ -405,6 +417,7 @@ def train(model, name, x, y):
         # At first the average covers about the last tenth of the steps, so that it forgets the initial values.
         model.average_weight.set_value(min(model.lp['average'], 1 - 10 / (model.averaged_steps + 9)))
     cost, best, h1, C1, h2, C2, *ratios = function(x, y, *inputs)
+    model.p['c'].tag.updates = 1 + updates_of(model.p)
     if model.stateful:
         model.carried = [h1, C1, h2, C2]
     return [float(cost), best, *map(float, ratios)]

@@ -10,6 +10,7 @@ import numpy_model
 from charlstm import CharLSTM
 from engine import training
 from engine.backend.theano_setup import theano
+from engine.lesson.cells import GRU, RNN, MinGRU, NoForgetGate
 from engine.model.batches import begins_anew
 from models import P, PARTS, RATIO, S, TEXT, parameters_of, set_parameters
 from numpy_model import H1, H2, NAMES, V
@@ -302,6 +303,19 @@ def test_initial_biases():
         assert_uniform(1 / (1 - f), 2, 100)
         assert_uniform(biases[:, n:] * math.sqrt(H), -1, 1)
         assert_uniform(biases[2:, :n] * math.sqrt(H), -1, 1)
+
+
+@pytest.mark.parametrize('cls, signs', [(GRU, [0, 1, 0, 0]), (MinGRU, [-1, 0]), (NoForgetGate, [-1, 0, 0]), (RNN, [0])])
+def test_initial_biases_of_other_cells(cls, signs):
+    """GRU: z is the second row, after x_n. A gate z, or 1 - z, keeps the state for 2 to 100 steps."""
+    model = cls(random_seed=1)
+    model.model_setup(char_dim=50, num_units1=401, num_units2=302, initial='chrono')
+    for k, sign in enumerate(signs):
+        biases = model.p['b1'].get_value()[k]
+        if sign:
+            keeps = 1 / (1 + np.exp(-sign * biases[:100].astype('float64')))
+            assert_uniform(1 / (1 - keeps), 2, 100)
+        assert_uniform(biases[100 if sign else 0:] * math.sqrt(401), -1, 1)
 
 
 # ---------------------------------------------------------------- refusals

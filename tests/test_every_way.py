@@ -37,8 +37,8 @@ PREDICTED = {'probabilities'}          # and the states of the case
 WRITTEN = {'greedy', 'drawn', 'held'}
 TRAINED = {'reported', 'weights', 'averages', 'squares', 'sums'}
 EVERYTHING = PREDICTED | WRITTEN | TRAINED | {
-    'best', 'best of check', 'mean', 'costs', 'improbable', 'line', 'line_costs', 'costs of alternatives',
-    'alternatives', 'chances'}
+    'read', 'states that were read', 'best', 'best of check', 'mean', 'costs', 'improbable', 'line', 'line_costs',
+    'costs of alternatives', 'alternatives', 'chances'}
 
 
 @contextlib.contextmanager
@@ -157,6 +157,8 @@ def judge_predicted(found, case, model, atol):
         assert_near(found[name], state[:, 0], 2 * atol, name)
     if 'costs' not in found:
         return
+    assert_near(found['read'], probabilities, atol, 'read')
+    assert_near(found['states that were read'], np.concatenate([state[-1, 0] for state in states]), 2 * atol, 'states')
     costs = -np.log(np.take_along_axis(probabilities, y[:, :, None], axis=2)[:, :, 0])
     p = dict(case.parameters)
     p['c'] = p['c'] - IMPROBABLE * (np.arange(case.V) == y[0, 0])

@@ -1,6 +1,7 @@
 """Writing texts: their format, drawing characters from the model's predictions, and held units."""
 import contextlib
 import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,9 +12,11 @@ import cells
 import numpy_model
 from cells import evaluate, peephole_cell
 from charlstm import CharLSTM, lstm_cell, tt
+from damage import write_checkpoint
 from engine import sampling, training
 from engine.backend.theano_setup import theano
 from engine.kernel.cell import Cell, held_cell, inputs_of
+from judges import assert_drawn
 from models import P, default_mode, spelled
 from numpy_model import H1, H2, LETTERS, V, chosen, forward, sigmoid
 from scripts import ROOT, run, succeeded
@@ -173,6 +176,51 @@ def test_two_threads_write_one_text_as_one_does():
     """Each computes some units of a step. The text has pieces of several lengths; the first has 32 characters."""
     text, = {succeeded(run('-c', WRITES, cwd=ROOT, env={'OMP_NUM_THREADS': threads})) for threads in '122'}
     assert len(set(text.split()[0])) == 7
+
+
+# ---------------------------------------------------------------- a step of one's own
+
+def test_read_follows_changes_of_the_parameters(stateful):
+    """By a training step, in place, and by another value. The states that it was given stay the same."""
+    x, y = stateful.X['train'][0][:3], stateful.Y['train'][0][:3]
+    stateful.dyn_lrate = 0.1
+    _, states = stateful.read(x)
+    before, seen = [state.copy() for state in states], []
+    for change in (lambda: None, lambda: stateful.theano_train_sgd(x, y), lambda: stateful.theano_train_rmsprop(x, y),
+                   lambda: stateful.p['c'].set_value(2 * stateful.p['c'].get_value())):
+        change()
+        seen.append(stateful.read(x)[0])
+        np.testing.assert_allclose(np.exp(seen[-1]), stateful.theano_predict(x)[0], rtol=1e-5)
+        stateful.read(x, states)
+        assert all((state == copy).all() for state, copy in zip(states, before))
+    assert all(abs(one - other).max() > 1e-4 for one, other in zip(seen, seen[1:]))
+
+
+@pytest.mark.parametrize('kernel', [True, False])
+def test_read_refuses_other_states_and_characters(refused, kernel):
+    model = CharLSTM(kernel=kernel)
+    model.model_setup(char_dim=5, num_units1=7, num_units2=4)
+    _, states = model.read([[1, 2]])
+    for x, before in (([[5, 0]], states), ([[1, 2]], states[:3]), ([[1, 2, 3]], states), ([[1, 2]], states[::-1])):
+        with refused(ValueError):
+            model.read(x, before)
+
+
+def test_two_models_write_together(tmp_path, monkeypatch, capsys):
+    """The code of README.md: its characters cost the entropy of the mixed distribution."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    code, = re.findall(r'```python\n(import numpy as np\n.*?)```', text, re.DOTALL)
+    for seed, name in enumerate(('subject', 'style')):
+        write_checkpoint(f'{name}.npz', **numpy_model.random_parameters(seed), uchar=np.array([*LETTERS]))
+    np.random.seed(1)
+    names = {}
+    exec('from charlstm import CharLSTM\n' + code, names)
+    text, (one, other) = capsys.readouterr().out, names['models']
+    numbers = np.array([3, *[one.uchar.index(ch) for ch in text]])[:, None]
+    p = np.sqrt(one.theano_predict(numbers[:-1])[0] * other.theano_predict(numbers[:-1])[0])
+    assert len(text) == 300
+    assert_drawn(numbers[1:], p / p.sum(axis=2, keepdims=True), 'mixed')
 
 
 # ---------------------------------------------------------------- held units

@@ -154,6 +154,10 @@ class InTheano:
         line = np.append(x[:, 0], y[-1, 0])
         found = dict(line=line, line_costs=model.score_text(line))
         found['probabilities'], found['best'] = model.theano_predict(x)
+        (first, between), middle = model.read(x[:case.T // 3 + 1]), case.T // 3 + 1
+        second, after = model.read(x[middle:], between) if middle < case.T else (first[:0], between)
+        found['read'] = np.exp(np.concatenate([first, second]))
+        found['states that were read'] = np.concatenate(after, axis=1)[0]
         found['mean'], found['best of check'] = model.theano_check(x, y)
         found['costs'] = model.compiled('check')(x, y, *zero_states(model, case.B))[-1]
         alternatives = model.alternatives(line, min(case.V, 3))

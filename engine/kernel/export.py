@@ -80,7 +80,7 @@ def c_file(cell, p, uchar):
         text = re.sub(r'.*\bW[12]\b.*\n', '', text)
         arrays = {name: array for name, array in arrays.items() if array.size}
     parts = dict(V=len(uchar), H1=p['b1'].shape[1], H2=p['b2'].shape[1], ROWS=counts.b, OF_U=counts.U, OF_W=counts.W,
-                 STATES=counts.S, rows=', '.join(cell.rows), states=', '.join(cell.states), cell=lines,
+                 STATES=counts.S, rows=', '.join(cell.rows) + '; x_ has no W, and h_ no U' * (counts.U + counts.W < 2 * counts.b), states=', '.join(cell.states), cell=lines,
                  functions=_functions(lines), own_arrays='', own_argument='', own1='', own2='', own_comment='')
     if cell.own:
         own = {f'own{k}[{len(cell.own)} * H{k}]': np.stack([p[f'{name}{k}'] for name in cell.own]) for k in '12'}

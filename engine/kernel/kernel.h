@@ -69,7 +69,8 @@ int cross_entropy_gradient(long N, long V, const REAL *dcost, const REAL *dsprea
 
 /* ---- sampling.c */
 
-/* A two-layer model with V characters, and B texts.  Their first `prime` characters are known; the others are drawn. */
+/* A two-layer model with V characters, and B texts.  Their first `prime` characters are known; the others are drawn,
+ * unless log_p asks for predictions. */
 typedef struct {
     long V, H1, H2, B, prime, length;
     const REAL *U1, *W1, *b1, *U2, *W2, *b2, *Vw, *c; /* (V, OF_U*H1): U1 by characters; the others as trained */
@@ -80,11 +81,18 @@ typedef struct {
     long top_k;              /* only the k most probable characters are drawn, */
     double top_p;            /* and of these, only the fewest that together have this share of the probability */
     REAL *h1, *C1, *h2, *C2; /* the states; those before the text become those after it */
-    REAL *W1_panels, *U2_panels, *W2_panels, *V_panels; /* internal to sampling.c */
+    REAL *panels;            /* the packed weights; NULL: sample packs them */
+    REAL *log_p;             /* (length, B, V), or NULL: gets the log probabilities after each character of a text */
 } sampling;
 
-/* Continues the B texts.  Their last character is drawn, but not read. */
+/* Continues the B texts.  Their last character is drawn, but not read.  With log_p, it reads all characters. */
 int sample(sampling *p, int n_threads);
+
+/* Returns how many numbers the packed weights have. */
+int packed_size(const sampling *p);
+
+/* Packs the weights into panels, for several calls of sample.  Returns 0. */
+int pack(sampling *p);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -4,8 +4,8 @@
  *
  * With the character x, and the hidden state h and cell state C of a layer, a step of the layer is
  *
- *     a_k  = U[k].x + W[k].h + b[k]      for {{rows}}; x_k lacks W[k].h, and h_k lacks U[k].x
- *     h, C = cell(a, C)                  C has {{states}}
+ *     a_k  = U[k].x + W[k].h + b[k]      the rows {{rows}}
+ *     h, C = cell(a, C)                  the states {{states}}, side by side in C
  *
  * The second layer reads the h of the first, and softmax(Vw.h2 + c) is the distribution of the next character
  * (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).

@@ -13,8 +13,9 @@ import numpy as np
 from engine.backend.theano_setup import theano, tt
 from engine.kernel.elementwise import Planned, same
 from engine.kernel.in_numpy import AnyCell, Arrays, Elementwise
-from engine.kernel.library import Library, reused
-from engine.model.parameters import NAMES, own_of_layer, stacked
+from engine.kernel.library import Library, empty, reused
+from engine.model import checks
+from engine.model.parameters import NAMES, own_of_layer, stacked, updates_of
 
 gof = theano.gof
 _constant = theano.gradient.grad_undefined             # for an input without a gradient
@@ -297,7 +298,7 @@ class _Sampling(ctypes.Structure):
     _fields_ = [(name, kind) for kind, names in (
         (ctypes.c_long, 'V H1 H2 B prime length'), (ctypes.c_void_p, 'U1 W1 b1 U2 W2 b2 Vw c own1 own2 bits text'),
         (ctypes.c_double, 'temperature'), (ctypes.c_long, 'top_k'), (ctypes.c_double, 'top_p'),
-        (ctypes.c_void_p, 'h1 C1 h2 C2 panels1 panels2 panels3 panels4')) for name in names.split()]
+        (ctypes.c_void_p, 'h1 C1 h2 C2 panels log_p')) for name in names.split()]
 
 
 class Sample(_KernelOp):
@@ -326,6 +327,44 @@ class Sample(_KernelOp):
         sampling = _Sampling(V, H1, H2, B, M, M + N, *parameters, ctypes.addressof(own1), ctypes.addressof(own2),
                              bits if drawn else None, text, temperature, int(top_k), top_p, *after)
         return kernel.sample(ctypes.byref(sampling), kernel.threads())
+
+
+class Reader:
+    """A function that reads texts in C: from characters x (T,B) and states to log probabilities (T,B,V) and new states.
+
+    The weights are packed in the first call, and again after they have changed. p: shared variables by name.
+    """
+
+    def __init__(self, library, p):
+        self._library, self._p, self._packed = library, p, None
+
+    def _pack(self, arrays):
+        """Set the struct of a model with these parameters, and the arrays that it points to."""
+        p, library = dict(zip(self._p, arrays)), self._library
+        V, H1, H2 = *p['V'].shape[:1], p['b1'].shape[1], p['b2'].shape[1]
+        inputs = [np.ascontiguousarray(stacked(p['U1'])), *[p[name] for name in NAMES[1:]]]
+        own = [library.passed_together(list(map(library.passed, own_of_layer(p, k)))) for k in (1, 2)]
+        self._struct = struct = _Sampling(V, H1, H2, 0, 0, 0, *map(library.passed, inputs), *map(ctypes.addressof, own))
+        panels = empty((library.functions().packed_size(ctypes.byref(struct)),), library.dtype)
+        struct.panels = library.passed(panels)
+        library.functions().pack(ctypes.byref(struct))
+        self._kept = inputs, own, panels       # in memory, for the struct
+
+    def __call__(self, x, *states):
+        kernel, passed = self._library.functions(), self._library.passed
+        packed = updates_of(self._p), [variable.get_value(borrow=True) for variable in self._p.values()]
+        if not (self._packed and self._packed[0] == packed[0] and same(self._packed[1], packed[1])):
+            self._pack(packed[1])
+            self._packed = packed
+        struct, (T, B), S = self._struct, x.shape, self._library.counts.S
+        states = checks.states(states, B, (struct.H1, struct.H2), S)
+        states = [np.array(state, self._library.dtype, order='C') for state in states]
+        log_p, x = np.empty((T, B, struct.V), self._library.dtype), np.ascontiguousarray(x, np.int32)
+        struct.B, struct.prime, struct.length, struct.text, struct.log_p = B, T, T, passed(x), passed(log_p)
+        struct.h1, struct.C1, struct.h2, struct.C2 = map(passed, states)
+        if kernel.sample(ctypes.byref(struct), kernel.threads()):
+            raise MemoryError
+        return log_p, states
 
 
 class Kernel:
@@ -358,6 +397,10 @@ class Kernel:
 
     def sums_of_squares(self, arrays):
         return SumsOfSquares(self._library)(*arrays, return_list=True)
+
+    def reader(self, p):
+        """Return the Reader of parameters p, shared variables by name."""
+        return Reader(self._library, p)
 
     def sample(self, prime, bits, n, choice, states, p):
         """Return the outputs of Sample for the parameters p by name."""

@@ -43,12 +43,31 @@ static int32_t draw(long V, const REAL *p, double u)
     return (int32_t)v;
 }
 
-/* Packs the output weights (V, H2). */
-static void pack_outputs(const sampling *p)
+/* Where the packed weights of each kind begin in panels, and their size. */
+typedef struct { long W1, U2, W2, V, size; } places;
+
+static places places_of(const sampling *p)
 {
+    places at = {0, 0, 0, 0, 0};
+    at.U2 = weights_size(OF_W, p->H1, p->H1);
+    at.W2 = at.U2 + weights_size(OF_U, p->H2, p->H1);
+    at.V = at.W2 + weights_size(OF_W, p->H2, p->H2);
+    at.size = at.V + panel_at(p->H2, panel_count(p->V));
+    return at;
+}
+
+int packed_size(const sampling *p) { return (int)places_of(p).size; }
+
+int pack(sampling *p)
+{
+    const places at = places_of(p);
+    pack_weights(OF_W, p->H1, p->H1, p->W1, p->H1, 1, p->panels + at.W1, 0, 1);
+    pack_weights(OF_U, p->H2, p->H1, p->U2, p->H1, 1, p->panels + at.U2, 0, 1);
+    pack_weights(OF_W, p->H2, p->H2, p->W2, p->H2, 1, p->panels + at.W2, 0, 1);
     for (long v = 0; v < p->V; v += PANEL)
         pack_panel(p->H2, at_most(p->V - v, PANEL), p->Vw + v * p->H2, 1, p->H2,
-                   p->V_panels + panel_at(p->H2, v / PANEL));
+                   p->panels + at.V + panel_at(p->H2, v / PANEL));
+    return 0;
 }
 
 /* A step of a layer is a sequence of length 1, of this thread's rows, that overwrites C (rows, STATES*H) and h (rows, H). */
@@ -79,6 +98,17 @@ static void draw_characters(const sampling *p, long s, long begin, long rows, co
     }
 }
 
+/* Sets the log probabilities after step s of each of these texts, as for draw_characters. */
+static void predict_characters(const sampling *p, long s, long begin, long rows, const REAL *scores, long scores_row,
+                               REAL *probabilities)
+{
+    for (long r = 0; r < rows; r++, scores += scores_row) {
+        REAL log_total, *log_p = p->log_p + (s * p->B + begin + r) * p->V;
+        const long best = softmax(p->V, scores, p->c, 1, probabilities, &log_total);
+        for (long v = 0; v < p->V; v++) log_p[v] = scores[v] + p->c[v] - (scores[best] + p->c[best]) - log_total;
+    }
+}
+
 /* ---- A step of some texts, by one thread or two -------------------------------------------- */
 
 /* Texts begin to begin + rows, which are written together. */
@@ -86,6 +116,7 @@ typedef struct {
     const sampling *p;
     long begin, rows;
     forward_pass layer1, layer2;
+    const REAL *U2_panels, *V_panels;
     REAL *now1, *next1, *now2, *next2;   /* packed h of the layers, before and after this step */
     REAL *a_x;                           /* (rows, OF_U*H1): what layer 1 reads in this step */
     REAL *sums[2];                       /* scratch of the first thread and of its helper, (ROWS, rows, PANEL) */
@@ -106,7 +137,7 @@ static void compute_strip(const writer *w, long layer, long strip, REAL *sums)
         strip_sums(w->rows, FIRST_OF_W, OF_W, 0, H1, w->now1, panels_of(w->layer1.panels, OF_W, H1, strip), sums);
         forward_tiles(&w->layer1, 0, 0, w->rows, strip, sums, w->next1);
     } else {
-        strip_sums(w->rows, 0, OF_U, 0, H1, w->next1, panels_of(w->p->U2_panels, OF_U, H1, strip), sums);
+        strip_sums(w->rows, 0, OF_U, 0, H1, w->next1, panels_of(w->U2_panels, OF_U, H1, strip), sums);
         strip_sums(w->rows, FIRST_OF_W, OF_W, OF_U, H2, w->now2, panels_of(w->layer2.panels, OF_W, H2, strip), sums);
         forward_tiles(&w->layer2, 0, 0, w->rows, strip, sums, w->next2);
     }
@@ -202,6 +233,7 @@ static writer writer_of(const sampling *p, long begin, long end, REAL *memory)
 {
     const long H1 = p->H1, H2 = p->H2, H = H1 > H2 ? H1 : H2, rows = end - begin;
     const long size1 = tiles_size(rows, H1), size2 = tiles_size(rows, H2), V = round_up(p->V, PANEL);
+    const places at = places_of(p);
     writer w;
     memset(memory, 0, writer_size(p, rows) * sizeof(REAL)); /* past the last unit packed h stays 0 */
     w.p = p, w.begin = begin, w.rows = rows, w.helped = 0, w.left = strips_left(1, 0, 0), w.done = 0;
@@ -210,10 +242,11 @@ static writer writer_of(const sampling *p, long begin, long end, REAL *memory)
     w.a_x = w.sums[1] + ROWS * rows * PANEL;
     REAL *none = w.a_x + OF_U * rows * H1, *kept = none + OF_U * rows * H; /* layer 2 gets all from its two products */
     w.scores = kept + ROWS * rows * H, w.probabilities = w.scores + rows * V, w.sorted = w.probabilities + V;
+    w.U2_panels = p->panels + at.U2, w.V_panels = p->panels + at.V;
     w.layer1 = one_step(rows, H1, w.a_x, p->b1, p->own1, p->C1 + begin * STATES * H1, p->h1 + begin * H1, kept,
-                        p->W1_panels);
+                        p->panels + at.W1);
     w.layer2 = one_step(rows, H2, none, p->b2, p->own2, p->C2 + begin * STATES * H2, p->h2 + begin * H2, kept,
-                        p->W2_panels);
+                        p->panels + at.W2);
     pack_tiles(BY_ROWS, rows, 0, H1, w.layer1.h, H1, 1, w.now1);
     pack_tiles(BY_ROWS, rows, 0, H2, w.layer2.h, H2, 1, w.now2);
     return w;
@@ -224,7 +257,7 @@ static void write_texts(writer *w)
 {
     const sampling *p = w->p;
     const long H1 = p->H1, H2 = p->H2, V = p->V, rows = w->rows, scores_row = round_up(V, PANEL);
-    for (long s = 0; s + 1 < p->length; s++) {
+    for (long s = 0; s + !p->log_p < p->length; s++) {
         for (long r = 0; r < rows; r++)
             memcpy(w->a_x + r * OF_U * H1, p->U1 + p->text[s * p->B + w->begin + r] * OF_U * H1,
                    OF_U * H1 * sizeof(REAL));
@@ -232,11 +265,12 @@ static void write_texts(writer *w)
         compute_layer(w, 2, H2);
         swap(&w->now1, &w->next1);
         swap(&w->now2, &w->next2);
-        if (s + 1 < p->prime) continue;
+        if (!p->log_p && s + 1 < p->prime) continue;
         for (long v = 0; v < V; v += PANEL)
-            multiply_panel(rows, BY_ROWS, H2, w->now2, tile_size(H2), p->V_panels + panel_at(H2, v / PANEL),
+            multiply_panel(rows, BY_ROWS, H2, w->now2, tile_size(H2), w->V_panels + panel_at(H2, v / PANEL),
                            w->scores + v, scores_row, 0);
-        draw_characters(p, s, w->begin, rows, w->scores, scores_row, w->probabilities, w->sorted);
+        if (p->log_p) predict_characters(p, s, w->begin, rows, w->scores, scores_row, w->probabilities);
+        else draw_characters(p, s, w->begin, rows, w->scores, scores_row, w->probabilities, w->sorted);
     }
     __atomic_store_n(&w->left, STOP, __ATOMIC_RELEASE);
 }
@@ -245,21 +279,15 @@ int sample(sampling *p, int n_threads)
 {
     const int shared = p->B == 1 && n_threads > 1;
     if (n_threads > p->B) n_threads = p->B > 0 ? (int)p->B : 1;
-    const long W1 = weights_size(OF_W, p->H1, p->H1), U2 = weights_size(OF_U, p->H2, p->H1);
-    const long W2 = weights_size(OF_W, p->H2, p->H2);
-    const long outputs = panel_at(p->H2, panel_count(p->V));
+    const places at = places_of(p);
     const long own = writer_size(p, (p->B + n_threads - 1) / n_threads);
-    p->W1_panels = scratch(W1 + U2 + W2 + outputs + n_threads * own);
-    if (!p->W1_panels) return -1;
-    p->U2_panels = p->W1_panels + W1;
-    p->W2_panels = p->U2_panels + U2;
-    p->V_panels = p->W2_panels + W2;
-    REAL *memory = p->V_panels + outputs;
-    pack_weights(OF_W, p->H1, p->H1, p->W1, p->H1, 1, p->W1_panels, 0, 1);
-    pack_weights(OF_U, p->H2, p->H1, p->U2, p->H1, 1, p->U2_panels, 0, 1);
-    pack_weights(OF_W, p->H2, p->H2, p->W2, p->H2, 1, p->W2_panels, 0, 1);
-    pack_outputs(p);
-    if (shared && (W1 + U2 + W2) * (long)sizeof(REAL) > WORTH_HELPER) {
+    REAL *memory = scratch((p->panels ? 0 : at.size) + n_threads * own);
+    if (!memory) return -1;
+    if (!p->panels) {
+        p->panels = memory, memory += at.size;
+        pack(p);
+    }
+    if (shared && at.V * (long)sizeof(REAL) > WORTH_HELPER) {
         writer w = writer_of(p, 0, 1, memory);
         w.helped = 1;
         n_threads = 2;

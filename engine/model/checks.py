@@ -49,3 +49,11 @@ def characters(name, values, V):
             and 0 <= values.min() <= values.max() < V):
         raise ValueError(f'{name} has type {values.dtype} and shape {values.shape}: expected numbers below {V}, (T,B)')
     return values.astype(np.int32).reshape(len(values), -1)
+
+
+def states(values, B, units, S):
+    """Return states h1, C1, h2, C2. Raise ValueError unless h is (B,H) and C (B,SH), H from units."""
+    found, expected = [value.shape for value in values], [(B, n * H) for H in units for n in (1, S)]
+    if found != expected:
+        raise ValueError(f'the states have shapes {found}: expected {expected}')
+    return values
