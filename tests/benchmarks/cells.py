@@ -1,76 +1,156 @@
-"""Measure training with your own cells, beside the standard cell and beside PyTorch loops over the same cells.
+"""Compare cells: what they cost on tiny Shakespeare, and how fast they train, beside PyTorch loops over the same cells.
 
-    python tests/benchmarks/cells.py [--units 256] [--steps 15] [--no-compile]
+    python tests/benchmarks/cells.py costs FILE --results DIR
+    python tests/benchmarks/cells.py speed [--steps 15] [--no-compile]
 
-All sides take turns, each in a process of its own. They begin with the same parameters, and unless the costs of their
-first steps agree, nothing is timed. PyTorch runs a loop over the steps of each layer, eager, and with
-torch.compile of a step: the product with h, and the cell. Every number is from the median step.
+Each cell has as many units as the standard one, 2x128, and then as many as give about as many parameters.
+
+costs    validation costs on nanoGPT's split of FILE after 15 epochs with the default recipe. Of three learning rates,
+         the default, a third and a ninth of it, the best for seed 1 is taken for two more seeds. A finished run in DIR
+         is only read, and another one is resumed.
+speed    all sides of a row take turns, each in a process of its own. They begin with the same parameters, and unless
+         the costs of their first steps are those of the cell in NumPy, nothing is timed. PyTorch runs a loop over the
+         steps of each layer, eager, and with torch.compile of a step: the product with h, and the cell.
 """
 import argparse
+import types
+from pathlib import Path
 
-from common import Worker, parameters, print_head, refuse_other_costs, set_parameters, table
+from common import ROOT, Worker, print_head, refuse_other_costs, table, trained
 from training import RATE, STEPS, V, in_turns, make_batches, take_turns
 
-BATCH = 50
-CELLS = ('standard', 'coupled', 'peepholes')
+UNITS, BATCH, EPOCHS, RATES, SEEDS = 128, 50, 15, (1, 1 / 3, 1 / 9), (1, 2, 3)
+# Each cell's class in engine/lesson/cells.py, or CharLSTM, and the name of its function in tests/cells.py.
+CELLS = {'RNN': ('RNN', 'rnn'), 'GRU': ('GRU', 'gru'), 'minGRU': ('MinGRU', 'mingru'),
+         'LSTM, no forget gate': ('NoForgetGate', 'no_forget'), 'LSTM, coupled gates': ('NoInputGate', 'coupled'),
+         'LSTM': ('CharLSTM', 'standard'), 'LSTM, peepholes': ('Peepholes', 'peephole'), 'sLSTM': ('SLSTM', 'slstm')}
+
+
+def class_of(name):
+    """Return the class of a cell."""
+    from engine.lesson import cells
+    return getattr(cells, CELLS[name][0])
+
+
+def in_numpy(name):
+    """Return the cell as a function of NumPy."""
+    import cells
+    return getattr(cells, f'{CELLS[name][1]}_in_numpy')
+
+
+def parameters_of(name, units, V):
+    """Return how many parameters a model has."""
+    import math
+
+    import numpy_model
+    from engine.model.parameters import parameter_shapes
+    cell = in_numpy(name)
+    shapes = parameter_shapes(V, units, units, numpy_model.row_counts(cell), numpy_model.declared(cell)[2])
+    return sum(map(math.prod, shapes.values()))
+
+
+def rows_of(V):
+    """Yield name, units and number of parameters of each row: all with UNITS, then those with as many parameters."""
+    most = parameters_of('LSTM', UNITS, V)
+    for name in CELLS:
+        yield name, UNITS, parameters_of(name, UNITS, V)
+    for name in CELLS:
+        units = min(range(64, 512), key=lambda units: abs(parameters_of(name, units, V) - most))
+        if units != UNITS:
+            yield name, units, parameters_of(name, units, V)
+
+
+# ---------------------------------------------------------------- costs
+
+def costs(options):
+    """Train or read all runs, and print the table."""
+    from engine.run.recipe import lrate
+    from quality import SPLITS, cut
+    print_head()
+    parts = cut(SPLITS['shakespeare'], [options.file])
+    options.results.mkdir(parents=True, exist_ok=True)
+    paths = [options.results / f'{name}.txt' for name in ('train', 'valid')]
+    for part, path in zip(parts, paths):
+        path.write_text(part.text, encoding='utf-8', newline='')
+
+    def run(name, units, factor, seed):
+        """Return the best validation cost of a run, in nats."""
+        cell = [] if name == 'LSTM' else ['--cell', f'{ROOT}/engine/lesson/cells.py:{CELLS[name][0]}']
+        result = trained(paths[0], f'{CELLS[name][1]}-{units}-rate{factor:.2g}-seed{seed}', options.results, '--valid',
+                         paths[1], '--epochs', EPOCHS, '--num-units1', units, '--lrate', factor * lrate(units, units),
+                         '--random-seed', seed, *cell)
+        return result['best_valid_nats']
+
+    row = table('                cell', 'units', 'parameters', '  nats', 'rate', '                each seed')
+    for name, units, count in rows_of(len(set(''.join(part.text for part in parts)))):
+        first = {factor: run(name, units, factor, SEEDS[0]) for factor in RATES}
+        factor = min(first, key=first.get)
+        each = [first[factor], *[run(name, units, factor, seed) for seed in SEEDS[1:]]]
+        row(name, f'2x{units}', f'{count:,}', f'{sum(each) / len(each):.4f}', f'{factor * lrate(units, units):.3g}',
+            ', '.join(f'{cost:.4f}' for cost in each))
+
+
+# ---------------------------------------------------------------- speed
+
+def parameters(name, units):
+    """Return the float32 parameters by name with which all sides start."""
+    import numpy as np
+    import numpy_model
+    p = numpy_model.lively_parameters(1, V, units, units, numpy_model.row_counts(in_numpy(name)))
+    p.update({own + layer: np.zeros(units, 'float32') for own in numpy_model.declared(in_numpy(name))[2]
+              for layer in '12'})
+    return p
 
 
 def make_ours(name, units):
-    import cells
-    import charlstm
-    import numpy as np
     import numpy_model
-    batches = make_batches(BATCH)
-    model = charlstm.CharLSTM(random_seed=1)
-    model.cell = dict(standard=charlstm.lstm_cell, coupled=cells.coupled_cell, peepholes=cells.peephole_cell)[name]
-    model.cell_parameters = dict.fromkeys(cells.OWN, 0) if name == 'peepholes' else {}
+    batches, p = make_batches(BATCH), parameters(name, units)
+    model = class_of(name)(random_seed=1)
     model.model_setup(char_dim=V, num_units1=units, num_units2=units, lrate=RATE)
     if 'by the C kernel' not in model.computes_on():
         raise SystemExit(f'the cell {name} does not run in C')
-    p = set_parameters(model)
-    in_numpy = dict(standard=numpy_model.lstm, coupled=cells.coupled_in_numpy, peepholes=cells.peephole_in_numpy)[name]
-    own = cells.OWN if name == 'peepholes' else ()
-    p.update({each + layer: np.zeros(units) for each in own for layer in '12'})
+    for each, array in p.items():
+        model.p[each].set_value(array)
     x, y = next(make_batches(BATCH))
-    expected = numpy_model.costs(numpy_model.forward(p, x, cell=in_numpy, own=own)[0], y).mean()
+    expected = numpy_model.costs(numpy_model.forward(p, x, cell=in_numpy(name))[0], y).mean()
     refuse_other_costs({'NumPy': [expected], name: [model.theano_check(x, y)[0]]})
     return in_turns(lambda: model.theano_train_rmsprop(*next(batches))[0])
 
 
-def torch_cell(a, C, *own, coupled):
-    """Return h and C of a cell in PyTorch, from pre-activations a (B,4H), C (B,H) and peepholes, if any."""
-    import torch
-    a_f, a_i, a_o, a_g = a.chunk(4, 1)
-    if own:
-        a_f, a_i = a_f + own[0] * C, a_i + own[1] * C
-    f = torch.sigmoid(a_f)
-    C = f * C + (1 - f if coupled else torch.sigmoid(a_i)) * torch.tanh(a_g)
-    return torch.sigmoid(a_o + own[2] * C if own else a_o) * torch.tanh(C), C
-
-
 def make_pytorch(name, units, compiled):
+    import numpy_model
     import torch
     from torch import nn
-    batches = make_batches(BATCH)
+    batches, function = make_batches(BATCH), in_numpy(name)
+    rows, states, own = numpy_model.declared(function)
+    G, of_U, of_W = numpy_model.row_counts(function)
+    # The same formula with torch in place of NumPy.
+    cell = types.FunctionType(function.__code__, dict(np=torch, sigmoid=torch.sigmoid), None,
+                              (lambda value, state='C': value,))
 
-    def step(a_x, h, C, W, *own):
-        return torch_cell(torch.addmm(a_x, h, W), C, *own, coupled=name == 'coupled')
+    def step(a_x, h, W, b, before, *values):
+        a_h = [0] * (G - of_W) + list(torch.mm(h, W).chunk(of_W, 1) if of_W else ())
+        of_x = [*a_x.chunk(of_U, 1), *b[of_U:]]
+        arguments = dict(zip(rows, [x + h for x, h in zip(of_x, a_h)]), **dict(zip(own, values)))
+        h, *after = cell(**arguments, **{f'{state}_prev': value for state, value in zip(states, before)})
+        return h, after
     step = torch.compile(step) if compiled else step
-    p = {name: torch.from_numpy(array) for name, array in parameters(V, units).items()}
+    p = {each: torch.from_numpy(array) for each, array in parameters(name, units).items()}
 
     class Layer(nn.Module):
         def __init__(self, k):
             super().__init__()
-            self.U, self.W = [nn.Parameter(p[f'{name}{k}'].flatten(0, 1).T.contiguous()) for name in 'UW']     # (n, 4H)
-            self.b = nn.Parameter(p[f'b{k}'].flatten())
-            self.own = nn.ParameterList([nn.Parameter(torch.zeros(units)) for _ in range(3 * (name == 'peepholes'))])
+            self.U, self.W = [nn.Parameter(p[f'{each}{k}'].flatten(0, 1).T.contiguous()) for each in 'UW']     # (n, GH)
+            self.b = nn.Parameter(p[f'b{k}'])
+            self.own = nn.ParameterList([nn.Parameter(p[f'{each}{k}']) for each in own])
 
         def forward(self, x):
-            a = (self.U[x] if x.dtype == torch.int64 else x.matmul(self.U)) + self.b                # (T, B, 4H)
-            h = C = torch.zeros(x.shape[1], units)
+            of_x = self.U[x] if x.dtype == torch.int64 else x.matmul(self.U)
+            a = of_x + self.b[:of_U].flatten()                                     # (T, B, UH)
+            h, *after = [torch.zeros(x.shape[1], units) for _ in range(1 + len(states))]
             outputs = []
             for a_x in a.unbind():
-                h, C = step(a_x, h, C, self.W, *self.own)
+                h, after = step(a_x, h, self.W, self.b, after, *self.own)
                 outputs.append(h)
             return torch.stack(outputs)
 
@@ -91,30 +171,39 @@ def make_pytorch(name, units, compiled):
     return in_turns(learn)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--units', type=int, default=256)
-    parser.add_argument('--steps', type=int, default=15, help='least number of timed steps (default: %(default)s)')
-    parser.add_argument('--no-compile', dest='compile', action='store_false', help='leave out torch.compile')
-    options = parser.parse_args()
+def speed(options):
+    """Time all sides of each row, and print the table."""
     print_head('torch')
-    sides = ['ours', 'eager'] + ['compiled'] * options.compile
-    workers = {}
-    for name in CELLS:
-        workers[name, 'ours'] = Worker(make_ours, name, options.units)
-        for side in sides[1:]:
-            workers[name, side] = Worker(make_pytorch, name, options.units, side == 'compiled')
-    for name in CELLS:
-        refuse_other_costs({f'{name}, {side}': workers[name, side].ready() for side in sides})
-    seconds = take_turns(workers, 1, options.steps)
-    for worker in workers.values():
-        worker.close()
-    print(f'2x{options.units}, batch {BATCH} x {STEPS} characters, V = {V}')
-    row = table('     cell', 'characters/s', 'of standard', *[f'over {side}' for side in sides[1:]])
-    for name in CELLS:
-        ours = seconds[name, 'ours']
-        row(name, f'{STEPS * BATCH / ours:,.0f}', f'{seconds["standard", "ours"] / ours:.2f}',
-            *[f'{seconds[name, side] / ours:.2f}' for side in sides[1:]])
+    print(f'batch {BATCH} x {STEPS} characters, V = {V}')
+    sides = ['eager'] + ['compiled'] * options.compile
+    row = table('                cell', 'units', 'characters/s', f'of LSTM 2x{UNITS}',
+                *[f'over {side}' for side in sides])
+    for name, units, _ in rows_of(V):
+        workers = {'LSTM': Worker(make_ours, 'LSTM', UNITS), 'ours': Worker(make_ours, name, units)}
+        workers.update({side: Worker(make_pytorch, name, units, side == 'compiled') for side in sides})
+        found = {side: worker.ready() for side, worker in workers.items()}
+        refuse_other_costs({f'{name}, {side}': found[side] for side in ['ours', *sides]})
+        seconds = take_turns(workers, 1, options.steps)
+        for worker in workers.values():
+            worker.close()
+        ours = seconds['ours']
+        row(name, f'2x{units}', f'{STEPS * BATCH / ours:,.0f}', f'{seconds["LSTM"] / ours:.2f}',
+            *[f'{seconds[side] / ours:.2f}' for side in sides])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(metavar='COMMAND', required=True)
+    add = commands.add_parser('costs', help='validation costs on tiny Shakespeare')
+    add.set_defaults(function=costs)
+    add.add_argument('file', metavar='FILE', type=Path, help='tiny Shakespeare')
+    add.add_argument('--results', metavar='DIR', type=Path, required=True, help='folder of the texts and the runs')
+    add = commands.add_parser('speed', help='characters a second, and over PyTorch')
+    add.set_defaults(function=speed)
+    add.add_argument('--steps', type=int, default=15, help='least number of timed steps (default: %(default)s)')
+    add.add_argument('--no-compile', dest='compile', action='store_false', help='leave out torch.compile')
+    options = parser.parse_args()
+    options.function(options)
 
 
 if __name__ == '__main__':
