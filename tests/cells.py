@@ -38,21 +38,21 @@ def odd_cell(a_f, a_i, a_o, a_g, C_prev):
 
 
 def logical_cell(a_f, a_i, a_o, a_g, C_prev):
-    """Return h and C from comparisons in arithmetic, needed brackets, a maximum of a sum and clip bounds in reverse."""
+    """Return h and C from comparisons in arithmetic, needed brackets, infinity, and clip bounds in reverse."""
     f, i = tt.nnet.sigmoid(a_f), tt.nnet.sigmoid(a_i)
-    kept = f * C_prev - (1 - i) * tt.tanh(a_g)
+    kept = tt.minimum(f * C_prev - (1 - i) * tt.tanh(a_g), np.inf)
     C = tt.maximum(kept + i * tt.tanh(a_g), -0.3) + ((a_i > 0) | (a_g > 0.1)) * 0.125 - (-(-kept)) * 0.25  # noqa: B002
     bounded = tt.clip(C, tt.tanh(a_f), -0.2) * ~(a_g < -0.5)
     both = ((a_o > 0) + (a_f > 0)).astype(C.dtype)                 # + of bools is or
     return tt.switch(a_o > -0.5, bounded - (kept - (C - f)), tt.tanh(C) * both), C
 
 
-def three_states(h_r, a_f, x_g, a_o, C_prev, n_prev, t1_prev, p_f=0.5, q=-0.25):
-    """Return h and three states from rows of all kinds; C_prev and C are read by no other state, and t1 by h alone."""
+def three_states(h_r, a_f, x_g, a_o, C_prev, n_prev, kept_prev, p_f=0.5, q=-0.25):
+    """Return h and three states from rows of all kinds; C is read by no other state, and kept by h alone."""
     n = tt.nnet.sigmoid(a_f + p_f * n_prev) * n_prev + tt.exp(-tt.sqr(x_g))
     C = tt.tanh(h_r) * C_prev + q * x_g
-    t1 = tt.maximum(t1_prev * 0.5, a_o)
-    return tt.nnet.sigmoid(a_o) * tt.tanh(C / (1 + abs(n))) + 0.1 * t1, C, n, t1
+    kept = tt.maximum(kept_prev * 0.5, a_o)
+    return tt.nnet.sigmoid(a_o) * tt.tanh(C / (1 + abs(n))) + 0.1 * kept, C, n, kept
 
 
 # The same in NumPy. keep: a function of a state and its name that may hold units of it.
@@ -98,10 +98,10 @@ def slstm_in_numpy(a_f, a_i, a_o, a_z, C_prev, n_prev, m_prev, keep=same):
     return sigmoid(a_o) * C / n, C, n, m
 
 
-def three_in_numpy(h_r, a_f, x_g, a_o, C_prev, n_prev, t1_prev, p_f, q, keep=same):
+def three_in_numpy(h_r, a_f, x_g, a_o, C_prev, n_prev, kept_prev, p_f, q, keep=same):
     n = keep(sigmoid(a_f + p_f * n_prev) * n_prev + np.exp(-x_g ** 2), 'n')
-    C, t1 = keep(np.tanh(h_r) * C_prev + q * x_g), keep(np.maximum(t1_prev / 2, a_o), 't1')
-    return sigmoid(a_o) * np.tanh(C / (1 + abs(n))) + 0.1 * t1, C, n, t1
+    C, kept = keep(np.tanh(h_r) * C_prev + q * x_g), keep(np.maximum(kept_prev / 2, a_o), 'kept')
+    return sigmoid(a_o) * np.tanh(C / (1 + abs(n))) + 0.1 * kept, C, n, kept
 
 
 # Cells of the table of ways: in Theano and in NumPy.

@@ -19,11 +19,11 @@ from engine.kernel.formula import IN_C, IN_JAVASCRIPT, Code, Trace, code_of, equ
 from engine.model import checks
 
 STANDARD = 'b9d82cea2d1907f4'      # start of the SHA-256 of the standard formula, which checkpoints leave out
-STANDARD_ARGUMENTS = ['a_f', 'a_i', 'a_o', 'a_g', 'C_prev']
+STANDARD_ARGUMENTS = 'a_f', 'a_i', 'a_o', 'a_g', 'C_prev'
 EXAMPLE = 'expected, for example, cell(a_z, x_n, h_n, C_prev, p=0), which returns h and C'
 CELL_H = (Path(__file__).parent / 'cell.h').read_text(encoding='utf-8').partition('*/\n')[2]
-# Names of own parameters that others have: of parameters, and of arrays in a checkpoint.
-TAKEN = re.compile(r'(U|W|b|h|t\d+)$|(m|state|weights|carried|validation)_')
+# Names that others have: of parameters, of values in a formula, and of arrays in a checkpoint.
+TAKEN = re.compile(r'(U|W|b|h|t\d+|)$|(m|state|weights|carried|validation)_')
 
 # Their results are kept for the backward pass, which recomputes those of all others.
 COSTLY = ('Pow', 'Exp', 'Expm1', 'Log', 'Log1p', 'Sqrt', 'Tanh', 'ScalarSigmoid', 'ScalarSoftplus')
@@ -38,6 +38,11 @@ class Counts(NamedTuple):
     W: int
     S: int
     own: int
+
+    @property
+    def rows(self):
+        """Return how many rows b, U and W have, as parameter_shapes takes them."""
+        return self[:3]
 
 
 class Declared(NamedTuple):
@@ -63,24 +68,24 @@ class Declared(NamedTuple):
 def declared(function, name):
     """Return what the signature of a cell declares. Raise ValueError if it is not the signature of a cell."""
     kinds, own = dict(x=[], a=[], h=[], state=[]), {}
-    if hasattr(function, '__self__'):
-        raise ValueError(f'the cell {name} is a method: write @staticmethod above it')
+    if hasattr(function, '__self__') or not callable(function):
+        raise ValueError(f'the cell {name} is no function, or a method: write @staticmethod above it')
     for argument in inspect.signature(function).parameters.values():
-        kind, _, rest = argument.name.partition('_')
-        state = argument.name.removesuffix('_prev')
-        if argument.default is not argument.empty:
-            own[argument.name] = checks.real(f'the initial value of {argument.name}', argument.default,
-                                             'for all units', lambda v: True)
-        elif state != argument.name:
-            kinds['state'].append(state)
-        elif kind in ('x', 'a', 'h') and rest:
-            kinds[kind].append(argument.name)
-        else:
+        is_own = argument.default is not argument.empty
+        kind = 'state' if argument.name.endswith('_prev') else re.match('([xah])_.|', argument.name)[1]
+        if is_own == bool(kind) or argument.kind not in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY):
             raise ValueError(f'the cell {name} has an argument {argument}: {EXAMPLE}')
-    found = Declared((*kinds['x'], *kinds['a'], *kinds['h']), tuple(kinds['state']), own)
-    twice = {*found.states} & {'h', *found.rows, *own} | {each for each in own if TAKEN.match(each)}
-    if twice:
-        raise ValueError(f'the cell {name} has an argument for {min(twice)!r}, a name in use: choose another')
+        if is_own:
+            own[argument.name] = checks.real(f'the initial value of {argument.name} in the cell {name}',
+                                             argument.default, 'for all units', lambda v: True)
+        else:
+            kinds[kind].append(argument.name)
+    states = [state.removesuffix('_prev') for state in kinds['state']]
+    found = Declared((*kinds['x'], *kinds['a'], *kinds['h']), tuple(states), own)
+    refused = {*states} & {*found.rows, *own} | {each for each in (*states, *own) if TAKEN.match(each)} | {
+        each for each in found.names if not each.isascii()}
+    if refused:
+        raise ValueError(f'the cell {name} has an argument for {min(refused)!r}: choose another name, in ASCII')
     if not (found.states and kinds['x'] + kinds['a']):
         raise ValueError(f'the cell {name} declares no state, or no row that reads the input: {EXAMPLE}')
     return found
@@ -283,8 +288,9 @@ class Cell:
         # Constants are rounded to float32, so that the formula is the same for both types.
         self.formula = '; '.join(equations(code, self.named, ('h', *self.states),
                                            lambda value: re.sub(r'\.0$', '', str(np.float32(value)))))
-        if [*arguments.names[:5]] != STANDARD_ARGUMENTS or counts[:4] != (4, 4, 4, 1):
-            self.formula = f'({", ".join(arguments.names[:counts.b + counts.S])}): {self.formula}'
+        rows_and_states = arguments.names[:counts.b + counts.S]
+        if rows_and_states != STANDARD_ARGUMENTS:
+            self.formula = f'({", ".join(rows_and_states)}): {self.formula}'
         self.standard = hashlib.sha256(self.formula.encode()).hexdigest().startswith(STANDARD)
         self.program = None if trace.unknown else _program(trace, counts, variables[:n], outputs, variables[n:])
         self.unknown = trace.unknown
@@ -317,10 +323,12 @@ def held_cell(cell):
 
     def held(**inputs):
         holds = [inputs.pop(name) for name in names]
-        outputs = cell(list(inputs.values()))
-        for k in range(cell.counts.S):
-            at = tt.switch(holds[2 * k], holds[2 * k + 1], outputs[k + 1])
-            outputs = theano.clone(list(outputs), replace={outputs[k + 1]: at})
+        outputs, before = list(cell(list(inputs.values()))), [inputs[f'{state}_prev'] for state in cell.states]
+        for k, (is_held, held_at) in enumerate(zip(holds[::2], holds[1::2]), 1):
+            if outputs[k] in before + outputs[1:k]:        # what reads that one must not follow from this one
+                outputs[k] = tt.tensor_copy(outputs[k])
+            at = tt.switch(is_held, held_at, outputs[k])
+            outputs = theano.clone(outputs, replace={outputs[k]: at})
         return outputs
     held.__qualname__ = cell.name
     return Cell(held, cell.dtype, arguments=cell.declared._replace(own={**cell.own, **dict.fromkeys(names, 0)}))

@@ -216,8 +216,18 @@ def equations(code, names, results, constant, apart=()):
 
 
 # Arguments of written for the bodies of functions.
-IN_C = dict(line='const vector {} = {};', constant='number({!r})'.format, prefix='vector_')
-IN_JAVASCRIPT = dict(line='const {} = {};', constant=repr, prefix='math.')
+def in_c(value):
+    """Return a number as text in C."""
+    return repr(value).replace('inf', 'INFINITY').replace('nan', 'NAN')
+
+
+def in_javascript(value):
+    """Return a number as text in JavaScript."""
+    return repr(value).replace('inf', 'Infinity').replace('nan', 'NaN')
+
+
+IN_C = dict(line='const vector {} = {};', constant=lambda value: f'number({in_c(value)})', prefix='vector_')
+IN_JAVASCRIPT = dict(line='const {} = {};', constant=in_javascript, prefix='math.')
 
 
 # ---------------------------------------------------------------- from lines to functions of NumPy

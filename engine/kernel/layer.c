@@ -75,7 +75,7 @@ static void forward_strip(const forward_pass *p, long t, long row, long rows, lo
         for (long r = 0; r < rows; r++) {
             const long at = t * B + row + r;
             const REAL *sum = sums + r * PANEL + j - strip;
-            vector a[ROWS], kept[ROWS] = {{0}}, before[STATES], after[STATES], h;
+            vector a[ROWS], kept[ROWS], before[STATES], after[STATES], h;
             for (long k = 0; k < ROWS; k++) {
                 a[k] = load(sum + k * row_step, LANES);
                 if (k < OF_U) a[k] += load_row(p->a_x + number_at(OF_U, H, at, k, j), n, OF_U * H);
@@ -83,7 +83,7 @@ static void forward_strip(const forward_pass *p, long t, long row, long rows, lo
             }
             for (long s = 0; s < STATES; s++) before[s] = load(C_before + number_at(STATES, H, row + r, s, j), n);
             cell_forward(a, before, own, kept, &h, after);
-            for (long k = 0; k < ROWS; k++) store(p->kept + number_at(ROWS, H, at, k, j), kept[k], n);
+            for (long k = 0; k < KEPT; k++) store(p->kept + number_at(ROWS, H, at, k, j), kept[k], n);
             for (long s = 0; s < STATES; s++) store(p->C + number_at(STATES, H, at, s, j), after[s], n);
             store(p->h + at * H + j, h, n);
             store_words(packed_h + chunk_at(j) + r * LANES, j % DEEP, h, n);
