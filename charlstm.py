@@ -1,4 +1,4 @@
-"""A character-level language model: a two-layer LSTM written in Theano.
+"""A character-level language model: an LSTM of two layers, or any number, written in Theano.
 
 The model reads a text one character at a time and predicts the next one.
 With x the character read, h and C the hidden and cell state of a layer:
@@ -14,10 +14,10 @@ has it in NumPy). They take symbols, which stand for arrays: tt.tanh(a) computes
 Theano derives the gradient (tt.grad) and makes training, prediction, writing and the cell's C code. Edit one, and all
 of these follow. The class CharLSTM, at the end, trains and writes. engine/lesson/ derives the model by hand.
 
-Letters used for the sizes throughout, and the shapes of the eight parameters:
+Letters used for the sizes throughout, and the shapes of the parameters of two layers:
 
-    T  steps in a sequence         V       characters in the vocabulary
-    B  sequences in a batch        H1, H2  units of layer 1 and of layer 2
+    T  steps in a sequence         V          characters in the vocabulary
+    B  sequences in a batch        H, H1, H2  units of a layer, of layer 1 and of layer 2
 
     U1 (4,H1,V)    W1 (4,H1,H1)    b1 (4,H1)
     U2 (4,H2,H1)   W2 (4,H2,H2)    b2 (4,H2)      V (V,H2)    c (V,)
@@ -60,34 +60,30 @@ def stacked(U):
 
 
 # What network returns. costs: -log probabilities[y] (T,B), in nats. best: the most probable characters, int (T,B).
-# probabilities: (T*B,V). spread: the mean of -log probabilities over all characters, (T,B). states: h1, C1, h2, C2
-# after each step, (T,B,H1) and (T,B,H2). after: the same after the last step, (B,H1) and (B,H2).
+# probabilities: (T*B,V). spread: the mean of -log probabilities over all characters, (T,B). states: h1, C1, h2, C2 and
+# so on after each step, (T,B,H) each. after: the same after the last step, (B,H) each.
 Outputs = collections.namedtuple('Outputs', 'costs best probabilities spread states after')
 
 
 def network(x, y, states, p, ops, truncate=-1, masks=None):
     """Return the Outputs of the whole model for characters x (T,B) and targets y (T,B).
 
-    states: h1, C1 (B,H1) and h2, C2 (B,H2) before the first step. p: the parameters by name. ops: the operations and
-    the cell, a Kernel (engine/kernel/ops.py) or a Scan (engine/kernel/scan.py). truncate: the gradient flows through
-    the last `truncate` steps; -1: all. masks: of dropout, (T,B,H1) and (T,B,H2). They multiply h1 and h2 on their way
-    up, not on their way to the next step (Zaremba et al. 2014).
+    states: h1, C1, h2, C2 and so on before the first step, (B,H) each. p: the parameters by name. ops: the operations
+    and the cell, a Kernel (engine/kernel/ops.py) or a Scan (engine/kernel/scan.py). truncate: the gradient flows
+    through the last `truncate` steps; -1: all. masks: of dropout, (T,B,H) for each layer. They multiply h on its way
+    up, not on its way to the next step (Zaremba et al. 2014).
     """
-    T, B = x.shape[0], x.shape[1]
-
-    def layer(n, a, states):
-        """Return h, C and the last states of layer n, from a = U.x of all steps, (T*B,4H); ops.layer adds the rest."""
-        return ops.layer(a.reshape((T, B, -1)), p[f'W{n}'], p[f'b{n}'], own_of_layer(p, n), states, truncate)
-
-    a1 = ops.columns(p['U1'], x.flatten())                                    # U1.x, for one-hot x: (T*B, 4H1)
-    h1, C1, after1 = layer(1, a1, states[:2])                                 # (T, B, H1)
-    up = h1 if masks is None else h1 * masks[0]
-    a2 = ops.product(up.reshape((-1, up.shape[2])), stacked(p['U2']))         # (T*B, 4H2)
-    h2, C2, after2 = layer(2, a2, states[2:])                                 # (T, B, H2)
-    up = h2 if masks is None else h2 * masks[1]
-    scores = ops.product(up.reshape((-1, up.shape[2])), p['V'].T)             # (T*B, V)
+    up, of_steps, after = None, [], []
+    for k in range(1, len(states) // 2 + 1):                  # the layers. Below: U.x of all steps; first x is one-hot
+        a = ops.columns(p['U1'], x.flatten()) if k == 1 else ops.product(up, stacked(p[f'U{k}']))         # (T*B, 4H)
+        a, before = a.reshape((x.shape[0], x.shape[1], -1)), states[2 * k - 2:2 * k]                      # (T, B, 4H)
+        h, C, last = ops.layer(a, p[f'W{k}'], p[f'b{k}'], own_of_layer(p, k), before, truncate)           # adds W.h + b
+        up = h if masks is None else h * masks[k - 1]                                                     # (T, B, H)
+        up = up.reshape((-1, up.shape[2]))                                                                # (T*B, H)
+        of_steps, after = [*of_steps, h, C], [*after, *last]
+    scores = ops.product(up, p['V'].T)                                                                    # (T*B, V)
     costs, best, probabilities, spread = ops.cross_entropy(scores, p['c'], y)
-    return Outputs(costs, best, probabilities, spread, [h1, C1, h2, C2], [*after1, *after2])
+    return Outputs(costs, best, probabilities, spread, of_steps, after)
 
 
 def smoothed(costs, spread, share):
@@ -114,16 +110,18 @@ def objective(x, y, states, weights, masks, p, ops, lp):
     """Return what a training step minimises (without l1 and l2) and the network's Outputs: the first half of a step.
 
     weights (T,B) of the costs: 1 / (T*B), or 0 for steps that are not trained on. masks: the network's if lp has
-    dropout, followed by those of W1 (4,H1,H1) and W2 (4,H2,H2) if it has dropconnect (which leaves out recurrent
-    weights: Wan et al. 2013, Merity et al. 2018). p: the parameters that are trained, by name. lp: the learning
-    parameters, as in model_setup.
+    dropout, followed by those of W1, W2 ... (4,H,H) if it has dropconnect (which leaves out recurrent weights: Wan et
+    al. 2013, Merity et al. 2018). p: the parameters that are trained, by name. lp: the learning parameters, as in
+    model_setup.
     """
+    layers = len(states) // 2
     if lp['dropconnect']:
-        p = {**p, 'W1': p['W1'] * masks[-2], 'W2': p['W2'] * masks[-1]}
-    outputs = network(x, y, states, p, ops, lp['bptt_maxdepth'], masks[:2] if lp['dropout'] else None)
+        p = {**p, **{f'W{k}': p[f'W{k}'] * mask for k, mask in enumerate(masks[-layers:], 1)}}
+    outputs = network(x, y, states, p, ops, lp['bptt_maxdepth'], masks[:layers] if lp['dropout'] else None)
     costs = smoothed(outputs.costs, outputs.spread, lp['smoothing']) if lp['smoothing'] else outputs.costs
     if lp['ar'] or lp['tar']:
-        costs = costs + activation_penalty(outputs.states[2], states[2], lp['ar'], lp['tar'])
+        h, h_before = outputs.states[-2], states[-2]       # of the last layer
+        costs = costs + activation_penalty(h, h_before, lp['ar'], lp['tar'])
     return (costs * weights).sum(), outputs
 
 
@@ -200,31 +198,33 @@ def update(gradients, size, parameters, averages, weight, state, lrate, lp, opti
     return update_ratios(steps, parameters, ops), new, running_averages(averages, new, weight), state
 
 
-def original_parameters(V, H1, H2, cell, random):
-    """Return the parameters, by name, of a new model for --original.
+def original_parameters(V, units, cell, random):
+    """Return the parameters, by name, of a new model for --original. units: of each layer, from the first on.
 
     Weights are uniform in +-1/sqrt(inputs), biases 0, but 1 for the forget gates, so that a new model remembers: a
     forget gate at sigmoid(0) halves the cell state at every step (Jozefowicz et al. 2015).
     """
-    p = uniform(parameter_shapes(V, H1, H2, cell.counts[:3]), dict(U1=V, W1=H1, U2=H1, W2=H2, V=H2), random)
-    for row, sign in cell.remembers.items():
-        p['b1'][row] = p['b2'][row] = max(0, sign)
+    shapes = parameter_shapes(V, units, cell.counts.rows)
+    p = uniform(shapes, {name: shape[-1] for name, shape in shapes.items() if name[0] in 'UWV'}, random)
+    for k in range(len(units)):
+        for row, sign in cell.remembers.items():
+            p[f'b{k + 1}'][row] = max(0, sign)
     return p
 
 
-def chrono_parameters(V, H1, H2, cell, random):
+def chrono_parameters(V, units, cell, random):
     """Return the parameters, by name, of a new model in which a quarter of the units remember for a long time.
 
-    Parameters are uniform in +-1/sqrt(units of their layer), V and c in +-1/sqrt(H2), and U1 in +-1, since its input is
+    Parameters are uniform in +-1/sqrt(units of their layer), V and c of the last, and U1 in +-1, since its input is
     one-hot. A quarter of the units of each layer remember for 2 to 100 steps: their biases of f are log(steps - 1),
     those of i the negative of that (Tallec & Ollivier 2018). cell.remembers has these rows and signs for any cell.
     """
-    p = uniform(parameter_shapes(V, H1, H2, cell.counts[:3]),
-                dict(U1=1, W1=H1, b1=H1, U2=H2, W2=H2, b2=H2, V=H2, c=H2), random)
-    for b in (p['b1'], p['b2']):
-        log_steps = np.log(random.uniform(1, 99, b.shape[1] // 4))
+    sizes = {f'{name}{k}': H for k, H in enumerate(units, 1) for name in 'UWb'} | dict(U1=1, V=units[-1], c=units[-1])
+    p = uniform(parameter_shapes(V, units, cell.counts.rows), sizes, random)
+    for k, H in enumerate(units, 1):
+        log_steps = np.log(random.uniform(1, 99, H // 4))
         for row, sign in cell.remembers.items():
-            b[row, :len(log_steps)] = sign * log_steps
+            p[f'b{k}'][row, :len(log_steps)] = sign * log_steps
     return p
 
 
@@ -238,7 +238,7 @@ def uniform(shapes, sizes, random):
 # ---------------------------------------------------------------- CharLSTM
 
 class CharLSTM:
-    """A two-layer LSTM that learns to write text, character by character.
+    """An LSTM that learns to write text, character by character.
 
         model = CharLSTM(random_seed=1)
         for epoch in model.fit('text.txt', num_units1=128, epochs=6):

@@ -4,7 +4,7 @@ import copy
 import numpy as np
 
 from engine.model import checks
-from engine.model.parameters import own_names
+from engine.model.parameters import in_layers
 from engine.model.text import encoded
 from engine.parallel import SingleProcess
 from engine.training import (arrays, as_batch, cell_of_model, check, compiled, cost_weights, set_parameters, sizes,
@@ -83,11 +83,12 @@ def numbers_of(model, text):
 def read(model, x, states=None):
     """Read characters x, int (T,B) or (T,), and return the log probabilities (T,B,V) of what follows each, and states.
 
-    states: those before x, as an earlier call returned them, or None for zeros: h1, C1 (B,H1) and h2, C2 (B,H2); if a
+    states: those before x, as an earlier call returned them, or None for zeros: h1, C1, h2, C2 ..., (B,H) each; if a
     cell has several states, C has them side by side. Raises ValueError for unknown numbers or states of other shapes.
     """
     x = checks.characters('x', x, vocabulary_size(model))
-    return compiled(model, 'read')(x, *(zero_states(model, x.shape[1]) if states is None else states))
+    states = zero_states(model, x.shape[1]) if states is None else states
+    return compiled(model, 'read')(x, *[np.array(state, model.p['c'].dtype, order='C') for state in states])
 
 
 def piece_length(model):
@@ -123,11 +124,11 @@ def learner(model, adapt, mean_squares):
     """
     most = HIGH if mean_squares else np.inf
     checks.real('adapt', adapt, f'from 0 to {most}', lambda v: 0 <= v <= most)
-    new, (H1, H2) = copy.copy(model), sizes(model)
+    new, (H1, *others) = copy.copy(model), sizes(model)
     new.group, new.random = SingleProcess(), np.random.default_rng(0)              # does not draw from the model's
     new.p, new.weights, new.optimiser_variables, new.text = {}, {}, {}, None       # the copy shares the model's
-    new.model_setup(char_dim=vocabulary_size(model), num_units1=H1, num_units2=H2, lrate=adapt,
-                    grad_clip=CLIPS[bool(mean_squares)])
+    new.model_setup(char_dim=vocabulary_size(model), num_units1=H1, num_units2=(others or [H1])[0],
+                    layers=1 + len(others), lrate=adapt, grad_clip=CLIPS[bool(mean_squares)])
     set_parameters(new, arrays(model.p), model.uchar)
     if not mean_squares:
         return new, compiled(new, 'train_sgd')
@@ -215,13 +216,14 @@ def alternatives(model, text, k=5):
 
 
 def states(model, text):
-    """Return the states after each character of a text, from zero states: h1, C1 (n,H1) and h2, C2 (n,H2) by name."""
+    """Return the states after each character of a text, from zero states: h1, C1, h2, C2 ... by name, (n,H) each."""
     x, after, pieces, cell = numbers_of(model, text), zero_states(model, 1), [], cell_of_model(model)
     for start in range(0, len(x), SCORED):
-        h1, C1, h2, C2, *after = compiled(model, 'states')(x[start:start + SCORED], *after)
-        both = (h1, *np.split(C1, cell.counts.S, axis=2)), (h2, *np.split(C2, cell.counts.S, axis=2))
-        pieces.append([state[:, 0] for of_layer in both for state in of_layer])
-    return dict(zip(own_names(('h', *cell.states)), map(np.concatenate, zip(*pieces))))
+        found = compiled(model, 'states')(x[start:start + SCORED], *after)
+        of_steps, after = found[:len(after)], found[len(after):]
+        pieces.append([part[:, 0] for k, state in enumerate(of_steps)          # C has the states side by side
+                       for part in np.split(state, cell.counts.S if k % 2 else 1, axis=2)])
+    return dict(zip(in_layers(('h', *cell.states), len(after) // 2), map(np.concatenate, zip(*pieces))))
 
 
 def correlations(model, text, states):

@@ -90,24 +90,26 @@ class ProcessGroup(SingleProcess):
 class DataParallelStep:
     """A training step of several processes: each computes the gradient of its own rows, and applies their sum.
 
-    gradient: a function from the inputs of a step to cost, best, four states, gradients and number of characters
+    gradient: a function from the inputs of a step to cost, best, new states, gradients and number of characters
     update: a function from the gradients of the whole batch and its number of characters to the update ratios
+    count: how many gradients there are
     """
 
-    def __init__(self, gradient, update, group):
-        self._gradient, self._update, self._group, self._sums = gradient, update, group, None
+    def __init__(self, gradient, update, group, count):
+        self._gradient, self._update, self._group, self._count, self._sums = gradient, update, group, count, None
 
     def __call__(self, *inputs):
         """Return what the compiled step of a single process does; best and states are of this process's rows only."""
         import numpy as np                                 # late: see the top of this file
-        cost, best, h1, C1, h2, C2, *gradients, size = self._gradient(*inputs)
+        cost, best, *more, size = self._gradient(*inputs)
+        after, gradients = more[:-self._count], more[-self._count:]
         parts = [*map(np.ravel, gradients), np.array([cost * size, size, 0], cost.dtype)]
         # One sum over all numbers is faster than one for each array; its memory is reused.
         self._sums = np.concatenate(parts, out=self._sums)
         self._group.all_reduce(self._sums)
         *sums, (cost, size, _) = np.split(self._sums, np.cumsum([part.size for part in parts[:-1]]))
         sums = [part.reshape(gradient.shape) for part, gradient in zip(sums, gradients)]
-        return [cost / size, best, h1, C1, h2, C2] + self._update(*sums, size)
+        return [cost / size, best, *after, *self._update(*sums, size)]
 
 
 def group_of(comm):

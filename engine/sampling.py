@@ -6,7 +6,7 @@ import numpy as np
 from engine.backend.theano_setup import theano
 from engine.kernel.cell import HOLD, held_cell
 from engine.model import checks
-from engine.model.parameters import NAMES, own_names
+from engine.model.parameters import base_names, in_layers
 from engine.model.text import encoded
 from engine.training import cell_of_model, compiled, finite, functions, sizes, vocabulary_size, zero_states
 
@@ -97,11 +97,12 @@ def held_copy(model, values):
     """Return a copy of the model that shares its parameters and has a held cell. values: parameters HOLD by name."""
     made = functions(model)
     if made.held is None:
-        cell, units, new = held_cell(cell_of_model(model)), dict(zip('12', sizes(model))), copy.copy(model)
+        cell, units, new = held_cell(cell_of_model(model)), sizes(model), copy.copy(model)
         new.cell = cell.function
         functions(new).cell = cell                         # set here, since a user's cell may not have its names
-        new.p = {name: model.p[name] if name in model.p else theano.shared(np.zeros(units[name[-1]], cell.dtype), name)
-                 for name in (*NAMES, *own_names(cell.own))}
+        new.p = {name: model.p[name] if name in model.p else
+                 theano.shared(np.zeros(units[int(name[-1]) - 1], cell.dtype), name)
+                 for name in (*base_names(len(units)), *in_layers(cell.own, len(units)))}
         made.held = new
     for name, array in values.items():                     # each time, since another text may be in progress
         made.held.p[name].set_value(array)
@@ -109,11 +110,11 @@ def held_copy(model, values):
 
 
 def hold_parameters(hold, units, states):
-    """Return the parameters HOLD of both layers, name to array, for a hold such as {'C2': {44: 5.0}}.
+    """Return the parameters HOLD of all layers, name to array, for a hold such as {'C2': {44: 5.0}}.
 
-    units: H1, H2. states: names of the cell's states.
+    units: of each layer. states: names of the cell's states.
     """
-    named = own_names(states)
+    named = in_layers(states, len(units))
     arrays = {f'{name} {state}': np.zeros(units[int(state[-1]) - 1], theano.config.floatX)
               for state in named for name in HOLD}
     for state, values in hold.items():

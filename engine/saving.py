@@ -6,19 +6,19 @@ import numpy as np
 from engine.backend.theano_setup import theano
 from engine.kernel.fallback import is_as_in_c
 from engine.model import checks, parameters
-from engine.model.parameters import NAMES, OTHER_CELL, named_state, own_names, parameter_shapes, rows_of, units
+from engine.model.parameters import (base_names, in_layers, layers_of, named_state, parameter_shapes,
+                                     rows_of, units)
 from engine.run import table
 from engine.terminal import warn
-from engine.training import (STATES, CompiledFunctions, Learning, arrays, cell_of_model, operations,
-                             optimiser_variables, set_parameters, set_text, sizes, updated, versions,
-                             warn_if_truncated)
+from engine.training import (CompiledFunctions, Learning, arrays, cell_of_model, operations, optimiser_variables,
+                             set_parameters, set_text, sizes, state_names, updated, versions, warn_if_truncated)
 
 
 def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8, bptt_maxdepth=50,
-                l1=0, l2=0, char_dim=None, initial='original', encoding='utf-8', **learning):
+                l1=0, l2=0, char_dim=None, initial='original', encoding='utf-8', layers=2, **learning):
     """Make a model with new parameters or, with mfile, those of a checkpoint. Set p, lp and dyn_lrate.
 
-    num_units1, num_units2: H1 and H2. char_dim: V, needed if no text was prepared.
+    num_units1, num_units2: units of layer 1, and of each layer above it. char_dim: V, needed if no text was prepared.
     initial: 'original' or 'chrono', for original_parameters or chrono_parameters of charlstm.py; 'zeros', for resume.
     mfile, encoding: as filename and encoding of load_params, with the same errors.
     learning: dropout, dropconnect, smoothing, ar, tar, reset, average, momentum, weight_decay, grad_clip, step_clip.
@@ -29,6 +29,7 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
                    'bptt_maxdepth': bptt_maxdepth, 'l1': l1, 'l2': l2})
     checks.choice('initial', initial, ('original', 'chrono', 'zeros'))
     H1, H2 = checks.whole('num_units1', num_units1, 1), checks.whole('num_units2', num_units2, 1)
+    of_layers = H1, *[H2] * (checks.whole('layers', layers, 1, checks.MOST_LAYERS) - 1)
     if mfile is not None:
         p, uchar = model.group.broadcast(read_fitting, model, mfile, encoding)
     else:
@@ -39,8 +40,8 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
         if uchar and n != len(uchar):
             raise ValueError(f'char_dim is {n}: the vocabulary has {len(uchar)} characters')
         cell = cell_of_model(model)
-        p = {} if initial == 'zeros' else model._symbols()[f'{initial}_parameters'](n, H1, H2, cell, model.random)
-        for name, shape in parameter_shapes(n, H1, H2, cell.counts[:3], cell.own).items():
+        p = {} if initial == 'zeros' else model._symbols()[f'{initial}_parameters'](n, of_layers, cell, model.random)
+        for name, shape in parameter_shapes(n, of_layers, cell.counts.rows, cell.own).items():
             if name not in p:
                 p[name] = np.full(shape, cell.own.get(name[:-1], 0), theano.config.floatX)
     renumber_text(model, uchar)                            # first, since it may raise ValueError
@@ -70,7 +71,7 @@ def save_params(model, filename, progress=None):
     model.group.check_in_sync(stored.values(), model.random.bit_generator.state, cell.formula)
     for prefix, states in (('carried_', model.carried), ('validation_', validation_states)):
         rows = model.group.gather(states) or []
-        stored.update({prefix + name: state for name, state in zip(STATES, rows)})
+        stored.update({prefix + name: state for name, state in zip(state_names(model), rows)})
     metadata = dict(
         lp=dict(model.lp), averaged_steps=model.averaged_steps, validation_index=validation_index,
         random=model.random.bit_generator.state, text=model.text.metadata() if model.text else {}, progress=progress,
@@ -101,18 +102,34 @@ def read_any(model, filename, encoding):
     """Return the parameters and uchar of a checkpoint. Warn if its cell has another formula than this model's."""
     stored = parameters.opened(filename)
     p, uchar = read_checkpoint(stored, encoding)
-    if rows_of(p) != cell_of_model(model).counts[:3]:
-        raise stored.refusal(OTHER_CELL)
     difference = cell_difference(model, stored, stored.cell['formula'])
+    refuse_other_rows(model, stored, p, difference)
     if difference:
         warn(difference)
     return p, uchar
 
 
+def refuse_other_rows(model, filename, p, difference=None):
+    """Raise ValueError unless parameters p have the rows of the model's cell. difference: as cell_difference says."""
+    if rows_of(p) != cell_of_model(model).counts.rows:
+        raise ValueError(difference or f'{filename} has parameters of another cell than its formula')
+
+
+def read_run(model, filename):
+    """Return what read_run of parameters.py returns. Raise ValueError, too, if the run had another cell."""
+    stored, cell = parameters.opened(filename), cell_of_model(model)
+    difference = cell_difference(model, filename, stored.cell['formula'])
+    if difference:
+        raise ValueError(difference)
+    found = parameters.read_run(stored, model.optimiser_state, theano.config.floatX, cell.counts.S)
+    refuse_other_rows(model, filename, found[0])
+    return found
+
+
 def read_fitting(model, filename, encoding):
     """Return the parameters that this model has, and uchar, from a checkpoint. Errors: as for load_params."""
     p, uchar = read_any(model, filename, encoding)
-    names = *NAMES, *own_names(cell_of_model(model).own)
+    names = *base_names(layers_of(p)), *in_layers(cell_of_model(model).own, layers_of(p))
     if not p.keys() >= set(names):
         raise ValueError(f'{filename} lacks parameters of the cell of this model: init_params or --init starts them '
                          'at their initial values')
@@ -145,11 +162,7 @@ def resume(model, filename):
     Training then continues bit for bit, once dyn_lrate and lp are set as they were. Returns the progress passed to
     save_params. Raises OSError if the file cannot be read, and ValueError if it is not a checkpoint of such a run.
     """
-    p, uchar, metadata, state = model.group.broadcast(
-        parameters.read_run, filename, model.optimiser_state, theano.config.floatX, cell_of_model(model).counts)
-    difference = cell_difference(model, filename, metadata['cell']['formula'])
-    if difference:
-        raise ValueError(difference)
+    p, uchar, metadata, state = model.group.broadcast(read_run, model, filename)
     if metadata['precision'] != model.precision or bool(state['weights_']) != bool(model.lp.get('average')):
         raise ValueError(f'{filename} was trained with precision {metadata["precision"]} and '
                          f'{"with" if state["weights_"] else "without"} averaged parameters: resume needs the same')
@@ -174,7 +187,8 @@ def init_params(model, filename, encoding='utf-8'):
     """
     old, uchar = model.group.broadcast(read_any, model, filename, encoding)
     if units(old) != sizes(model):
-        raise ValueError(f'{filename} has units {units(old)}, and this model {sizes(model)}: they must be the same')
+        raise ValueError(f'{filename} has layers of {units(old)} units, and this model of {sizes(model)}: they must be '
+                         'the same')
     new = {name: p.get_value() for name, p in model.p.items()}
     # The indices of the characters in both texts. The type is object, since NumPy's strings lose a NUL.
     _, in_new, in_old = np.intersect1d(np.array(model.uchar, object), uchar, return_indices=True)

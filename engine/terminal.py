@@ -44,6 +44,12 @@ def nats_and_bits(cost):
     return f'{cost:.4f} nats ({bits(cost):.4f} bits)'
 
 
+def layers_of_units(units):
+    """Return words such as '2 layers of 5 and 7 units'."""
+    *others, last = map(str, units)
+    return f'{number_of(len(units), "layer")} of {" and ".join(filter(None, [", ".join(others), last]))} units'
+
+
 def number_of(n, noun):
     """Return a number of things as text, such as '2 epochs'. noun: singular."""
     plural = 'es' if noun.endswith('tch') else 's'

@@ -7,7 +7,7 @@ The first argument of each function is the model. Its attributes, besides those 
     weights, averaged_steps     the trained weights by name, if p is their running average, or {}; steps averaged so far
     average_weight, rate        shared scalars: the weight of that average in a step, and dyn_lrate
     optimiser_variables         the optimiser's state, as shared variables; {} until it is needed
-    carried                     states before the next training batch, four arrays (B,H), or None
+    carried                     states before the next training batch, h and C of each layer (B,H), or None
     validation                  states before the next validation batch, and its index
     best                        the parameters of the best epoch of fit, by name, or None
     functions                   compiled functions by name, a CompiledFunctions
@@ -19,6 +19,7 @@ import platform
 import secrets
 import shlex
 import subprocess
+import types
 
 import numpy as np
 
@@ -30,13 +31,13 @@ from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
 from engine.model import checks
 from engine.model.batches import Text, begins_anew, kept_units, kept_weights
-from engine.model.parameters import NAMES, map_state, named_state, own_names, rows_of, units, updates_of
+from engine.model.parameters import (base_names, in_layers, layers_of, map_state, named_state, rows_of, units,
+                                     updates_of)
 from engine.model.text import shown
 from engine.parallel import DataParallelStep, group_of
 from engine.run import table
 from engine.terminal import ROOT, bar, warn
 
-STATES = ('h1', 'C1', 'h2', 'C2')
 shell = functools.cache(subprocess.getstatusoutput)        # a command's status and output, the first time
 
 
@@ -144,15 +145,20 @@ def vocabulary_size(model):
 
 
 def sizes(model):
-    """Return H1 and H2. Raises ValueError if there are no parameters."""
+    """Return the units of each layer, from the first on. Raises ValueError if there are no parameters."""
     vocabulary_size(model)
     return units(arrays(model.p))
 
 
 def zero_states(model, B):
-    """Return the states h1, C1, h2, C2 before a text: h (B,H), and C (B,SH), a layer's S cell states side by side."""
-    (H1, H2), S = sizes(model), cell_of_model(model).counts.S
-    return [np.zeros((B, n), theano.config.floatX) for n in (H1, S * H1, H2, S * H2)]
+    """Return the states before a text, of each layer h (B,H), and C (B,SH): its S cell states side by side."""
+    S = cell_of_model(model).counts.S
+    return [np.zeros((B, n * H), theano.config.floatX) for H in sizes(model) for n in (1, S)]
+
+
+def state_names(model):
+    """Return the names of the states of all layers: h1, C1, h2, C2 and so on."""
+    return in_layers('hC', layers_of(model.p))
 
 
 def kinds(arrays):
@@ -213,15 +219,15 @@ def versions(model):
 def code_of(function):
     """Return what changes if a function is edited: its code and defaults or, with a closure, the function itself."""
     function = getattr(function, '__func__', function)
-    if getattr(function, '__closure__', None) or not hasattr(function, '__code__'):
+    if not isinstance(function, types.FunctionType) or function.__closure__:
         return function
-    return function.__code__, function.__defaults__
+    return function.__code__, function.__defaults__, function.__kwdefaults__
 
 
 def functions(model):
     """Return the compiled functions by name, after dropping them if a symbol function, the cell or lp was edited."""
     edited = model.cell, model.optimiser, model.optimiser_state, *model._symbols().values()
-    now = [code_of(function) for function in edited], dict(model.remembers), dict(model.lp)
+    now = [code_of(function) for function in edited], dict(model.remembers), {**getattr(model.lp, 'data', {})}
     if model.functions.sources != now:
         model.functions = CompiledFunctions()
         model.functions.sources = now
@@ -238,8 +244,13 @@ def cell_of_model(model):
 def operations(model):
     """Return the operations of the network: a Kernel or, on a GPU, a Scan."""
     cell, made = cell_of_model(model), functions(model)
-    if list(model.p)[len(NAMES):] != own_names(cell.own) or model.p and rows_of(arrays(model.p)) != cell.counts[:3]:
-        raise ValueError(f'the cell {cell.name} has other parameters than the model: call model_setup')
+    p = arrays(model.p)
+    layers = layers_of(p)
+    names = [*base_names(layers), *in_layers(cell.own, layers)]
+    widths = [n * H for H in units(p) for n in (1, cell.counts.S)]
+    carried = [state.shape[1] for state in model.carried or model.validation[0] or ()]
+    if p and (list(p), rows_of(p)) != (names, cell.counts.rows) or carried not in ([], widths):
+        raise ValueError(f'the cell {cell.name} has other parameters or states than the model: call model_setup')
     if model.precision == 'bfloat16' and not cell.program:
         raise ValueError(f'precision bfloat16 needs the C kernel, which cannot compute the cell {cell.name} '
                          f'({cell.unknown}): use float32')
@@ -286,7 +297,7 @@ def build_forward(model, ops, name):
     'predict' returns log probabilities (T*B,V) and the new states. 'states' returns the states after each step, then
     the new states. 'check' returns the mean cost, the most probable characters, the new states and the costs (T,B).
     """
-    x, states = tt.imatrix('x'), tt.matrices(*STATES)
+    x, states = tt.imatrix('x'), tt.matrices(state_names(model))
     y = tt.imatrix('y') if name == 'check' else x          # the others' results do not depend on the targets
     outputs = model._symbols()['network'](x, y, states, model.p, ops)
     if name == 'check':
@@ -303,7 +314,7 @@ def build_sample(model, ops, name):
     """Compile 'sample', from prime, bits, n, choice and states to texts (m+n,B) and new states; in C if possible."""
     if ops.in_c and is_as_in_c(model._symbols()['network'], model.p, ops):
         prime, bits, n, choice = tt.imatrix('prime'), tt.lmatrix('bits'), tt.lscalar('n'), tt.vector('choice')
-        states = tt.matrices(*STATES)
+        states = tt.matrices(state_names(model))
         return theano.function([prime, bits, n, choice] + states, ops.sample(prime, bits, n, choice, states, model.p))
     predict = compiled(model, 'predict')
     if ops.in_c:
@@ -333,9 +344,10 @@ def build_train(model, ops, name):
     cell, symbols, lp = cell_of_model(model), model._symbols(), dict(model.lp)
     if model.kernel and not cell.program:
         warn(f'the cell {cell.name} uses {cell.unknown}, which is not elementwise: it runs in NumPy, more slowly')
-    (x, y), states, weights = tt.imatrices('x', 'y'), tt.matrices(*STATES), tt.matrix('weights')
+    (x, y), states, weights = tt.imatrices('x', 'y'), tt.matrices(state_names(model)), tt.matrix('weights')
     # Rounded as in kept_units and kept_weights, so that the mean of a mask is 1.
-    shares = [round(lp[name] * 2 ** 16) / 2 ** 16 for name in ('dropout', 'dropconnect') for _ in range(2) if lp[name]]
+    shares = [round(lp[name] * 2 ** 16) / 2 ** 16 for name in ('dropout', 'dropconnect') if lp[name]
+              for _ in sizes(model)]
     kept = [tt.TensorType('bool', 3 * [False])() for _ in shares]   # bool: new memory costs page faults
     masks = [each * np.asarray(1 / (1 - share), theano.config.floatX) for each, share in zip(kept, shares)]
     trained = model.weights or model.p                     # if there are weights, p is their running average
@@ -348,10 +360,11 @@ def build_train(model, ops, name):
             raise
         raise ValueError('the edited network needs a gradient that is not in C: use --kernel off or '
                          'CharLSTM(kernel=False)') from error
-    unused = [name for name, gradient in zip(model.p, gradients) if gradient is None and arrays(model.p)[name].size]
+    unused = [name for name, gradient in zip(base_names(layers_of(model.p)), gradients)    # a cell need not use its own
+              if gradient is None and arrays(model.p)[name].size]                          # and may have no W
     if unused:
         raise ValueError(f'the costs do not depend on {", ".join(unused)}: use all parameters in network')
-    gradients = [p if gradient is None else gradient for p, gradient in zip(parameters, gradients)]      # W of no rows
+    gradients = [tt.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients)]
     optimiser, state = symbols['sgd'], {}
     if name == 'train_rmsprop':
         optimiser, state = model.optimiser, optimiser_variables(model)
@@ -377,7 +390,7 @@ def build_train(model, ops, name):
     sums, size = [g.type() for g in gradients], tt.scalar('size')          # of the whole batch
     ratios, updates = second_half(sums, size)
     second = theano.function(sums + [size], ratios, updates=updates, on_unused_input='ignore')
-    return DataParallelStep(first, second, model.group)
+    return DataParallelStep(first, second, model.group, len(gradients))
 
 
 # ---------------------------------------------------------------- a step
@@ -416,10 +429,11 @@ def train(model, name, x, y):
         model.averaged_steps += 1
         # At first the average covers about the last tenth of the steps, so that it forgets the initial values.
         model.average_weight.set_value(min(model.lp['average'], 1 - 10 / (model.averaged_steps + 9)))
-    cost, best, h1, C1, h2, C2, *ratios = function(x, y, *inputs)
+    cost, best, *more = function(x, y, *inputs)
+    after, ratios = more[:2 * layers_of(model.p)], more[2 * layers_of(model.p):]
     model.p['c'].tag.updates = 1 + updates_of(model.p)
     if model.stateful:
-        model.carried = [h1, C1, h2, C2]
+        model.carried = after
     return [float(cost), best, *map(float, ratios)]
 
 
@@ -444,7 +458,7 @@ def cost_weights(model, x, B):
 def kept_in_step(model, x, rows):
     """Return which units a step on x keeps, if lp has dropout, then which recurrent weights, if it has dropconnect."""
     random, dropout, dropconnect = model.random, model.lp['dropout'], model.lp['dropconnect']
-    shapes = [model.p[name].get_value(borrow=True).shape for name in ('W1', 'W2')]
+    shapes = [model.p[name].get_value(borrow=True).shape for name in in_layers('W', layers_of(model.p))]
     return [*(kept_units(random, dropout, rows, len(x), sizes(model)) if dropout else []),
             *(kept_weights(random, dropconnect, shapes) if dropconnect else [])]
 

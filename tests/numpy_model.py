@@ -7,7 +7,6 @@ import numpy as np
 
 import inspect
 
-from engine.lesson import numpy_lstm
 from engine.lesson.numpy_lstm import lstm, sigmoid       # noqa: F401 (tests take them from here)
 
 V, H1, H2 = 11, 7, 4         # the sizes of most tests: small and different, so that swapped axes do not match
@@ -15,20 +14,28 @@ LETTERS = 'abcdefghijk'      # V of them
 NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')
 
 
-def random_parameters(seed, dtype='float64', V=V, H1=H1, H2=H2, rows=(4, 4, 4)):
-    """Return all eight parameters, including biases, uniform in +-0.8 and exact in dtype. rows: of b, U and W."""
-    b, U, W = rows
-    shapes = dict(U1=(U, H1, V), W1=(W, H1, H1), b1=(b, H1), U2=(U, H2, H1), W2=(W, H2, H2), b2=(b, H2),
-                  V=(V, H2), c=(V,))
-    random = np.random.default_rng(seed)
-    return {name: random.uniform(-0.8, 0.8, shapes[name]).astype(dtype).astype('float64') for name in NAMES}
+def units_of(H1, H2, layers):
+    """Return the units of each layer."""
+    return H1, *[H2] * (layers - 1)
 
 
-def lively_parameters(seed, V, H1, H2, rows=(4, 4, 4)):
+def random_parameters(seed, dtype='float64', V=V, H1=H1, H2=H2, rows=(4, 4, 4), layers=2):
+    """Return all parameters, including biases, uniform in +-0.8 and exact in dtype. rows: of b, U and W."""
+    (b, U, W), shapes, below, random = rows, {}, V, np.random.default_rng(seed)
+    for k, H in enumerate(units_of(H1, H2, layers), 1):
+        shapes.update({f'U{k}': (U, H, below), f'W{k}': (W, H, H), f'b{k}': (b, H)})
+        below = H
+    return {name: random.uniform(-0.8, 0.8, shape).astype(dtype).astype('float64')
+            for name, shape in dict(shapes, V=(V, below), c=(V,)).items()}
+
+
+def lively_parameters(seed, V, H1, H2, rows=(4, 4, 4), layers=2):
     """Return float32 parameters whose predictions depend on the text before, without being chaotic."""
-    p = random_parameters(seed, V=V, H1=H1, H2=H2, rows=rows)
-    for name, scale in (('W1', 1.5 / H1 ** 0.5), ('U2', 2 / H1 ** 0.5), ('W2', 1.5 / H2 ** 0.5), ('V', 18 / H2 ** 0.5)):
-        p[name] *= scale
+    p = random_parameters(seed, V=V, H1=H1, H2=H2, rows=rows, layers=layers)
+    for name, array in p.items():
+        scale = dict(W=1.5, U=2, V=18).get(name[0])
+        if scale and name != 'U1':
+            p[name] = array * (scale / array.shape[-1] ** 0.5)
     return {name: array.astype('float32') for name, array in p.items()}
 
 
@@ -48,9 +55,9 @@ def holding(hold, layer):
 def declared(cell):
     """Return the names of a cell's rows in memory, of its states, and of its own parameters."""
     names = [name for name in inspect.signature(cell).parameters if name != 'keep']
-    rows = [name for kind in ('x_', 'a_', 'h_') for name in names if name.startswith(kind)]
-    states = [name[:-len('_prev')] for name in names if name.endswith('_prev')]
-    return rows, states, [name for name in names if name not in rows and not name.endswith('_prev')]
+    states = [name for name in names if name.endswith('_prev')]
+    rows = [name for kind in ('x_', 'a_', 'h_') for name in names if name.startswith(kind) and name not in states]
+    return rows, [name[:-len('_prev')] for name in states], [name for name in names if name not in rows + states]
 
 
 def row_counts(cell):
@@ -60,31 +67,37 @@ def row_counts(cell):
 
 
 def forward(p, x, states=None, masks=None, cell=lstm, hold={}, rounded=same):
-    """Return the probabilities (T,B,V) of the characters after x (T,B), and the final states h1, C1, h2, C2.
+    """Return the probabilities (T,B,V) of the characters after x (T,B), and the final states h1, C1, h2, C2 and so on.
 
     States are (H,B), a column for each sequence; several states of a cell are one below the other in C. masks: factors
-    of h1 (T,B,H1) and h2 (T,B,H2) on their way up. cell: a function like lstm, whose arguments are named as those of
+    (T,B,H) of the h of each layer on its way up. cell: a function like lstm, whose arguments are named as those of
     CharLSTM.cell; its own parameters are (H,1). hold: the units whose states are held, such as {'C2': {3: 5.0}}.
     rounded: a function that rounds the inputs of matrix products.
     """
-    (rows, names, own), (G, of_U, of_W) = declared(cell), row_counts(cell)
+    (rows, names, own), (G, of_U, of_W), (T, B) = declared(cell), row_counts(cell), x.shape
+    layers, probabilities = range(1, 1 + sum(f'b{k}' in p for k in range(1, 10))), []
+    states = states or [np.zeros((n * p[f'b{k}'].shape[1], B)) for k in layers for n in (1, len(names))]
 
-    def of_layer(k):
-        def step(*inputs):
-            arguments = dict(zip(rows, inputs), **{name: p[f'{name}{k}'][:, None] for name in own})
-            arguments.update(zip([f'{name}_prev' for name in names], np.split(inputs[-1], len(names))))
+    def product(W, h):
+        return rounded(W) @ rounded(h)
+
+    def padded(sums, before, after):
+        """Return sums (rows,H,B) of some rows as those of all G rows, with zeros."""
+        return np.pad(sums, [(before, after), (0, 0), (0, 0)])
+
+    for t in range(T):
+        now, up = [], None
+        for k, h, C in zip(layers, states[::2], states[1::2]):
+            of_x = p['U1'][:, :, x[t]] if up is None else product(p[f'U{k}'], up)              # x is one-hot
+            a = padded(of_x, 0, G - of_U) + padded(product(p[f'W{k}'], h), G - of_W, 0) + p[f'b{k}'][:, :, None]
+            arguments = dict(zip(rows, a), **{name: p[f'{name}{k}'][:, None] for name in own})
+            arguments.update(zip([f'{name}_prev' for name in names], np.split(C, len(names))))
             h, *after = cell(**arguments, keep=holding(hold, k))
-            return h, np.concatenate(after)
-        return step
-
-    def padded(array, before, after):
-        return np.pad(array, [(before, after), (0, 0), (0, 0)])            # rows that a cell lacks are 0
-
-    p = dict(p, **{f'U{k}': padded(p[f'U{k}'], 0, G - of_U) for k in '12'},
-             **{f'W{k}': padded(p[f'W{k}'], G - of_W, 0) for k in '12'})
-    states = states or [np.zeros((n * p[f'b{k}'].shape[1], x.shape[1])) for k in '12' for n in (1, len(names))]
-    return numpy_lstm.forward(p, x, states, masks, (of_layer(1), of_layer(2)),
-                              lambda W, h: rounded(W) @ rounded(h))[:2]
+            up, now = h * masks[k - 1][t].T if masks else h, [*now, h, np.concatenate(after)]
+        scores, states = product(p['V'], up) + p['c'][:, None], now                                    # (V,B)
+        e = np.exp(scores - scores.max(axis=0))
+        probabilities.append((e / e.sum(axis=0)).T)
+    return np.array(probabilities), states
 
 
 def costs(probabilities, y):

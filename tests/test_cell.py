@@ -211,7 +211,10 @@ class Method(CharLSTM):
     (lambda f, i, o, g, C: (f, C), ['argument f', 'cell(a_z, x_n, h_n, C_prev, p=0)']),
     (lambda a_f, *more: (a_f, a_f), ['argument *more']),
     (lambda a_f, p=0: (a_f, a_f), ['no state']), (lambda h_f, C_prev: (h_f, C_prev), ['reads the input']),
-    (Method().cell, ['@staticmethod']),
+    (Method().cell, ['@staticmethod']), (None, ['no function']),
+    (lambda a_f, /, C_prev: (a_f, C_prev), ['argument a_f']), (lambda a_f, C_prev, **a_g: (a_f, C_prev), ['**a_g']),
+    (lambda a_f, C_prev, a_g=1: (a_f, C_prev), ['a_g=1']), (lambda a_f, _prev: (a_f, _prev), ["''"]),
+    (lambda a_f, t0_prev: (a_f, t0_prev), ["'t0'"]), (lambda a_f, α_prev: (a_f, α_prev), ['α', 'ASCII']),
     *[(lambda a_f, C_prev, W=1: (a_f, C_prev * W), ["'W'"]), (lambda a_f, C_prev, t0=1: (a_f, C_prev * t0), ["'t0'"]),
       (lambda a_f, h_prev: (a_f, h_prev), ["'h'"]), (lambda a_f, n_prev, n=1: (a_f, n_prev * n), ["'n'"])]])
 def test_functions_that_are_no_cells(refused, path, cell, words):
@@ -304,11 +307,14 @@ def test_checkpoint_of_another_cell(path, tmp_path, refused, capsys):
     with refused(ValueError):
         peepholes.load_params(saved[lstm_cell])
     peepholes.init_params(saved[lstm_cell])
+    two_states = model_with(lambda a_f, a_i, a_o, a_g, C_prev, n_prev: (a_f, C_prev * a_i, a_g + n_prev), path)
+    with refused(ValueError, 'another cell'):
+        two_states.resume(saved[lstm_cell])
     assert (peepholes.p['W1'].get_value() == load(saved[lstm_cell])['W1']).all()
     assert (peepholes.p['p_o2'].get_value() == 0).all()
     for other in (cells.GRU(), cells.MinGRU(), cells.RNN()):       # with other numbers of rows
         for read in (other.load_params, other.model_setup):
-            with refused(ValueError, "parameters are of another cell than this model's", '--cell'):
+            with refused(ValueError, 'another cell', '--cell'):
                 read(saved[lstm_cell])
 
 

@@ -42,7 +42,8 @@ def test_masks_have_the_mean_1(float64, interpreted, monkeypatch, share):
     numbers = np.arange(2 ** 16, dtype=np.uint16)
     monkeypatch.setattr(batches, 'row_numbers', lambda *arguments: numbers.view(np.uint64)[None])
     random = SimpleNamespace(integers=lambda *arguments, **settings: numbers.reshape(4, 2 ** 7, 2 ** 7))
-    units, weights = kept_units(None, share, slice(0, 1), 2 ** 9, [2 ** 7]), kept_weights(random, share, [2 ** 7])
+    units = kept_units(None, share, slice(0, 1), 2 ** 9, [2 ** 7])
+    weights = kept_weights(random, share, [(4, 2 ** 7, 2 ** 7)])
     for mask, kept in zip(masks, units * 2 + weights * 2, strict=True):
         drawn, = [each for each in theano.gof.graph.inputs([mask]) if not isinstance(each, theano.Constant)]
         np.testing.assert_allclose(mask.eval({drawn: kept}).mean(), 1, rtol=1e-14)

@@ -141,6 +141,16 @@ def test_what_a_cell_reads_counts_after_compile(monkeypatch):
     assert costs[0] == costs[1] != costs[2]
 
 
+def test_cell_with_other_states_needs_a_new_setup(refused):
+    """Its rows are the same, but the states carried from batch to batch are not."""
+    model = made()
+    model.stateful = True
+    model.theano_train_rmsprop(X, Y)
+    model.cell = lambda a_f, a_i, a_o, a_g, C_prev, n_prev: (a_f * n_prev, C_prev + a_i * a_o, a_g)
+    with refused(ValueError, 'call model_setup'):
+        model.theano_train_rmsprop(X, Y)
+
+
 @pytest.mark.parametrize('kernel', [True, False])
 def test_warnings_of_an_edited_network(monkeypatch, capsys, kernel):
     model = made(kernel)

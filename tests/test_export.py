@@ -33,7 +33,7 @@ READER = '''
 #include "model.c"
 int main(void)
 {
-    model_state state = {{0}, {0}, {0}, {0}};
+    model_state state = {{{0}}, {{0}}};
     float log_p[V];
     int x;
     for (long n = 0; scanf("%d", &x) == 1; n++) {

@@ -144,7 +144,8 @@ def examples(dtype):
     made = {}
     for name in OPS:
         kernel = Library(dtype, PEEPHOLES if 'peepholes' in name else STANDARD)
-        op = getattr(ops, name.split()[0])(kernel, **dict(in_place=True) if 'place' in name else {})
+        more = dict(in_place=True) if 'place' in name else dict(layers=2) if 'Sample' in name else {}
+        op = getattr(ops, name.split()[0])(kernel, **more)
         made[name] = op, values[name]
     return made
 
@@ -329,7 +330,7 @@ def assert_continues(values, outputs, dtype):
     (1, 6, 1, 2, 1, 1, dict(top_k=1)), (4, 0, 3, 5, 6, 7, dict()), (1, 0, 2, 3, 5, 4, dict())], ids=str)
 def test_text_is_drawn_from_the_models_distribution(dtype, random, m, n, B, V, H1, H2, choice):
     values = sample_inputs(random, dtype, m, n, B, V, H1, H2, **choice)
-    assert_continues(values, run(ops.Sample(LIBRARIES[dtype]), values), dtype)
+    assert_continues(values, run(ops.Sample(LIBRARIES[dtype], 2), values), dtype)
 
 
 # ---------------------------------------------------------------- inputs that do not match

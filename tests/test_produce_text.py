@@ -241,7 +241,7 @@ def test_folders_of_any_system_are_left_out(short_run, tmp_path, path):
     np.savez(tmp_path / 'p.npz', about=np.array(json.dumps(metadata)), **arrays)
     line, shown = info.summary(tmp_path / 'p.npz'), info.description(tmp_path / 'p.npz', folders=False)
     assert ', trained on book.txt (' in line and 'path book.txt, ' in shown
-    assert '\noptions: book.txt --num-units1 5 --num-units2 7 --cell mine.py:Coupled ' in shown
+    assert '\noptions: book.txt --num-units1 5 --num-units2 7 --layers 2 --cell mine.py:Coupled ' in shown
     assert 'me' not in re.findall(r'\w+', line + shown) and path in info.description(tmp_path / 'p.npz')
 
 

@@ -187,7 +187,7 @@ def test_read_follows_changes_of_the_parameters(stateful):
     _, states = stateful.read(x)
     before, seen = [state.copy() for state in states], []
     for change in (lambda: None, lambda: stateful.theano_train_sgd(x, y), lambda: stateful.theano_train_rmsprop(x, y),
-                   lambda: stateful.p['c'].set_value(2 * stateful.p['c'].get_value())):
+                   lambda: stateful.p['W2'].set_value(np.asfortranarray(2 * stateful.p['W2'].get_value()))):
         change()
         seen.append(stateful.read(x)[0])
         np.testing.assert_allclose(np.exp(seen[-1]), stateful.theano_predict(x)[0], rtol=1e-5)
@@ -324,6 +324,23 @@ def test_h_follows_from_the_held_C(cell, expected):
     np.testing.assert_array_equal(found[1], C)
     np.testing.assert_allclose(found[0], expected(inputs, C), rtol=1e-13)
     np.testing.assert_array_equal(np.array(found)[:, :, ::2], np.array(free)[:, :, ::2])
+
+
+def test_held_states_that_are_others():
+    """A delay line returns the state before, which h reads, too; and a state may be returned twice."""
+    for cell, names in ((lambda a_f, C_prev, n_prev: (tt.tanh(a_f + C_prev), tt.tanh(a_f), C_prev), 'n'),
+                        (lambda a_f, C_prev, n_prev: (2 * a_f, a_f, a_f), 'Cn')):
+        made = Cell(cell, 'float64')
+        inputs = dict(zip(inputs_of(held_cell(made).counts), np.random.default_rng(3).normal(size=(7, 2, 3))))
+        free = evaluate(made.program.forward, inputs)[:3]
+        for k, name in enumerate('Cn'):
+            inputs[f'own[{2 * k}]'] = np.full((2, 3), float(name in names))
+            inputs[f'own[{2 * k + 1}]'] = np.full((2, 3), k + 5.0)
+        found = evaluate(held_cell(made).program.forward, inputs)[:3]
+        for k, name in enumerate('Cn', 1):
+            np.testing.assert_array_equal(found[k], k + 4 if name in names else free[k])
+        if names == 'n':
+            np.testing.assert_array_equal(found[0], free[0])
 
 
 # ---------------------------------------------------------------- refusals

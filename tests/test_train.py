@@ -1,4 +1,5 @@
 """train.py as a user runs it: its text, its output, its initial parameters, and what it refuses."""
+import json
 import math
 import re
 import shlex
@@ -12,8 +13,9 @@ import pytest
 
 from novel import NOVEL
 from numpy_model import NAMES
-from scripts import (FAST, H1, H2, N_TRAIN, PRODUCE, SMALL, TEXT, TRAIN, WITH_MATPLOTLIB, Compiling, assert_refused,
-                     environment, interrupted, load, paste, refuse_training, run, start, succeeded, without_id)
+from scripts import (FAST, H1, H2, N_TRAIN, PRODUCE, SMALL, STATEFUL, TEXT, TRAIN, WITH_MATPLOTLIB, Compiling,
+                     assert_refused, environment, interrupted, load, paste, refuse_training, run, start, succeeded,
+                     without_id)
 
 ENGLISH = 'It is a truth universally acknowledged that the old cat sat by the hill and sang. ' * 60
 
@@ -38,6 +40,31 @@ def test_training_says_what_it_does_and_nothing_on_stderr(trained):
     assert lines[-2].startswith('next: ') and lines[-1].startswith('to resume: ')
     assert following[-2:] == [str(PRODUCE), 'results/r1_sentences.txt_best.npz']
     assert resuming[-5:] == [str(TRAIN), '--resume', saved[-1], '--epochs', '6']
+
+
+@pytest.mark.parametrize('layers, said', [(1, '1 layer of 5 units'), (3, '3 layers of 5, 7 and 7 units')])
+def test_other_numbers_of_layers(tmp_path, layers, said):
+    """Trained, resumed bit for bit, described, started from, exported and read again, scored, adapted, and held."""
+    (tmp_path / 't.txt').write_text('the dog sang. old cats sat by a hill.\n' * 70)
+    small = ['t.txt', 'r', *[word for word in STATEFUL if layers > 1 or word not in ('--num-units2', '7')]]
+    words = [*small, '--layers', layers, '--epochs', 2, '--save-every', 1, '--output-dir', 'out']
+    out = succeeded(run(TRAIN, *words, cwd=tmp_path, flags=FAST))
+    best, straight = tmp_path / 'out/r_t.txt_best.npz', load(tmp_path / 'out/r_t.txt_epoch2.npz')
+    assert said in out and {f'W{layers}', f'weights_U{layers}', 'V'} <= {*straight} and f'W{layers + 1}' not in straight
+    succeeded(run(TRAIN, '--resume', 'out/r_t.txt_epoch1.npz', '--overwrite', cwd=tmp_path, flags=FAST))
+    resumed = load(tmp_path / 'out/r_t.txt_epoch2.npz')
+    assert all(straight[name].tobytes() == resumed[name].tobytes() for name in straight if name != 'about')
+    assert said in succeeded(run(TRAIN, 't.txt', 'i', *STATEFUL[4:], '--init', best, '--epochs', 1, '--output-dir',
+                                 'out', cwd=tmp_path, flags=FAST))
+    assert run(PRODUCE, best, '--export', 'm.safetensors', cwd=tmp_path).returncode == 0
+    costs = [run(PRODUCE, model, '--score', 't.txt', *more, '--json', cwd=tmp_path, flags=FAST).stdout
+             for model, more in ((best, []), ('m.safetensors', []), (best, ['--adapt']))]
+    nats, again, adapted = [json.loads(cost) for cost in costs]
+    nats, again, adapted = [found['nats_per_character'] for found in (nats, again, adapted['adapted'])]
+    assert nats == again != adapted and said in succeeded(run(PRODUCE, 'm.safetensors', '--info', cwd=tmp_path))
+    held = run(PRODUCE, best, '--hold', f'C{layers}:4=1', '--count', 1, '--length', 9, cwd=tmp_path, flags=FAST)
+    assert len(held.stdout) > 9
+    assert_refused(run(PRODUCE, best, '--hold', f'C{layers + 1}:4=1', cwd=tmp_path), f"'C{layers}'")
 
 
 @pytest.fixture(scope='module')

@@ -18,7 +18,7 @@ from engine import parallel as process_group  # noqa: E402
 from engine.kernel.cell import Cell  # noqa: E402
 from pages import context_of  # noqa: E402
 from engine.training import optimiser_variables, zero_states  # noqa: E402
-from numpy_model import declared, forward, lively_parameters, row_counts, same  # noqa: E402
+from numpy_model import declared, forward, lively_parameters, row_counts, same, units_of  # noqa: E402
 
 FIRST = 0x3041                         # the code of the first character
 STEPS = 2                              # training steps
@@ -34,22 +34,27 @@ STEPS_OF_PAGE = 5
 
 
 class Case(NamedTuple):
-    """The sizes of a model and a batch for it. cell: a key of CELLS."""
+    """The sizes of a model and a batch for it. cell: a key of CELLS. H2: units of all layers above the first."""
     V: int
     H1: int
     H2: int
     T: int
     B: int
     cell: str = 'standard'
+    layers: int = 2
 
     @property
     def parameters(self):
         """Return the eight parameters and then the cell's own, as float32 arrays by name."""
         random, (*_, own) = np.random.default_rng(self.V), declared(self.in_numpy)
-        p = lively_parameters(self.V, self.V, self.H1, self.H2, row_counts(self.in_numpy))
-        p.update({name + layer: random.uniform(-0.5, 0.5, H).astype('float32')
-                  for layer, H in (('1', self.H1), ('2', self.H2)) for name in own})
+        p = lively_parameters(self.V, self.V, self.H1, self.H2, row_counts(self.in_numpy), self.layers)
+        p.update({f'{name}{k}': random.uniform(-0.5, 0.5, H).astype('float32')
+                  for k, H in enumerate(self.units, 1) for name in own})
         return p
+
+    @property
+    def units(self):
+        return units_of(self.H1, self.H2, self.layers)
 
     @property
     def in_numpy(self):
@@ -59,7 +64,7 @@ class Case(NamedTuple):
     def states(self):
         """Return the sizes of all states by name: h1, C1 ... h2, C2 ..."""
         names = 'h', *declared(self.in_numpy)[1]
-        return {name + layer: H for layer, H in (('1', self.H1), ('2', self.H2)) for name in names}
+        return {f'{name}{k}': H for k, H in enumerate(self.units, 1) for name in names}
 
     def split(self, arrays):
         """Return states side by side in the last axis, such as h1, C1 ..., as a list of one array per state."""
@@ -74,9 +79,9 @@ class Case(NamedTuple):
     @property
     def hold(self):
         """Return units to hold, including first and last ones."""
-        last = [*self.states][-1]
-        return {'C1': {self.H1 - 1: 1.5}, 'C2': {0: -2.0, self.H2 - 1: 0.75},
-                **({} if last == 'C2' else {last: {0: 1.25, self.H2 - 2: 0.5}})}
+        last, H = [*self.states.items()][-1]
+        return {'C1': {self.H1 - 1: 1.5}, f'C{self.layers}': {0: -2.0, H - 1: 0.75},
+                **({} if last[0] == 'C' else {last: {0: 1.25, H - 2: 0.5}})}
 
 
 # Sizes below, at and above one and two panels of the kernel, which have 16 columns (AVX2, or AVX-512 in float64) or 32;
@@ -86,7 +91,8 @@ CASES = [
     Case(64, 32, 63, T=1, B=1), Case(65, 64, 97, T=1, B=50), Case(104, 70, 64, T=50, B=50),
     Case(11, 7, 4, T=50, B=2, cell='peepholes'), Case(34, 64, 31, T=50, B=33, cell='three states'),
     Case(12, 33, 18, T=23, B=3, cell='RNN'), Case(13, 35, 66, T=19, B=34, cell='GRU'),
-    Case(14, 67, 19, T=29, B=5, cell='minGRU'), Case(15, 37, 68, T=31, B=4, cell='sLSTM')]
+    Case(14, 67, 19, T=29, B=5, cell='minGRU'), Case(15, 37, 68, T=31, B=4, cell='sLSTM'),
+    Case(16, 33, 33, T=21, B=4, layers=1), Case(17, 31, 34, T=27, B=3, cell='three states', layers=3)]
 
 
 class InNumPy:
@@ -101,9 +107,10 @@ class InNumPy:
         states: the states before x. p, masks, hold: as for numpy_model.forward.
         """
         p = p or case.parameters
-        probabilities, after, n = [], [], len(case.states) // 2
+        probabilities, after, n = [], [], len(case.states) // case.layers
         states = states and [np.concatenate([state.T for state in states[start:end]])
-                             for start, end in ((0, 1), (1, n), (n, n + 1), (n + 1, None))]
+                             for first in range(0, len(states), n)
+                             for start, end in ((first, first + 1), (first + 1, first + n))]
         for t, row in enumerate(x):
             masks_now = masks and [mask[t:t + 1] for mask in masks]
             p_now, states = forward(p, row[None], states, masks_now, case.in_numpy, hold, self.rounded)
@@ -125,12 +132,13 @@ class InTheano:
         self.lp, self.steps = lp, steps
 
     def model(self, case):
-        """Return the model with the parameters of a case. All cases of a cell share one, so it is compiled once."""
-        if case.cell not in self.models:
-            model = self.models[case.cell] = CharLSTM(random_seed=1, **self.settings)
+        """Return the model with the parameters of a case. Cases with the same cell and layers share one."""
+        kind = case.cell, case.layers
+        if kind not in self.models:
+            model = self.models[kind] = CharLSTM(random_seed=1, **self.settings)
             model.cell = CELLS[case.cell][0]
-            model.model_setup(char_dim=2, num_units1=1, num_units2=1, **self.lp)
-        model = self.models[case.cell]
+            model.model_setup(char_dim=2, num_units1=1, num_units2=1, layers=case.layers, **self.lp)
+        model = self.models[kind]
         model.uchar = [chr(FIRST + k) for k in range(case.V)]
         state = optimiser_variables(model)        # before the shapes change
         for (name, array), m, v in zip(case.parameters.items(), state['mean_squares'], state['sums']):
@@ -325,12 +333,13 @@ READING_IN_C = '''
 static void print(int n, const float *numbers) { for (int k = 0; k < n; k++) printf("%.9g ", numbers[k]); }
 int main(void)
 {
-    model_state s = {{0}, {0}, {0}, {0}};
+    model_state s = {{{0}}, {{0}}};
     float log_p[V];
     int x;
     while (scanf("%d", &x) == 1) {
         model_read(&s, x, log_p);
-        print(V, log_p), print(H1, s.h1), print(STATES * H1, s.C1), print(H2, s.h2), print(STATES * H2, s.C2);
+        print(V, log_p);
+        for (int k = 0; k < LAYERS; k++) print(layers[k].H, s.h[k]), print(STATES * layers[k].H, s.C[k]);
     }
     return 0;
 }

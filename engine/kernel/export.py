@@ -4,10 +4,10 @@ import re
 
 import numpy as np
 
-from engine.kernel.formula import written
+from engine.kernel.formula import in_c, written
 from engine.kernel.library import C_FILES
 from engine.model.files import write_whole
-from engine.model.parameters import stacked
+from engine.model.parameters import layers_of, stacked, units
 from engine.model.tensors import tensors_file
 
 FORMATS = {'.safetensors': "PyTorch's nn.LSTM", '.c': 'a C file'}
@@ -54,8 +54,8 @@ def _cell(cell):
     names = {name: array + i for name, (array, i) in parts.items()}
     inputs = [f'{names[name]} = {"C" if array == "before" else array}[{i} * H + k]'
               for name, (array, i) in parts.items()]
-    statements, (h, *states) = written(code, names, 'const float {} = {};', lambda value: f'{np.float32(value)}f',
-                                       'cell_')
+    statements, (h, *states) = written(code, names, 'const float {} = {};', lambda value: (
+        f'{np.float32(value)}f' if np.isfinite(value) else in_c(value)), 'cell_')
     lines = [f'const float {", ".join(inputs[start:start + 4])};' for start in range(0, len(inputs), 4)]
     return '\n        '.join([*lines, *statements, f'h[k] = {h};',
                               *[f'C[{s} * H + k] = {state};' for s, state in enumerate(states)]])
@@ -72,21 +72,24 @@ def _functions(text):
 
 def c_file(cell, p, uchar):
     """Return the C file as bytes. The arguments are those of `write`."""
-    lines, strings, counts, text = _cell(cell), ',\n'.join(map(_string, uchar)), cell.counts, C_FILES['model.c']
-    arrays = {'U1[V * OF_U * H1]': stacked(p['U1']), 'W1[H1 * OF_W * H1]': stacked(p['W1']), 'b1[ROWS * H1]': p['b1'],
-              'U2[H1 * OF_U * H2]': stacked(p['U2']), 'W2[H2 * OF_W * H2]': stacked(p['W2']), 'b2[ROWS * H2]': p['b2'],
-              'Vw[H2 * V]': p['V'].T, 'c[V]': p['c']}
-    if not counts.W:                                       # C has no empty arrays
-        text = re.sub(r'.*\bW[12]\b.*\n', '', text)
-        arrays = {name: array for name, array in arrays.items() if array.size}
-    parts = dict(V=len(uchar), H1=p['b1'].shape[1], H2=p['b2'].shape[1], ROWS=counts.b, OF_U=counts.U, OF_W=counts.W,
-                 STATES=counts.S, rows=', '.join(cell.rows) + '; x_ has no W, and h_ no U' * (counts.U + counts.W < 2 * counts.b), states=', '.join(cell.states), cell=lines,
-                 functions=_functions(lines), own_arrays='', own_argument='', own1='', own2='', own_comment='')
+    lines, strings, counts = _cell(cell), ',\n'.join(map(_string, uchar)), cell.counts
+    layers = range(1, layers_of(p) + 1)
+    arrays = {name: array for k in layers for name, array in {
+        f'U{k}': stacked(p[f'U{k}']), f'W{k}': stacked(p[f'W{k}']), f'b{k}': p[f'b{k}'],
+        f'own{k}': np.array([p[f'{name}{k}'] for name in cell.own])}.items() if array.size}    # C has no empty arrays
+    arrays.update(Vw=p['V'].T, c=p['c'])
+    table = [[H, below, *[f'{name}{k}' if f'{name}{k}' in arrays else 0 for name in ('U', 'W', 'b', 'own')]]
+             for k, H, below in zip(layers, units(p), (len(uchar), *units(p)))]
+    kinds = '; x_ has no W, and h_ no U' * (counts.U + counts.W < 2 * counts.b)
+    parts = dict(V=len(uchar), LAYERS=len(layers), LARGEST=max(units(p)), ROWS=counts.b, OF_U=counts.U, OF_W=counts.W,
+                 STATES=counts.S, rows=', '.join(cell.rows) + kinds, states=', '.join(cell.states), cell=lines,
+                 functions=_functions(lines), own_argument='', own='', own_comment='',
+                 declarations='\n'.join(f'static const float {name}[{array.size}];' for name, array in arrays.items()),
+                 layers=', '.join(f'{{{", ".join(map(str, row))}}}' for row in table))
     if cell.own:
-        own = {f'own{k}[{len(cell.own)} * H{k}]': np.stack([p[f'{name}{k}'] for name in cell.own]) for k in '12'}
-        parts.update(own_arrays=f'\nstatic const float {", ".join(own)};', own1=', own1', own2=', own2',
-                     own_argument=', const float *restrict own', own_comment=f', and own: {", ".join(cell.own)}')
-        arrays.update(own)
-    numbers = [f'static const char characters[V][5] = {{\n{strings}\n}};', *map(_array, arrays, arrays.values())]
+        parts.update(own_argument=', const float *restrict own', own=', layers[k].own',
+                     own_comment=f', and own: {", ".join(cell.own)}')
+    numbers = [f'static const char characters[V][5] = {{\n{strings}\n}};',
+               *[_array(f'{name}[{array.size}]', array) for name, array in arrays.items()]]
     parts['numbers'] = '\n\n'.join(numbers)
-    return re.sub(r'{{(\w+)}}', lambda match: str(parts[match.group(1)]), text).encode()
+    return re.sub(r'{{([A-Za-z]\w*)}}', lambda match: str(parts[match.group(1)]), C_FILES['model.c']).encode()

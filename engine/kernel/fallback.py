@@ -3,23 +3,24 @@ import numpy as np
 
 from engine.backend.theano_setup import theano, tt
 from engine.kernel.ops import SoftmaxCrossEntropy
-from engine.model.parameters import own_of_layer, stacked
+from engine.model.parameters import in_layers, layers_of, own_of_layer, stacked
 
 equal_computations = theano.scan_module.scan_utils.equal_computations
 
 
 def is_as_in_c(network, p, ops):
     """Return whether a network, the current charlstm.network, has the graph that sampling.c and network.js compute."""
-    x, (h1, C1, h2, C2) = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2')
-    outputs, (T, B) = network(x, x, [h1, C1, h2, C2], p, ops), (x.shape[0], x.shape[1])
-    a1 = ops.columns(p['U1'], x.flatten())
-    h1, C1, after1 = ops.layer(a1.reshape((T, B, -1)), p['W1'], p['b1'], own_of_layer(p, 1), [h1, C1], -1)
-    a2 = ops.product(h1.reshape((-1, h1.shape[2])), stacked(p['U2']))
-    h2, C2, after2 = ops.layer(a2.reshape((T, B, -1)), p['W2'], p['b2'], own_of_layer(p, 2), [h2, C2], -1)
-    scores = ops.product(h2.reshape((-1, h2.shape[2])), p['V'].T)
-    probabilities = ops.cross_entropy(scores, p['c'], x)[2]
+    x, before = tt.imatrix('x'), tt.matrices(in_layers('hC', layers_of(p)))
+    outputs, a, h, states, after = network(x, x, before, p, ops), ops.columns(p['U1'], x.flatten()), None, [], []
+    for k in range(1, len(before) // 2 + 1):
+        if k > 1:
+            a = ops.product(h.reshape((-1, h.shape[2])), stacked(p[f'U{k}']))
+        h, C, last = ops.layer(a.reshape((x.shape[0], x.shape[1], -1)), p[f'W{k}'], p[f'b{k}'], own_of_layer(p, k),
+                               before[2 * k - 2:2 * k], -1)
+        states, after = [*states, h, C], [*after, *last]
+    probabilities = ops.cross_entropy(ops.product(h.reshape((-1, h.shape[2])), p['V'].T), p['c'], x)[2]
     return equal_computations([outputs.probabilities, *outputs.states, *outputs.after],
-                              [probabilities, h1, C1, h2, C2, *after1, *after2])
+                              [probabilities, *states, *after])
 
 
 def log_probabilities(outputs):

@@ -43,8 +43,8 @@ int add_columns(long N, long V, long D, const int32_t *index, const REAL *d, REA
  * h0 (B, H) and C0 (B, STATES*H):
  *     h[t], C[t] = cell(the rows of a_x[t] + b + W . h[t-1], C[t-1])
  * where the first OF_U rows have a_x, and the last OF_W have W.h.  h_end and C_end become h and C of the last step, or
- * h0 and C0 if T is 0.  kept (T, B, ROWS*H) gets what the backward pass needs, and 0 past KEPT; it may be the same
- * memory as a_x if OF_U is ROWS. */
+ * h0 and C0 if T is 0.  kept (T, B, ROWS*H) gets what the backward pass needs; it may be the same memory as a_x if OF_U
+ * is ROWS. */
 int lstm_forward(long T, long B, long H, const REAL *a_x, const REAL *W, const REAL *b, const REAL *h0,
                  const REAL *C0, const REAL *const *own, REAL *h, REAL *C, REAL *kept, REAL *h_end, REAL *C_end,
                  int n_threads);
@@ -69,18 +69,27 @@ int cross_entropy_gradient(long N, long V, const REAL *dcost, const REAL *dsprea
 
 /* ---- sampling.c */
 
-/* A two-layer model with V characters, and B texts.  Their first `prime` characters are known; the others are drawn,
- * unless log_p asks for predictions. */
+enum { MOST_LAYERS = 9 };
+
+/* A layer of a model that writes. */
 typedef struct {
-    long V, H1, H2, B, prime, length;
-    const REAL *U1, *W1, *b1, *U2, *W2, *b2, *Vw, *c; /* (V, OF_U*H1): U1 by characters; the others as trained */
-    const REAL *const *own1, *const *own2;            /* the cell's own parameters in layer 1 and 2, (H1) and (H2) */
+    long H;
+    const REAL *U, *W, *b;     /* as trained, but the first layer's U by characters: (V, OF_U*H) */
+    const REAL *const *own;    /* the cell's own parameters, (H) each */
+    REAL *h, *C;               /* the states; those before the text become those after it */
+} sampled_layer;
+
+/* A model with V characters, and B texts.  Their first `prime` characters are known; the others are drawn, unless log_p
+ * asks for predictions. */
+typedef struct {
+    long V, B, prime, length, layers;
+    sampled_layer *layer;    /* `layers` of them, at most MOST_LAYERS */
+    const REAL *Vw, *c;
     const int64_t *bits;     /* (length - prime, B): 53 random bits for each draw; NULL: take the most probable */
     int32_t *text;           /* (length, B): the first `prime` rows are known */
     double temperature;      /* scores are divided by it before the softmax */
     long top_k;              /* only the k most probable characters are drawn, */
     double top_p;            /* and of these, only the fewest that together have this share of the probability */
-    REAL *h1, *C1, *h2, *C2; /* the states; those before the text become those after it */
     REAL *panels;            /* the packed weights; NULL: sample packs them */
     REAL *log_p;             /* (length, B, V), or NULL: gets the log probabilities after each character of a text */
 } sampling;

@@ -1,4 +1,4 @@
-/* A character-level language model: a two-layer LSTM that CharLSTM trained.  It needs only C99 and libm:
+/* A character-level language model: an LSTM that CharLSTM trained.  It needs only C99 and libm:
  *
  *     cc -O3 -march=native model.c -lm -o model && ./model "It is " 300 0.7
  *
@@ -7,7 +7,7 @@
  *     a_k  = U[k].x + W[k].h + b[k]      the rows {{rows}}
  *     h, C = cell(a, C)                  the states {{states}}, side by side in C
  *
- * The second layer reads the h of the first, and softmax(Vw.h2 + c) is the distribution of the next character
+ * A later layer reads the h of the layer below, and softmax(Vw.h + c) is the distribution of the next character
  * (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
  *
  * To use it in another program, include this file after #define MODEL_ONLY, which leaves out main, and begin each text
@@ -19,25 +19,27 @@
 #include <string.h>
 #include <time.h>
 
-/* Characters in the vocabulary; units of layer 1 and of layer 2. */
-enum { V = {{V}}, H1 = {{H1}}, H2 = {{H2}}, LARGER = H1 > H2 ? H1 : H2 };
+/* Characters in the vocabulary; layers, and the units of the largest. */
+enum { V = {{V}}, LAYERS = {{LAYERS}}, LARGEST = {{LARGEST}} };
 
 /* Rows of b.  The first OF_U have U, and the last OF_W have W.  Cell states. */
 enum { ROWS = {{ROWS}}, OF_U = {{OF_U}}, OF_W = {{OF_W}}, STATES = {{STATES}} };
 
 /* The values are at the end of this file.  Matrices are (inputs, outputs), with the rows k of a layer side by side. */
-static const float U1[V * OF_U * H1], b1[ROWS * H1];
-static const float W1[H1 * OF_W * H1];
-static const float U2[H1 * OF_U * H2], b2[ROWS * H2];
-static const float W2[H2 * OF_W * H2];
-static const float Vw[H2 * V], c[V];{{own_arrays}}
+{{declarations}}
+
+/* Each layer: its units H, and below, how many numbers it reads. */
+static const struct {
+    int H, below;
+    const float *U, *W, *b, *own;
+} layers[LAYERS] = {{{layers}}};
 
 /* The characters by number, each a UTF-8 string; "" is the NUL. */
 static const char characters[V][5];
 
 /* What the model remembers of a text. */
 typedef struct {
-    float h1[H1], C1[STATES * H1], h2[H2], C2[STATES * H2];
+    float h[LAYERS][LARGEST], C[LAYERS][STATES * LARGEST];    /* of a layer, the first H, and STATES*H */
 } model_state;
 
 /* ---- The network --------------------------------------------------------------------------- */
@@ -69,22 +71,25 @@ static void cell(size_t H, const float *restrict a{{own_argument}}, float *restr
 /* Reads a character x, a number below V.  Sets log_p (V) to the log probabilities of the next one. */
 void model_read(model_state *s, int x, float *log_p)
 {
-    float a[ROWS * LARGER];
+    const float *h = NULL;                                  /* of the layer below */
+    float a[ROWS * LARGEST];
     double scores[V], largest = -INFINITY, sum = 0;         /* float keeps too few digits of large scores */
 
-    memcpy(a, b1, sizeof b1);
-    for (size_t j = 0; j < OF_U * H1; j++) a[j] += U1[(size_t)x * OF_U * H1 + j];  /* a row is U.x of one character */
-    add_product(H1, OF_W * H1, s->h1, W1, a + (ROWS - OF_W) * H1);
-    cell(H1, a{{own1}}, s->h1, s->C1);
-
-    memcpy(a, b2, sizeof b2);
-    add_product(H1, OF_U * H2, s->h1, U2, a);
-    add_product(H2, OF_W * H2, s->h2, W2, a + (ROWS - OF_W) * H2);
-    cell(H2, a{{own2}}, s->h2, s->C2);
+    for (int k = 0; k < LAYERS; k++) {
+        const size_t H = layers[k].H;
+        memcpy(a, layers[k].b, ROWS * H * sizeof *a);
+        if (k == 0)                                         /* a row of U is U.x of one character */
+            for (size_t j = 0; j < OF_U * H; j++) a[j] += layers[k].U[x * OF_U * H + j];
+        else
+            add_product(layers[k].below, OF_U * H, h, layers[k].U, a);
+        if (OF_W) add_product(H, OF_W * H, s->h[k], layers[k].W, a + (ROWS - OF_W) * H);
+        cell(H, a{{own}}, s->h[k], s->C[k]);
+        h = s->h[k];
+    }
 
     for (size_t v = 0; v < V; v++) scores[v] = c[v];
-    for (size_t k = 0; k < H2; k++)
-        for (size_t v = 0; v < V; v++) scores[v] += (double)s->h2[k] * Vw[k * V + v];
+    for (int k = 0; k < layers[LAYERS - 1].H; k++)
+        for (size_t v = 0; v < V; v++) scores[v] += (double)h[k] * Vw[k * V + v];
     for (size_t v = 0; v < V; v++) largest = fmax(largest, scores[v]);
     for (size_t v = 0; v < V; v++) sum += exp(scores[v] - largest);
     for (size_t v = 0; v < V; v++) log_p[v] = (float)(scores[v] - largest - log(sum));
@@ -146,7 +151,7 @@ int main(int argc, char **argv)
         return 2;
     }
 
-    model_state state = {{0}, {0}, {0}, {0}};
+    model_state state = {{{0}}, {{0}}};
     float log_p[V] = {0};                           /* without a prime, all first characters are equally probable */
     uint64_t random = (uint64_t)seed;
     size_t bytes;

@@ -15,7 +15,7 @@ from engine.kernel.elementwise import Planned, same
 from engine.kernel.in_numpy import AnyCell, Arrays, Elementwise
 from engine.kernel.library import Library, empty, reused
 from engine.model import checks
-from engine.model.parameters import NAMES, own_of_layer, stacked, updates_of
+from engine.model.parameters import base_names, layers_of, own_of_layer, stacked, units, updates_of
 
 gof = theano.gof
 _constant = theano.gradient.grad_undefined             # for an input without a gradient
@@ -293,12 +293,37 @@ class SoftmaxCrossEntropyGradient(_KernelOp):
         return kernel.cross_entropy_gradient(N, V, *inputs, *outputs)
 
 
+class _Layer(ctypes.Structure):
+    """The struct `sampled_layer` of kernel.h."""
+    _fields_ = [('H', ctypes.c_long), *[(name, ctypes.c_void_p) for name in ('U', 'W', 'b', 'own', 'h', 'C')]]
+
+
 class _Sampling(ctypes.Structure):
     """The struct `sampling` of kernel.h."""
     _fields_ = [(name, kind) for kind, names in (
-        (ctypes.c_long, 'V H1 H2 B prime length'), (ctypes.c_void_p, 'U1 W1 b1 U2 W2 b2 Vw c own1 own2 bits text'),
+        (ctypes.c_long, 'V B prime length layers'), (ctypes.c_void_p, 'layer Vw c bits text'),
         (ctypes.c_double, 'temperature'), (ctypes.c_long, 'top_k'), (ctypes.c_double, 'top_p'),
-        (ctypes.c_void_p, 'h1 C1 h2 C2 panels log_p')) for name in names.split()]
+        (ctypes.c_void_p, 'panels log_p')) for name in names.split()]
+
+    @classmethod
+    def of(cls, library, V, units, parameters, own):
+        """Return the struct of a model, its layers, and what they point to and does not live otherwise.
+
+        parameters: passed arrays U, W and b of each layer, V and c. own: those of each layer.
+        """
+        *weights, Vw, c = parameters
+        layers, own = (_Layer * len(units))(), [library.passed_together(arrays) for arrays in own]
+        for k, (layer, H) in enumerate(zip(layers, units)):
+            layer.H, layer.own, (layer.U, layer.W, layer.b) = H, ctypes.addressof(own[k]), weights[3 * k:3 * k + 3]
+        return cls(V=V, layers=len(units), layer=ctypes.addressof(layers), Vw=Vw, c=c), layers, own
+
+    def use(self, layers, states, **fields):
+        """Set the layers' states, passed arrays h and C of each, and other fields."""
+        for k, layer in enumerate(layers):
+            layer.h, layer.C = states[2 * k:2 * k + 2]
+        for name, value in fields.items():
+            setattr(self, name, value)
+        return ctypes.byref(self)
 
 
 class Sample(_KernelOp):
@@ -309,60 +334,72 @@ class Sample(_KernelOp):
     of temperature, top_k and top_p; the states before prime; the parameters, with U1 transposed; the cell's own.
     Outputs: the texts, and the states after all characters but the last.
     """
-    inputs = dict(prime='int32 M,B', bits='int64 drawn,B', N='int64 ', choice='3',
-                  h1='B,H1', C1='B,{S}*H1', h2='B,H2', C2='B,{S}*H2', U1='V,{U}*H1', W1='{W},H1,H1', b1='{b},H1',
-                  U2='{U},H2,H1', W2='{W},H2,H2', b2='{b},H2', Vw='V,H2', c='V', own1_='H1', own2_='H2')
-    outputs = dict(text='int32 M+N,B', h1_end='B,H1', C1_end='B,{S}*H1', h2_end='B,H2', C2_end='B,{S}*H2')
+    __props__ = 'library', 'layers'
 
-    def run(self, kernel, inputs, outputs, V, H1, H2, B, M, N, drawn):
-        real = np.ctypeslib.as_ctypes_type(self.library.dtype)
-        prime, bits, _, choice, *states = inputs[:8]
+    def __init__(self, library, layers):
+        numbers, self.layers = range(1, layers + 1), layers
+        states = {f'{name}{k}': f'B,{size}H{k}' for k in numbers for name, size in (('h', ''), ('C', '{S}*'))}
+        weights = {f'{name}{k}': shape for k in numbers for name, shape in dict(
+            U=f'{{U}},H{k},H{k - 1}', W=f'{{W}},H{k},H{k}', b=f'{{b}},H{k}').items()}
+        self.inputs = dict(prime='int32 M,B', bits='int64 drawn,B', N='int64 ', choice='3', **states,
+                           **{**weights, 'U1': 'V,{U}*H1'}, Vw=f'V,H{layers}', c='V',
+                           **{f'own{k}_': f'H{k}' for k in numbers})
+        self.outputs = dict(text='int32 M+N,B', **{f'{name}_end': shape for name, shape in states.items()})
+        super().__init__(library)
+
+    def run(self, kernel, inputs, outputs, V, B, M, N, drawn, **sizes):
+        real, n, layers = np.ctypeslib.as_ctypes_type(self.library.dtype), self.library.counts.own, self.layers
+        prime, bits, _, choice, *inputs = inputs
+        states, parameters, own = inputs[:2 * layers], inputs[2 * layers:5 * layers + 2], inputs[5 * layers + 2:]
+        units = [sizes[f'H{k + 1}'] for k in range(layers)]
+        struct, of_layers, _kept = _Sampling.of(self.library, V, units, parameters,
+                                                [own[k * n:(k + 1) * n] for k in range(layers)])
         temperature, top_k, top_p = (real * 3).from_address(choice)
-        parameters, count, S = inputs[8:16], self.library.counts.own, self.library.counts.S
-        own1, own2 = map(self.library.passed_together, (inputs[16:16 + count], inputs[16 + count:]))
         text, *after = outputs
         ctypes.memmove(text, prime, 4 * M * B)
-        for H, state, before in zip((H1, S * H1, H2, S * H2), after, states):
-            ctypes.memmove(state, before, ctypes.sizeof(real) * B * H)
-        sampling = _Sampling(V, H1, H2, B, M, M + N, *parameters, ctypes.addressof(own1), ctypes.addressof(own2),
-                             bits if drawn else None, text, temperature, int(top_k), top_p, *after)
-        return kernel.sample(ctypes.byref(sampling), kernel.threads())
+        counts = [size * H for H in units for size in (1, self.library.counts.S)]
+        for to, state, count in zip(after, states, counts):
+            ctypes.memmove(to, state, ctypes.sizeof(real) * B * count)
+        return kernel.sample(struct.use(of_layers, after, B=B, prime=M, length=M + N, bits=bits if drawn else None,
+                                        text=text, temperature=temperature, top_k=int(top_k), top_p=top_p),
+                             kernel.threads())
 
 
 class Reader:
     """A function that reads texts in C: from characters x (T,B) and states to log probabilities (T,B,V) and new states.
 
-    The weights are packed in the first call, and again after they have changed. p: shared variables by name.
+    The weights are packed in the first call, and again after a training step or set_value. p: shared variables by name.
+    The states are contiguous arrays of the library's type, which become the new states.
     """
 
     def __init__(self, library, p):
         self._library, self._p, self._packed = library, p, None
+        self._storage = [variable.container.storage for variable in p.values()]    # get_value would take longer
 
     def _pack(self, arrays):
         """Set the struct of a model with these parameters, and the arrays that it points to."""
-        p, library = dict(zip(self._p, arrays)), self._library
-        V, H1, H2 = *p['V'].shape[:1], p['b1'].shape[1], p['b2'].shape[1]
-        inputs = [np.ascontiguousarray(stacked(p['U1'])), *[p[name] for name in NAMES[1:]]]
-        own = [library.passed_together(list(map(library.passed, own_of_layer(p, k)))) for k in (1, 2)]
-        self._struct = struct = _Sampling(V, H1, H2, 0, 0, 0, *map(library.passed, inputs), *map(ctypes.addressof, own))
-        panels = empty((library.functions().packed_size(ctypes.byref(struct)),), library.dtype)
+        library, kernel = self._library, self._library.functions()
+        p = {name: np.require(array, requirements='CAW') for name, array in zip(self._p, arrays)}
+        parameters = [np.ascontiguousarray(stacked(p['U1'])), *[p[name] for name in base_names(layers_of(p))[1:]]]
+        own = [list(map(library.passed, own_of_layer(p, k + 1))) for k in range(layers_of(p))]
+        struct, layers, kept = _Sampling.of(library, len(p['V']), units(p), list(map(library.passed, parameters)), own)
+        panels = empty((kernel.packed_size(ctypes.byref(struct)),), library.dtype)
         struct.panels = library.passed(panels)
-        library.functions().pack(ctypes.byref(struct))
-        self._kept = inputs, own, panels       # in memory, for the struct
+        kernel.pack(ctypes.byref(struct))
+        self._struct, self._layers, self._kept = struct, layers, (p, parameters, kept, panels)
 
     def __call__(self, x, *states):
-        kernel, passed = self._library.functions(), self._library.passed
-        packed = updates_of(self._p), [variable.get_value(borrow=True) for variable in self._p.values()]
-        if not (self._packed and self._packed[0] == packed[0] and same(self._packed[1], packed[1])):
-            self._pack(packed[1])
-            self._packed = packed
-        struct, (T, B), S = self._struct, x.shape, self._library.counts.S
-        states = checks.states(states, B, (struct.H1, struct.H2), S)
-        states = [np.array(state, self._library.dtype, order='C') for state in states]
-        log_p, x = np.empty((T, B, struct.V), self._library.dtype), np.ascontiguousarray(x, np.int32)
-        struct.B, struct.prime, struct.length, struct.text, struct.log_p = B, T, T, passed(x), passed(log_p)
-        struct.h1, struct.C1, struct.h2, struct.C2 = map(passed, states)
-        if kernel.sample(ctypes.byref(struct), kernel.threads()):
+        kernel, passed, (T, B) = self._library.functions(), self._library.passed, x.shape
+        updates, arrays = updates_of(self._p), [array for array, in self._storage]
+        if self._packed is None or updates != self._packed[0] or not same(arrays, self._packed[1]):
+            self._pack(arrays)
+            self._packed = updates, arrays
+        struct, layers = self._struct, self._layers
+        checks.states(states, B, [layer.H for layer in layers], self._library.counts.S)
+        log_p = np.empty((T, B, struct.V), self._library.dtype)
+        threads = kernel.threads() if T * B > 1 else 1     # for a single step, waking a second one takes too long
+        if kernel.sample(struct.use(layers, list(map(passed, states)), B=B, prime=T, length=T, text=passed(x),
+                                    log_p=passed(log_p)), threads):
             raise MemoryError
         return log_p, states
 
@@ -404,6 +441,7 @@ class Kernel:
 
     def sample(self, prime, bits, n, choice, states, p):
         """Return the outputs of Sample for the parameters p by name."""
-        return Sample(self._library)(
-            prime, bits, n, choice, *states, stacked(p['U1']), *[p[name] for name in NAMES[1:]], *own_of_layer(p, 1),
-            *own_of_layer(p, 2))
+        layers = layers_of(p)
+        return Sample(self._library, layers)(
+            prime, bits, n, choice, *states, stacked(p['U1']), *[p[name] for name in base_names(layers)[1:]],
+            *[own for k in range(layers) for own in own_of_layer(p, k + 1)])

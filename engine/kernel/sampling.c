@@ -1,4 +1,4 @@
-/* Writes texts: the whole two-layer model, which reads and draws character by character. */
+/* Writes texts: the whole model, which reads and draws character by character. */
 #ifndef SAMPLING_C
 #define SAMPLING_C
 
@@ -43,16 +43,25 @@ static int32_t draw(long V, const REAL *p, double u)
     return (int32_t)v;
 }
 
-/* Where the packed weights of each kind begin in panels, and their size. */
-typedef struct { long W1, U2, W2, V, size; } places;
+/* Where the packed weights of each layer and those of the output begin in panels, and the size of all. */
+typedef struct { long U[MOST_LAYERS], W[MOST_LAYERS], V, size; } places;
+
+/* The units that layer k reads, if it is not the first. */
+INLINE long below(const sampling *p, long k) { return p->layer[k - 1].H; }
+
+/* The units of the last layer. */
+INLINE long last_units(const sampling *p) { return below(p, p->layers); }
 
 static places places_of(const sampling *p)
 {
-    places at = {0, 0, 0, 0, 0};
-    at.U2 = weights_size(OF_W, p->H1, p->H1);
-    at.W2 = at.U2 + weights_size(OF_U, p->H2, p->H1);
-    at.V = at.W2 + weights_size(OF_W, p->H2, p->H2);
-    at.size = at.V + panel_at(p->H2, panel_count(p->V));
+    places at = {{0}, {0}, 0, 0};
+    for (long k = 0; k < p->layers; k++) {
+        const long H = p->layer[k].H;
+        at.U[k] = at.V;
+        at.W[k] = at.U[k] + (k > 0 ? weights_size(OF_U, H, below(p, k)) : 0);
+        at.V = at.W[k] + weights_size(OF_W, H, H);
+    }
+    at.size = at.V + panel_at(last_units(p), panel_count(p->V));
     return at;
 }
 
@@ -61,12 +70,16 @@ int packed_size(const sampling *p) { return (int)places_of(p).size; }
 int pack(sampling *p)
 {
     const places at = places_of(p);
-    pack_weights(OF_W, p->H1, p->H1, p->W1, p->H1, 1, p->panels + at.W1, 0, 1);
-    pack_weights(OF_U, p->H2, p->H1, p->U2, p->H1, 1, p->panels + at.U2, 0, 1);
-    pack_weights(OF_W, p->H2, p->H2, p->W2, p->H2, 1, p->panels + at.W2, 0, 1);
+    const long last = last_units(p);
+    for (long k = 0; k < p->layers; k++) {
+        const sampled_layer *layer = p->layer + k;
+        const long H = layer->H;
+        if (k > 0) pack_weights(OF_U, H, below(p, k), layer->U, below(p, k), 1, p->panels + at.U[k], 0, 1);
+        pack_weights(OF_W, H, H, layer->W, H, 1, p->panels + at.W[k], 0, 1);
+    }
     for (long v = 0; v < p->V; v += PANEL)
-        pack_panel(p->H2, at_most(p->V - v, PANEL), p->Vw + v * p->H2, 1, p->H2,
-                   p->panels + at.V + panel_at(p->H2, v / PANEL));
+        pack_panel(last, at_most(p->V - v, PANEL), p->Vw + v * last, 1, last,
+                   p->panels + at.V + panel_at(last, v / PANEL));
     return 0;
 }
 
@@ -115,10 +128,10 @@ static void predict_characters(const sampling *p, long s, long begin, long rows,
 typedef struct {
     const sampling *p;
     long begin, rows;
-    forward_pass layer1, layer2;
-    const REAL *U2_panels, *V_panels;
-    REAL *now1, *next1, *now2, *next2;   /* packed h of the layers, before and after this step */
-    REAL *a_x;                           /* (rows, OF_U*H1): what layer 1 reads in this step */
+    places at;                           /* of the packed weights */
+    forward_pass layer[MOST_LAYERS];
+    REAL *now[MOST_LAYERS], *next[MOST_LAYERS];    /* packed h of the layers, before and after this step */
+    REAL *a_x;                           /* (rows, OF_U*H): what the first layer reads in this step */
     REAL *sums[2];                       /* scratch of the first thread and of its helper, (ROWS, rows, PANEL) */
     REAL *scores, *probabilities, *sorted;
     int helped;                          /* whether a helper may take strips */
@@ -128,19 +141,20 @@ typedef struct {
     long done;                           /* how many strips of this step the helper has computed */
 } writer;
 
-/* Computes a strip of units of layer 1 or 2.  The strips of a layer do not depend on each other. */
+/* Computes a strip of units of a layer.  The strips of a layer do not depend on each other. */
 static void compute_strip(const writer *w, long layer, long strip, REAL *sums)
 {
-    const long H1 = w->p->H1, H2 = w->p->H2;
-    if (layer == 1) {
+    const forward_pass *p = w->layer + layer;
+    if (layer == 0) {
         memset(sums, 0, FIRST_OF_W * w->rows * PANEL * sizeof(REAL));
-        strip_sums(w->rows, FIRST_OF_W, OF_W, 0, H1, w->now1, panels_of(w->layer1.panels, OF_W, H1, strip), sums);
-        forward_tiles(&w->layer1, 0, 0, w->rows, strip, sums, w->next1);
     } else {
-        strip_sums(w->rows, 0, OF_U, 0, H1, w->next1, panels_of(w->U2_panels, OF_U, H1, strip), sums);
-        strip_sums(w->rows, FIRST_OF_W, OF_W, OF_U, H2, w->now2, panels_of(w->layer2.panels, OF_W, H2, strip), sums);
-        forward_tiles(&w->layer2, 0, 0, w->rows, strip, sums, w->next2);
+        const long H = below(w->p, layer);
+        strip_sums(w->rows, 0, OF_U, 0, H, w->next[layer - 1],
+                   panels_of(w->p->panels + w->at.U[layer], OF_U, H, strip), sums);
     }
+    strip_sums(w->rows, FIRST_OF_W, OF_W, layer == 0 ? 0 : OF_U, p->H, w->now[layer],
+               panels_of(p->panels, OF_W, p->H, strip), sums);
+    forward_tiles(p, 0, 0, w->rows, strip, sums, w->next[layer]);
 }
 
 /* A text reads all weights for each character, and those of a large model do not fit into the caches of one core.  So
@@ -220,35 +234,48 @@ static void compute_layer(writer *w, long layer, long H)
 
 /* ---- Texts --------------------------------------------------------------------------------- */
 
+/* The units of the largest layer. */
+static long most_units(const sampling *p)
+{
+    long most = 0;
+    for (long k = 0; k < p->layers; k++)
+        if (p->layer[k].H > most) most = p->layer[k].H;
+    return most;
+}
+
 /* How much scratch a writer of `rows` texts needs. */
 static long writer_size(const sampling *p, long rows)
 {
-    const long H = p->H1 > p->H2 ? p->H1 : p->H2, V = round_up(p->V, PANEL);
-    return 2 * (tiles_size(rows, p->H1) + tiles_size(rows, p->H2) + V)
-           + rows * (2 * ROWS * PANEL + OF_U * p->H1 + (OF_U + ROWS) * H + V);
+    const long V = round_up(p->V, PANEL);
+    long tiles = 0;
+    for (long k = 0; k < p->layers; k++) tiles += tiles_size(rows, p->layer[k].H);
+    return 2 * (tiles + V) + rows * (2 * ROWS * PANEL + (2 * OF_U + ROWS) * most_units(p) + V);
 }
 
 /* Returns the writer of texts begin to end. */
 static writer writer_of(const sampling *p, long begin, long end, REAL *memory)
 {
-    const long H1 = p->H1, H2 = p->H2, H = H1 > H2 ? H1 : H2, rows = end - begin;
-    const long size1 = tiles_size(rows, H1), size2 = tiles_size(rows, H2), V = round_up(p->V, PANEL);
-    const places at = places_of(p);
+    const long rows = end - begin, V = round_up(p->V, PANEL), most = most_units(p);
     writer w;
     memset(memory, 0, writer_size(p, rows) * sizeof(REAL)); /* past the last unit packed h stays 0 */
-    w.p = p, w.begin = begin, w.rows = rows, w.helped = 0, w.left = strips_left(1, 0, 0), w.done = 0;
-    w.now1 = memory, w.next1 = w.now1 + size1, w.now2 = w.next1 + size1, w.next2 = w.now2 + size2;
-    w.sums[0] = w.next2 + size2, w.sums[1] = w.sums[0] + ROWS * rows * PANEL;
-    w.a_x = w.sums[1] + ROWS * rows * PANEL;
-    REAL *none = w.a_x + OF_U * rows * H1, *kept = none + OF_U * rows * H; /* layer 2 gets all from its two products */
-    w.scores = kept + ROWS * rows * H, w.probabilities = w.scores + rows * V, w.sorted = w.probabilities + V;
-    w.U2_panels = p->panels + at.U2, w.V_panels = p->panels + at.V;
-    w.layer1 = one_step(rows, H1, w.a_x, p->b1, p->own1, p->C1 + begin * STATES * H1, p->h1 + begin * H1, kept,
-                        p->panels + at.W1);
-    w.layer2 = one_step(rows, H2, none, p->b2, p->own2, p->C2 + begin * STATES * H2, p->h2 + begin * H2, kept,
-                        p->panels + at.W2);
-    pack_tiles(BY_ROWS, rows, 0, H1, w.layer1.h, H1, 1, w.now1);
-    pack_tiles(BY_ROWS, rows, 0, H2, w.layer2.h, H2, 1, w.now2);
+    w.p = p, w.begin = begin, w.rows = rows, w.at = places_of(p);
+    w.helped = 0, w.left = strips_left(0, 0, 0), w.done = 0;
+    for (long k = 0; k < p->layers; k++) {
+        const long size = tiles_size(rows, p->layer[k].H);
+        w.now[k] = memory, w.next[k] = memory + size, memory += 2 * size;
+    }
+    w.sums[0] = memory, w.sums[1] = w.sums[0] + ROWS * rows * PANEL;
+    w.scores = w.sums[1] + ROWS * rows * PANEL, w.probabilities = w.scores + rows * V, w.sorted = w.probabilities + V;
+    w.a_x = w.sorted + V;
+    REAL *none = w.a_x + OF_U * rows * most;                /* later layers get all from their two products */
+    REAL *kept = none + OF_U * rows * most;
+    for (long k = 0; k < p->layers; k++) {
+        const sampled_layer *layer = p->layer + k;
+        const long H = layer->H;
+        w.layer[k] = one_step(rows, H, k == 0 ? w.a_x : none, layer->b, layer->own, layer->C + begin * STATES * H,
+                              layer->h + begin * H, kept, p->panels + w.at.W[k]);
+        pack_tiles(BY_ROWS, rows, 0, H, w.layer[k].h, H, 1, w.now[k]);
+    }
     return w;
 }
 
@@ -256,19 +283,17 @@ static writer writer_of(const sampling *p, long begin, long end, REAL *memory)
 static void write_texts(writer *w)
 {
     const sampling *p = w->p;
-    const long H1 = p->H1, H2 = p->H2, V = p->V, rows = w->rows, scores_row = round_up(V, PANEL);
+    const long V = p->V, rows = w->rows, scores_row = round_up(V, PANEL), last = last_units(p);
+    const long width = OF_U * p->layer[0].H;
     for (long s = 0; s + !p->log_p < p->length; s++) {
         for (long r = 0; r < rows; r++)
-            memcpy(w->a_x + r * OF_U * H1, p->U1 + p->text[s * p->B + w->begin + r] * OF_U * H1,
-                   OF_U * H1 * sizeof(REAL));
-        compute_layer(w, 1, H1);
-        compute_layer(w, 2, H2);
-        swap(&w->now1, &w->next1);
-        swap(&w->now2, &w->next2);
+            memcpy(w->a_x + r * width, p->layer[0].U + p->text[s * p->B + w->begin + r] * width, width * sizeof(REAL));
+        for (long k = 0; k < p->layers; k++) compute_layer(w, k, p->layer[k].H);
+        for (long k = 0; k < p->layers; k++) swap(&w->now[k], &w->next[k]);
         if (!p->log_p && s + 1 < p->prime) continue;
         for (long v = 0; v < V; v += PANEL)
-            multiply_panel(rows, BY_ROWS, H2, w->now2, tile_size(H2), w->V_panels + panel_at(H2, v / PANEL),
-                           w->scores + v, scores_row, 0);
+            multiply_panel(rows, BY_ROWS, last, w->now[p->layers - 1], tile_size(last),
+                           p->panels + w->at.V + panel_at(last, v / PANEL), w->scores + v, scores_row, 0);
         if (p->log_p) predict_characters(p, s, w->begin, rows, w->scores, scores_row, w->probabilities);
         else draw_characters(p, s, w->begin, rows, w->scores, scores_row, w->probabilities, w->sorted);
     }

@@ -11,7 +11,7 @@ class Scan:
         self._cell = cell
 
     def columns(self, U, x):
-        """Return the columns x (N,) of weights U (4,H,V): their products with one-hot vectors, (N,4H)."""
+        """Return the columns x (N,) of weights U (rows,H,V): their products with one-hot vectors, (N,rows*H)."""
         return stacked(U)[x]
 
     def product(self, a, B):

@@ -15,7 +15,7 @@ def program(options):
     refuse_to_replace(options.out, options.overwrite, [options.text])
     codes, uchar, _ = read_text(options.text)
     random, limit = np.random.default_rng(options.random_seed), UNITS ** -0.5
-    shapes = parameter_shapes(len(uchar), UNITS, UNITS)
+    shapes = parameter_shapes(len(uchar), (UNITS, UNITS))
     p = {name: random.uniform(-limit, limit, shape) for name, shape in shapes.items()}
     for epoch, cost in enumerate(learn(p, codes, options.epochs), 1):
         with write_whole(options.out) as file:

@@ -3,6 +3,8 @@ import codecs
 import math
 import numbers
 
+MOST_LAYERS = 9                # so that the last character of a parameter's name is the number of its layer
+
 
 def choice(name, value, choices):
     """Return value. Raise ValueError unless it is one of the choices."""
@@ -46,13 +48,13 @@ def characters(name, values, V):
     import numpy as np
     values = np.asarray(values)
     if not (values.size and values.dtype.kind in 'iu' and values.ndim in (1, 2)
-            and 0 <= values.min() <= values.max() < V):
+            and values.view(f'u{values.itemsize}').max() < V):             # negative ones become large
         raise ValueError(f'{name} has type {values.dtype} and shape {values.shape}: expected numbers below {V}, (T,B)')
-    return values.astype(np.int32).reshape(len(values), -1)
+    return values.astype(np.int32, order='C').reshape(len(values), -1)
 
 
 def states(values, B, units, S):
-    """Return states h1, C1, h2, C2. Raise ValueError unless h is (B,H) and C (B,SH), H from units."""
+    """Return arrays, the states of all layers. Raise ValueError unless h is (B,H) and C is (B,SH), H from units."""
     found, expected = [value.shape for value in values], [(B, n * H) for H in units for n in (1, S)]
     if found != expected:
         raise ValueError(f'the states have shapes {found}: expected {expected}')

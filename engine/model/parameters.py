@@ -15,13 +15,12 @@ from engine.model import checks
 from engine.model.files import named, write_whole
 from engine.terminal import script
 
-NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # of every model; a cell's own parameters follow
+NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # of two layers; a cell's own parameters follow
 FORMAT = 2                     # version of the metadata and of the names of the arrays
 # A file is a decompression bomb if its arrays need more than ROOM bytes and more than RATIO times the size of the file:
 # large arrays of real parameters never compress that well.
 ROOM, RATIO = 1 << 26, 10
 LONGEST = 1 << 22              # most bytes of metadata, four per character
-OTHER_CELL = "its parameters are of another cell than this model's: give --cell its class, as it was"
 RATES = 0.1, 1e-4              # default rates for adapting to a text, without RMSprop's mean squares and with them
 
 # Forms for fits(). The progress may be any dict; that of a run has options, and the bundled model's only what is shown.
@@ -37,31 +36,46 @@ RUN = dict(SHOWN, cost_sum=float, characters=int, rate_factor=float, stale=int, 
            logs=dict, valid_batch_cost=(None, float), options=OPTIONS)
 
 
-def parameter_shapes(V, H1, H2, rows=(4, 4, 4), own=()):
-    """Return the shapes of all parameters by name. rows: of b, U and W. own: names of the cell's own parameters."""
-    b, U, W = rows
-    return dict(U1=(U, H1, V), W1=(W, H1, H1), b1=(b, H1), U2=(U, H2, H1), W2=(W, H2, H2), b2=(b, H2),
-                V=(V, H2), c=(V,), **{name: (H1 if name.endswith('1') else H2,) for name in own_names(own)})
+def parameter_shapes(V, units, rows=(4, 4, 4), own=()):
+    """Return the shapes of all parameters by name. units: of each layer, from the first on. rows: of b, U and W.
+
+    own: names of the cell's own parameters.
+    """
+    (b, U, W), shapes, below = rows, {}, V
+    for k, H in enumerate(units, 1):
+        shapes.update({f'U{k}': (U, H, below), f'W{k}': (W, H, H), f'b{k}': (b, H)})
+        below = H
+    return dict(shapes, V=(V, below), c=(V,), **{f'{name}{k}': (H,) for k, H in enumerate(units, 1) for name in own})
 
 
-def own_names(names):
-    """Return the names of a cell's own parameters in both layers: each name with the number of the layer."""
-    return [name + layer for layer in '12' for name in names]
+def in_layers(names, layers):
+    """Return names with the number of each layer, those of the first layer first."""
+    return [f'{name}{k}' for k in range(1, layers + 1) for name in names]
+
+
+def base_names(layers):
+    """Return the names of all parameters except a cell's own, such as NAMES."""
+    return [*in_layers('UWb', layers), 'V', 'c']
 
 
 def own_of_layer(p, layer):
-    """Return the cell's own parameters of layer 1 or 2, such as p_f1 and p_o1. p: all parameters by name."""
-    return [value for name, value in p.items() if name not in NAMES and name.endswith(str(layer))]
+    """Return the cell's own parameters of a layer, such as p_f1 and p_o1. p: all parameters by name."""
+    return [value for name, value in p.items() if name[-1] == str(layer) and name[:-1] not in ('U', 'W', 'b')]
 
 
 def stacked(U):
-    """Return weights U (4,H,n), an array or a symbol, with all rows side by side as in the C code: (n,4H)."""
+    """Return weights U (rows,H,n), an array or a symbol, with all rows side by side as in C: (n,rows*H)."""
     return U.reshape((-1, U.shape[2])).T               # charlstm.py has its own copy, for users to edit
 
 
+def layers_of(p):
+    """Return how many layers a model has. p: parameters by name."""
+    return sum(name in p for name in in_layers('b', checks.MOST_LAYERS))
+
+
 def units(p):
-    """Return H1 and H2. p: arrays of parameters by name."""
-    return p['b1'].shape[1], p['b2'].shape[1]
+    """Return the units of each layer, from the first on. p: arrays of parameters by name."""
+    return tuple((*p[name].shape, 0, 0)[1] for name in in_layers('b', layers_of(p)))
 
 
 def rows_of(p):
@@ -208,32 +222,32 @@ def read_parameters(path, dtype, encoding='utf-8'):
     Raises OSError if the file cannot be read, and ValueError if it is not a checkpoint.
     """
     encoding, stored = checks.encoding('encoding', encoding), opened(path)
-    own = stored.cell['parameters']
-    p = {name: stored.finite(name, dtype) for name in (*NAMES, *own_names(own))}
+    own, layers = stored.cell['parameters'], max(1, layers_of(stored))
+    names = [*base_names(layers), *in_layers(own, layers)]
+    if len({*names}) < len(names):
+        raise stored.refusal('parameters of its cell have the names of others')
+    p = {name: stored.finite(name, dtype) for name in names}
     uchar = stored.vocabulary(encoding)
-    H1, H2 = [(*p[name].shape, 0, 0)[1] for name in ('b1', 'b2')]
     rows = [(*p[name].shape, 0)[0] for name in ('b1', 'U1', 'W1')]
-    for name, shape in parameter_shapes(len(uchar), H1, H2, rows, own).items():
-        if p[name].shape != shape or 0 in shape and name not in ('W1', 'W2'):      # some cells have no W
+    for name, shape in parameter_shapes(len(uchar), units(p), rows, own).items():
+        if p[name].shape != shape or 0 in shape and name[0] != 'W':                # some cells have no W
             raise stored.refusal(f'{name} has shape {p[name].shape}; expected {shape}, from uchar and the other arrays')
     return p, uchar
 
 
-def read_run(path, optimiser_state, dtype, counts):
+def read_run(path, optimiser_state, dtype, S):
     """Return the parameters, uchar, metadata and other arrays of a run's checkpoint.
 
     The other arrays are dicts by prefix: '' for the optimiser's state, 'weights_' for model.weights, 'carried_' and
-    'validation_' for hidden states; {} if there are none. counts: the Counts of the cell. Raises ValueError if an array
-    is missing or has another shape.
+    'validation_' for hidden states; {} if there are none. S: how many states the cell has. Raises ValueError if one is
+    missing or has another shape.
     """
     stored = opened(path)
     (p, uchar), metadata = read_parameters(stored, dtype), stored.metadata
-    if rows_of(p) != counts[:3]:
-        raise stored.refusal(OTHER_CELL)
     if not metadata or metadata['random'] is None:
         raise ValueError(f'{stored} holds no run that can be resumed; init starts a new run from it')
-    state, arrays, (H1, H2) = optimiser_state(list(p.values())), {}, units(p)
-    states = dict(h1=(H1,), C1=(counts.S * H1,), h2=(H2,), C2=(counts.S * H2,))    # with any number of rows
+    state, arrays = optimiser_state(list(p.values())), {}
+    states = dict(zip(in_layers('hC', layers_of(p)), [(n * H,) for H in units(p) for n in (1, S)]))
     expected = {'': {name: np.shape(value) for name, value in named_state(state, p).items()},
                 'weights_': {name: array.shape for name, array in p.items()}, 'carried_': states, 'validation_': states}
     for prefix, shapes in expected.items():

@@ -6,14 +6,14 @@ import numpy as np
 
 GATES = [1, 0, 3, 2]           # PyTorch's gates are i, f, g, o, ours f, i, o, g: the same order leads there and back
 KINDS = 'weight_ih', 'weight_hh', 'bias_ih', 'bias_hh'
-ARRAYS = 'torch.nn.LSTM(V, H1), torch.nn.LSTM(H1, H2) and torch.nn.Linear(H2, V); the first one reads one-hot vectors'
+ARRAYS = 'torch.nn.LSTM(V, H1), torch.nn.LSTM(H1, H2) ... torch.nn.Linear(H, V); the first one reads one-hot vectors'
 VOCABULARY = "has no vocabulary: save_file(tensors, path, metadata={'vocabulary': json.dumps(list)})"
 
 
 def read_tensors(path, refusal):
     """Return the parameters and uchar of a .safetensors file under our names.
 
-    refusal: makes the ValueError to raise from a reason. The layers may be two nn.LSTM, or one of two layers, and the
+    refusal: makes the ValueError to raise from a reason. The layers may be an nn.LSTM each, or one of all, and the
     output is an nn.Linear, under any names. Raises OSError if the file cannot be read.
     """
     import safetensors                                     # late: most users do not need it
@@ -34,9 +34,9 @@ def _parameters(tensors, refusal):
     p = {}
     try:
         p['V'], p['c'] = [tensors[name] for name in output]
-        for k, names in zip('12', layers, strict=True):
+        for k, names in enumerate(layers, 1):
             U, W, *b = [tensors[name] for name in names]
-            p.update({name + k: array.reshape(4, W.shape[1], *array.shape[1:])[GATES]
+            p.update({f'{name}{k}': array.reshape(4, W.shape[1], *array.shape[1:])[GATES]
                       for name, array in zip('UWb', (U, W, np.add(*b, dtype=np.result_type(*b, np.float32))))})
     except (IndexError, KeyError, TypeError, ValueError):
         listing = ', '.join(f'{name[:60]!r} {tensors[name].shape}' for name in sorted(tensors)[:20])
@@ -48,8 +48,8 @@ def tensors_file(cell, p, uchar):
     """Return the bytes of a .safetensors file. The arguments are those of export.write, without path."""
     from safetensors.numpy import save                     # late, as in read_tensors
     tensors = {'linear.weight': p['V'], 'linear.bias': p['c']}
-    for k in '12':
-        U, W, b = [np.concatenate(p[name + k][GATES]) for name in 'UWb']
+    for k in range(1, len(p) // 3 + 1):                    # U, W and b of each layer; then V and c
+        U, W, b = [np.concatenate(p[f'{name}{k}'][GATES]) for name in 'UWb']
         arrays = U, W, b, np.full_like(b, -0.0)            # adding -0.0 changes no bits, not even those of -0.0
         tensors.update({f'lstm{k}.{kind}_l0': array for kind, array in zip(KINDS, arrays)})
     about = {'format': 'pt', 'vocabulary': json.dumps(list(uchar)), 'arrays': ARRAYS}

@@ -41,7 +41,7 @@ function insideView() {
     const ofW = row - (CELL.rows - CELL.ofW) * H;
     const dot = (matrix, r, vector) => vector.reduce((sum, value, j) => sum + matrix[r * vector.length + j] * value, 0);
     const below = () => layer === 1 ? p.U1[row * data.uchar.length + text.numbers[place()]] :
-      dot(p.U2, row, states('h', 1, 1));
+      dot(p[`U${layer}`], row, states('h', layer - 1, 1));
     const sums = [k < CELL.ofU ? below() : null, ofW >= 0 ? dot(p[`W${layer}`], ofW, states('h', layer, 0)) : null,
       p[`b${layer}`][row]];
     return [...sums, sums.reduce((a, b) => a + b)];
@@ -82,7 +82,7 @@ function insideView() {
     byId('inside-status').replaceChildren('It read ', vocabulary.inBold(text.numbers[k]), ' and expects ',
       vocabulary.inBold(best[first]), ` next, with a probability of ${format.percent(chances[first])}.`,
       ...came === undefined ? [] : [' The actual next one is ', vocabulary.inBold(came), '.']);
-    byId('inside-below').textContent = chosen.layer === 1 ? 'x, the character' : 'x, h of layer 1';
+    byId('inside-below').textContent = chosen.layer === 1 ? 'x, the character' : `x, h of layer ${chosen.layer - 1}`;
     byId('inside-sums').replaceChildren(...CELL.names.map((name, j) => element('tr', '', element('th', '', name),
       ...sums[j].map(number => element('td', 'number', number === null ? '' : format.fourDigits(number))))));
     const inputs = [...beforeNames(), ...Object.keys(CELL.own)].map(name => [name, format.fourDigits(values[name])]);
@@ -94,8 +94,8 @@ function insideView() {
           element('dd', 'number', `= ${inNumbers(expression, values)} = `, value)];
       }));
     byId('inside-next').replaceChildren(barsOf(text.reading(), k + 1));
-    [1, 2].forEach(layer => squares()[layer - 1].forEach((square, number) => {
-      const C = states(chosen.state, layer, 1)[number];
+    squares().forEach((ofLayer, k) => ofLayer.forEach((square, number) => {
+      const layer = k + 1, C = states(chosen.state, layer, 1)[number];
       colour.tint(square, Math.max(-1, Math.min(1, C / DEEPEST)));
       square.classList.toggle('chosen', layer === chosen.layer && number === chosen.number);
     }));
@@ -104,10 +104,11 @@ function insideView() {
   /** Draw a square for each unit. Returns one list of squares per layer. */
   function makeDrawing() {
     const SIDE = 10, APART = 40, width = H => Math.ceil(Math.sqrt(H)) * SIDE;
-    const [one, two] = units.sizes.map(width), svg = byId('inside-units');
-    svg.setAttribute('viewBox', `-1 -1 ${one + two + APART + 2} ${Math.max(one, two) + 2}`);
-    return [1, 2].map(layer => Array.from({length: units.sizes[layer - 1]}, (_, number) => {
-      const columns = width(units.sizes[layer - 1]) / SIDE, left = layer === 1 ? 0 : one + APART;
+    const widths = units.sizes.map(width), svg = byId('inside-units');
+    const leftOf = k => widths.slice(0, k).reduce((left, each) => left + each + APART, 0);
+    svg.setAttribute('viewBox', `-1 -1 ${leftOf(widths.length) - APART + 2} ${Math.max(...widths) + 2}`);
+    return units.sizes.map((H, k) => Array.from({length: H}, (_, number) => {
+      const layer = k + 1, columns = widths[k] / SIDE, left = leftOf(k);
       const square = drawn('rect', {x: left + number % columns * SIDE, y: Math.floor(number / columns) * SIDE,
         width: SIDE - 1, height: SIDE - 1}), name = () => units.nameOf({...unit(), layer, number});
       square.append(drawn('title', {}, name()));
@@ -136,9 +137,9 @@ function insideView() {
 
   /** Choose the unit typed into the field. */
   function takeUnit() {
-    const typed = units.of(byId('inside-unit').value), [H1, H2] = units.sizes;
+    const typed = units.of(byId('inside-unit').value), last = units.sizes.length;
     const [C] = CELL.states;
-    if (!typed) throw new Error(`Unit: expected one from ${C}1:0 to ${C}1:${H1 - 1} or from ${C}2:0 to ${C}2:${H2 - 1}`);
+    if (!typed) throw new Error(`Unit: expected one from ${C}1:0 to ${C}${last}:${units.sizes[last - 1] - 1}`);
     state.change({unit: units.nameOf(typed)});
   }
 
@@ -147,14 +148,14 @@ function insideView() {
     End: () => text.numbers.length - 1}, text.goTo);
   byId('inside-standard').hidden = !cellFormula.standard;
   byId('inside-own').hidden = cellFormula.standard;
-  byId('inside-sizes').textContent = `two layers of ${units.sizes.map(format.grouped).join(' and ')} units`;
+  byId('inside-sizes').textContent = data.layers;
   state.follow(['unit', 'feature'], () => state.view === 'inside' && show());
 
   /** Return the states and h of all units after the step. */
   const table = () => {
     const names = [...CELL.states, 'h'];
-    return [['layer', 'unit', ...names], ...[1, 2].flatMap(layer => Array.from({length: units.sizes[layer - 1]},
-      (_, number) => [layer, number, ...names.map(name => states(name, layer, 1)[number])]))];
+    return [['layer', 'unit', ...names], ...units.sizes.flatMap((H, k) => Array.from({length: H},
+      (_, number) => [k + 1, number, ...names.map(name => states(name, k + 1, 1)[number])]))];
   };
 
   return {show, follow, table, figure: () => byId('inside-units')};

@@ -24,19 +24,22 @@ class Streams {
   }
 }
 
-/** Return initial parameters as with --initial chrono. */
-function initialParameters(V, H1, H2, random) {
+/** Return initial parameters as with --initial chrono. units: of each layer. */
+function initialParameters(V, units, random) {
   const uniform = (length, H) => Float32Array.from({length}, () => (2 * random.next() - 1) / Math.sqrt(H));
-  const {rows, ofU, ofW, remembers, own} = CELL;
-  const p = {U1: uniform(ofU * H1 * V, 1), W1: uniform(ofW * H1 * H1, H1), b1: uniform(rows * H1, H1),
-    U2: uniform(ofU * H2 * H1, H2), W2: uniform(ofW * H2 * H2, H2), b2: uniform(rows * H2, H2),
-    V: uniform(V * H2, H2), c: uniform(V, H2)};
-  for (const [layer, H] of [[1, H1], [2, H2]]) {
+  const {rows, ofU, ofW, remembers, own} = CELL, p = {}, last = units.at(-1);
+  for (const [k, H] of units.entries()) {
+    p[`U${k + 1}`] = k ? uniform(ofU * H * units[k - 1], H) : uniform(ofU * H * V, 1);
+    p[`W${k + 1}`] = uniform(ofW * H * H, H);
+    p[`b${k + 1}`] = uniform(rows * H, H);
+  }
+  Object.assign(p, {V: uniform(V * last, last), c: uniform(V, last)});
+  for (const [k, H] of units.entries()) {
     for (let unit = 0; unit < H >> 2; unit++) {            // these units remember for longer
       const steps = 1 + 98 * random.next();
-      for (const [row, sign] of Object.entries(remembers)) p['b' + layer][row * H + unit] = sign * Math.log(steps);
+      for (const [row, sign] of Object.entries(remembers)) p[`b${k + 1}`][row * H + unit] = sign * Math.log(steps);
     }
-    for (const [name, value] of Object.entries(own)) p[name + layer] = new Float32Array(H).fill(value);
+    for (const [name, value] of Object.entries(own)) p[name + (k + 1)] = new Float32Array(H).fill(value);
   }
   return p;
 }
@@ -48,7 +51,9 @@ class Learner {
     const network = this.network = new Network(p, B, T), {memory, rows, size} = network;
     Object.assign(this, {B, recipe, size, averagedSteps: 0});
     this.gradients = memory.place(1, size).at;             // their offset in the memory
-    this.back = Object.fromEntries(['W1', 'U2', 'W2', 'V'].map(name => {        // transposed, for the backward pass
+    const numbers = network.layers.map(({number}) => number);
+    const weights = [...numbers.map(k => 'W' + k), ...numbers.slice(1).map(k => 'U' + k), 'V'];
+    this.back = Object.fromEntries(weights.map(name => {   // transposed, for the backward pass
       const {rows: inputs, columns} = network.places[name];
       return [name, memory.place(columns, inputs)];
     }));
@@ -91,33 +96,33 @@ class Learner {
 
   /** Set the gradients of the mean cost of y after x (T,B), which forward() has read. Yields like forward(). */
   *backward(x, y) {
-    const {network, back, B, gradients} = this, {numbers, rows, places, scores, layers: [one, two]} = network;
+    const {network, back, B, gradients} = this, {numbers, rows, places, scores, layers} = network, last = layers.at(-1);
     const fill = ({at, width}) => numbers.fill(0, at, at + rows * width);
     numbers.fill(0, gradients, gradients + this.size);
-    for (const place of [one.dh, one.dC, two.dh, two.dC]) fill(place);
+    for (const {dh, dC} of layers) [dh, dC].forEach(fill);
     for (let t = y.length / B - 1; t >= 0; t--) {
       const row = t * rows, after = row + rows;
       for (let s = 0; s < B; s++) this.scoresGradient(row + s, y[t * B + s], 1 / y.length);
-      this.addGradient('V', two.h, after, scores, scores.at + row * scores.width);
-      network.addProduct(two.dh, 0, scores, row, back.V);
-      this.backwardCells(two, t);
-      this.addGradient('U2', one.h, after, two.da);
-      this.addGradient('W2', two.h, row, two.da, two.da.at + two.first);
-      fill(two.dh);
-      network.addProduct(two.dh, 0, two.da, 0, back.W2, B, 0, two.first);
-      network.addProduct(one.dh, 0, two.da, 0, back.U2);
-      this.backwardCells(one, t);
-      this.addGradient('W1', one.h, row, one.da, one.da.at + one.first);
-      for (let s = 0; s < B; s++) this.addToGradient(places.U1, x[t * B + s], one.da, s);
-      fill(one.dh);
-      network.addProduct(one.dh, 0, one.da, 0, back.W1, B, 0, one.first);
+      this.addGradient('V', last.h, after, scores, scores.at + row * scores.width);
+      network.addProduct(last.dh, 0, scores, row, back.V);
+      for (const layer of [...layers].reverse()) {
+        const {number, h, da, dh, first, U} = layer, below = layers[number - 2];
+        this.backwardCells(layer, t);
+        if (below) this.addGradient('U' + number, below.h, after, da);
+        else for (let s = 0; s < B; s++) this.addToGradient(U, x[t * B + s], da, s);
+        this.addGradient('W' + number, h, row, da, da.at + first);
+        fill(dh);
+        network.addProduct(dh, 0, da, 0, back['W' + number], B, 0, first);
+        if (below) network.addProduct(below.dh, 0, da, 0, back['U' + number]);
+      }
       yield;
     }
-    for (let r = 1; r <= places.U2.rows; r++) {            // its padding has the gradients of rows without U
-      const {at, width, columns} = places.U2, end = gradients + at + r * width;
-      numbers.fill(0, end - width + columns, end);
+    for (const {U: {at, rows: height, width, columns}} of layers) {
+      for (let r = 1; r <= height; r++) {                  // the padding has the gradients of rows without U
+        numbers.fill(0, gradients + at + (r - 1) * width + columns, gradients + at + r * width);
+      }
     }
-    for (const {own, dValues} of [one, two]) {
+    for (const {own, dValues} of layers) {
       own.forEach((name, j) => dValues.forEach((d, k) => { numbers[gradients + places[name].at + k] = d[j]; }));
     }
   }

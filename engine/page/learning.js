@@ -117,7 +117,7 @@ function learningView() {
     try {
       const characters = await chosenText(), H = Number(byId('learn-units').value), {recipe, rates} = data.learner;
       const uchar = Array.from(new Set(characters)).sort(), numbers = new Map(uchar.map((one, k) => [one, k]));
-      const lesson = new Lesson(initialParameters(uchar.length, H, H, new Random(1)),
+      const lesson = new Lesson(initialParameters(uchar.length, [H, H], new Random(1)),
         characters.map(one => numbers.get(one)), recipe, rates[H]);
       const spell = number => uchar[number];
       live = {unit: 'thousand characters', about: 'the beginning of the held-out last tenth of the text',

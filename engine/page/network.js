@@ -3,8 +3,8 @@
 //     a_k  = U[k].x + W[k].h + b[k]      k = f, i, o, g (forget, input, output, cell update)
 //     h, C = cell(a_f, a_i, a_o, a_g, C)
 //
-// There are two such layers; the second reads the h of the first. softmax(V.h2 + c) is the distribution of the next
-// character. engine/kernel/cell.py generates CELL, cellForward, cellHeld and cellBackward from the cell in charlstm.py.
+// A later layer reads the h of the layer below. softmax(V.h + c), with the h of the last one, is the distribution of
+// the next character. engine/kernel/cell.py generates CELL, cellForward, cellHeld and cellBackward from the cell in charlstm.py.
 // Other cells have other rows k, of which only the first CELL.ofU have U, and only the last CELL.ofW have W.
 //
 // All numbers are in one array, the memory of a WebAssembly module that multiplies matrices (product.c). A place is a
@@ -67,8 +67,9 @@ class Network {
    */
   constructor(p, B = 1, T = 1) {
     const memory = this.memory = new Memory(), rows = this.rows = B === 1 ? 1 : roundedUp(B, 4);
-    const names = Object.keys(p), [H1, H2] = [p.b1, p.b2].map(b => b.length / CELL.rows);
-    const outputs = {U1: CELL.ofU * H1, W1: CELL.ofW * H1, U2: CELL.ofU * H2, W2: CELL.ofW * H2, V: p.c.length};
+    const names = Object.keys(p), outputs = {V: p.c.length};
+    const units = names.filter(name => /^b\d$/.test(name)).map(name => p[name].length / CELL.rows);
+    units.forEach((H, k) => Object.assign(outputs, {[`U${k + 1}`]: CELL.ofU * H, [`W${k + 1}`]: CELL.ofW * H}));
     const place = (height, columns) => memory.place(height, columns, rows === 1 ? 32 : 8);
     Object.assign(this, {B, V: p.c.length});
     this.places = Object.fromEntries(names.map(name => {
@@ -76,7 +77,7 @@ class Network {
       return [name, place(columns && p[name].length / columns, columns)];
     }));
     this.size = memory.size;                               // of all parameters
-    this.layers = [H1, H2].map((H, k) => {
+    this.layers = units.map((H, k) => {
       const number = k + 1, of = letter => this.places[letter + number];
       const after = columns => place((T + 1) * rows, columns);             // before the first step, and after each
       return {number, H, U: of('U'), W: of('W'), b: of('b'), a: place(T * rows, Network.rowsWidth(H)), h: after(H),
@@ -141,21 +142,21 @@ class Network {
 
   /** Read characters x (B) as step t. */
   step(x, t = 0) {
-    const {rows, places, layers: [one, two]} = this, B = x.length, row = t * rows;
-    this.begin(one.a, row, one.b, B);
-    for (let s = 0; s < B; s++) this.addRow(one.a, row + s, places.U1, x[s]);
-    this.addProduct(one.a, row, one.h, row, one.W, B, one.first);
-    this.cells(one, t, B);
-    this.begin(two.a, row, two.b, B);
-    this.addProduct(two.a, row, one.h, row + rows, two.U, B);
-    this.addProduct(two.a, row, two.h, row, two.W, B, two.first);
-    this.cells(two, t, B);
+    const {rows, layers} = this, B = x.length, row = t * rows;
+    layers.forEach((layer, k) => {
+      const {a, b, h, U, W, first} = layer;
+      this.begin(a, row, b, B);
+      if (k) this.addProduct(a, row, layers[k - 1].h, row + rows, U, B);
+      else for (let s = 0; s < B; s++) this.addRow(a, row + s, U, x[s]);
+      this.addProduct(a, row, h, row, W, B, first);
+      this.cells(layer, t, B);
+    });
   }
 
-  /** Set scores, from a row on, to V.h2 + c for the rows of h2 from rowOfH on. */
+  /** Set scores, from a row on, to V.h + c for the rows of the last h from rowOfH on. */
   expect(row, rowOfH, B = this.B) {
     this.begin(this.scores, row, this.places.c, B);
-    this.addProduct(this.scores, row, this.layers[1].h, rowOfH, this.places.V, B);
+    this.addProduct(this.scores, row, this.layers.at(-1).h, rowOfH, this.places.V, B);
   }
 
   /** Make the states after T steps the initial states of the next steps. */
@@ -175,12 +176,12 @@ class Network {
     return scores.map(score => score - log);
   }
 
-  /** Return the places of h1, C1, h2 and C2. */
+  /** Return the places of h and C of each layer. */
   statePlaces() {
     return this.layers.flatMap(({h, C}) => [h, C]);
   }
 
-  /** Return a copy of the states h1, C1, h2, C2 of a stream, one after the other. */
+  /** Return a copy of the states of a stream, one after the other: h and C of each layer. */
   states(stream = 0) {
     const {numbers} = this;
     const found = new Float32Array(this.statePlaces().reduce((sum, {columns}) => sum + columns, 0));
@@ -259,7 +260,7 @@ class Reading {
     this.most = Math.min(most, network.V);
     this.width = network.states().length;
     this.done = 0;                                         // how many characters have been read
-    this.allStates = new Float32Array(n * this.width);     // h1, C1, h2, C2 after each character
+    this.allStates = new Float32Array(n * this.width);     // h and C of each layer after each character
     this.costs = new Float32Array(n);                      // of the next character, in nats; 0 at the end
     this.best = new Uint16Array(n * this.most);            // the most probable characters after each
     this.chances = new Float32Array(n * this.most);        // their probabilities

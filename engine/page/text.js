@@ -136,11 +136,11 @@ const glyphs = {
 
 /** The units of the network by the names of their states, such as C2:7, and their places in those of a Reading. */
 const units = {
-  sizes: data.sizes,                                       // H1 and H2
+  sizes: data.sizes,                                       // of each layer
 
   /** Return the unit of a name, {state, layer, number}, or null if the network has no such unit. */
   of(name) {
-    const [, typed, layer, number] = /^\s*(\w*?)([12]):(\d+)\s*$/.exec(name) || [], {states} = CELL;
+    const [, typed, layer, number] = /^\s*(\w*?)([1-9]):(\d+)\s*$/.exec(name) || [], {states} = CELL;
     const state = [typed, (typed || states[0]).toUpperCase()].find(each => states.includes(each));
     return state && Number(number) < units.sizes[layer - 1] ? {state, layer: Number(layer), number: Number(number)} :
       null;
@@ -153,17 +153,20 @@ const units = {
 
   /** Return the unit with an index: those of layer 1 come first, and within a layer those of the first state. */
   numbered(u) {
-    const before = CELL.states.length * units.sizes[0], layer = u < before ? 1 : 2, H = units.sizes[layer - 1];
-    const rest = layer === 1 ? u : u - before;
+    const count = CELL.states.length, layer = units.sizes.findIndex((_, k) => u < count * units.before(k + 1)) + 1;
+    const H = units.sizes[layer - 1], rest = u - count * units.before(layer - 1);
     return {state: CELL.states[Math.floor(rest / H)], layer, number: rest % H};
   },
 
+  /** Return how many units the first layers have. */
+  before: layers => units.sizes.slice(0, layers).reduce((a, b) => a + b, 0),
+
   /** Return the index of a unit. */
-  numberOf: ({state, layer, number}) => (layer - 1) * CELL.states.length * units.sizes[0] +
+  numberOf: ({state, layer, number}) => CELL.states.length * units.before(layer - 1) +
     CELL.states.indexOf(state) * units.sizes[layer - 1] + number,
 
   /** Return the place of the state or h of a unit in the states of a Reading: h and all others of each layer. */
-  placeOf: ({state, layer, number}, of) => (layer - 1) * (1 + CELL.states.length) * units.sizes[0] +
+  placeOf: ({state, layer, number}, of) => (1 + CELL.states.length) * units.before(layer - 1) +
     (of === 'h' ? 0 : 1 + CELL.states.indexOf(state)) * units.sizes[layer - 1] + number,
 
   /** Return the lowest and the highest value of a unit's state in the page's text. */

@@ -5,9 +5,7 @@ import re
 from engine.model.parameters import opened, read_parameters, units
 from engine.model.files import base_name
 from engine.run.table import DEFAULTS
-from engine.terminal import bits, nats_and_bits, number_of, printable, words_of
-
-SIZES = '2 layers of {units[0]} and {units[1]} units, {parameters:,} parameters'
+from engine.terminal import bits, layers_of_units, nats_and_bits, number_of, printable, words_of
 
 
 def facts(path, encoding='utf-8'):
@@ -27,6 +25,11 @@ def facts(path, encoding='utf-8'):
     return {name: value for name, value in found.items() if value}
 
 
+def sizes(found):
+    """Return the sizes in facts() as words."""
+    return f'{layers_of_units(found["units"])}, {found["parameters"]:,} parameters'
+
+
 def without_folders(value, name=''):
     """Return metadata in which paths, of any operating system, are replaced by file names."""
     if isinstance(value, dict):
@@ -39,7 +42,7 @@ def without_folders(value, name=''):
 def summary(path):
     """Return one line about a checkpoint: the size of its model, its training text, and its validation cost."""
     found = without_folders(facts(path))
-    line = SIZES.format(**found)
+    line = sizes(found)
     if 'text' in found:
         line += f', trained on {base_name(found["text"]["path"])} ({found["text"]["characters"]:,} characters)'
     if 'best_validation_cost' in found:
@@ -53,7 +56,7 @@ def description(path, encoding='utf-8', folders=True):
     if not folders:
         path, found = base_name(str(path)), without_folders(found)
     text, progress, best = [found.get(name, {}) for name in ('text', 'progress', 'best_validation_cost')]
-    lines = [f'{path}: {SIZES.format(**found)}, {number_of(len(found["characters"]), "character")}: '
+    lines = [f'{path}: {sizes(found)}, {number_of(len(found["characters"]), "character")}: '
              f'{found["characters"]!r}']
     parts = {'text': {name: value for name, value in text.items() if name not in ('valid', 'test')},
              'validation text': text.get('valid'), 'test text': text.get('test'),

@@ -11,11 +11,11 @@ from engine.model.files import base_name
 from engine.model.parameters import Checkpoint, parameter_shapes, read_parameters, units
 from engine.run import table
 from engine.run.schedule import Epoch, Schedule
-from engine.terminal import BUNDLED, ROOT, bar, near, number_of, script, warn, words_of
+from engine.terminal import BUNDLED, ROOT, bar, layers_of_units, near, number_of, script, warn, words_of
 from engine.training import cell_of_model
 
 OF_FIT = [name for name, row in table.ROWS.items() if row.of_fit]
-UNITS = 256
+UNITS, LAYERS = 256, 2
 # The rate times the number of units, and the highest rate. RMSprop's steps do not grow with the gradient, so the change
 # of a unit's input grows with the number of units that it reads (Yang et al. 2022).
 LRATE, HIGHEST = 0.012 * 256, 0.024
@@ -69,6 +69,11 @@ class Options:
         return {name: vars(self)[name] for name, row in table.ROWS.items() if row.kept == place}
 
     @property
+    def units(self):
+        """Return the units of each layer."""
+        return self.num_units1, *[self.num_units2] * (self.layers - 1)
+
+    @property
     def name(self):
         """Return the beginning of the names of the run's files."""
         return f'{os.path.basename(self.run)}_{base_name(self.input)}'     # basename: a checkpoint is untrusted
@@ -80,7 +85,7 @@ class Options:
         most = 'up to ' if self.patience and validates else ''
         first = math.floor(round((1 - self.anneal) * self.epochs, 6)) + 1
         falling = f', falling from epoch {first} on' if first <= self.epochs else ''
-        return (f'2 layers of {self.num_units1} and {self.num_units2} units{cell}, {parameters:,} parameters{begins}; '
+        return (f'{layers_of_units(self.units)}{cell}, {parameters:,} parameters{begins}; '
                 f'{most}{number_of(self.epochs, "epoch")}; random seed {self.random_seed}\n'
                 f'learning rate {self.lrate:g}{falling}; dropout {self.dropout:g}, dropconnect {self.dropconnect:g}')
 
@@ -123,8 +128,8 @@ def take_over(o, checkpoint):
     if not (lp and text and progress and 'options' in progress):
         raise ValueError(f'{o.resume} holds no run that can be resumed; --init starts a new one from its parameters')
     train, valid, test = [source and source['path'] for source in (text, text['valid'], text['test'])]
-    stored = {**table.DEFAULTS, **lp, **text, **progress['options'], 'input': train, 'valid': valid, 'test': test,
-              'no_stateful': not text['stateful']}
+    stored = {**table.DEFAULTS, 'layers': LAYERS, **lp, **text, **progress['options'], 'input': train, 'valid': valid,
+              'test': test, 'no_stateful': not text['stateful']}
     before = table.checked_options({name: stored[name] for name in table.OF_RUN})
     folder = os.path.dirname(os.path.abspath(o.resume))
     if o.init or 'output_dir' in o.typed and os.path.realpath(o.output_dir) != os.path.realpath(folder):
@@ -155,11 +160,14 @@ def lrate(num_units1, num_units2):
 
 
 def set_units(o):
-    """Set the numbers of units that were not typed, from --init if it is set. Return o, the Options."""
+    """Set the numbers of units and layers that were not typed, from --init if it is set. Return o, the Options."""
     if o.init is not None:
-        for name, size in zip(('num_units1', 'num_units2'), units(read_parameters(o.init, 'float32')[0])):
-            setattr(o, name, o.typed.get(name, size))
-    o.num_units1 = o.num_units1 or UNITS
+        found = units(read_parameters(o.init, 'float32')[0])
+        for name, number in dict(num_units1=found[0], num_units2=found[-1], layers=len(found)).items():
+            setattr(o, name, o.typed.get(name, number))
+    o.num_units1, o.layers = o.num_units1 or UNITS, o.layers or LAYERS
+    if o.layers == 1 and 'num_units2' in o.typed:
+        raise ValueError('num_units2 is for the layers above the first, but there is only one layer')
     o.num_units2 = o.num_units2 or o.num_units1
     return o
 
@@ -186,7 +194,7 @@ def advise(o, model):
         known = np.isin(model.uchar, Checkpoint(BUNDLED, ['uchar']).vocabulary('utf-8'))
         if known[model.text.codes['train']].mean() >= KNOWN:
             words = words_of({**o.typed, 'input': near(o.input), 'run': f'{o.run}_init', 'init': near(BUNDLED),
-                           'num_units1': None, 'num_units2': None, 'initial': None, 'resume': None})
+                           'num_units1': None, 'num_units2': None, 'layers': None, 'initial': None, 'resume': None})
             print('tip (this run goes on): a text this short gains from starting with a trained model: '
                   + script('train.py', *words))
 
@@ -255,10 +263,11 @@ def set_up(model, o, verbose=True):
         if model.group.first and role in sources and sources[role]['sha256'] == sources['train']['sha256']:
             warn(f'the {table.TITLES[role]} is the training text: its costs say nothing about other texts')
     cell = cell_of_model(model)
-    shapes = parameter_shapes(len(model.uchar), o.num_units1, o.num_units2, cell.counts[:3], cell.own)
+    shapes = parameter_shapes(len(model.uchar), o.units, cell.counts.rows, cell.own)
     complete(o, model.n_batches['train'], sum(map(math.prod, shapes.values())))
     initial = 'zeros' if o.resume else o.initial
-    model.model_setup(num_units1=o.num_units1, num_units2=o.num_units2, initial=initial, **o.kept('lp'))
+    model.model_setup(num_units1=o.num_units1, num_units2=o.num_units2, layers=o.layers, initial=initial,
+                      **o.kept('lp'))
     if o.init is not None:
         model.init_params(o.init, o.encoding)
     return sum(p.get_value(borrow=True).size for p in model.p.values())

@@ -69,7 +69,8 @@ OPTIONS = {
               'carrying the states from batch to batch', original=True)],
     'model': [
         Option('num_units1', int, None, 'units of layer 1 (default: 256, or those of --init)', (1,), small=64),
-        Option('num_units2', int, None, 'units of layer 2 (default: those of layer 1, or of --init)', (1,)),
+        Option('num_units2', int, None, 'units of each other layer (default: those of layer 1, or of --init)', (1,)),
+        Option('layers', int, None, 'number of layers (default: 2, or those of --init)', (1, checks.MOST_LAYERS)),
         Option('cell', 'FILE:CLASS', None, 'subclass of CharLSTM with its own cell or optimiser, or CharLSTM in an '
                'edited copy of charlstm.py; name it again to resume its runs and to use its checkpoints (default: '
                'CharLSTM itself)', of_fit=False),
@@ -81,7 +82,8 @@ OPTIONS = {
             '(default: two thirds of --dropout)', LEFT_OUT, 0.0),
         _lp('smoothing', float, 0.001, 'share of each target that is spread over all characters; like --ar and --tar, '
             'it does not count in the printed costs', BELOW_1, 0.0),
-        _lp('ar', float, 2.0, 'activation regularisation: weight of the mean squared outputs of layer 2', FROM_0, 0.0),
+        _lp('ar', float, 2.0, 'activation regularisation: weight of the mean squared outputs of the last layer', FROM_0,
+            0.0),
         _lp('tar', float, 2.0, 'the same for the change of the outputs from step to step', FROM_0, 0.0),
         _lp('reset', float, 0.05, 'probability that a stream starts a batch from zero states', BELOW_1, 0.0),
         _lp('average', float, 0.999, 'decay of the running average of the parameters, which is validated, saved and '
