@@ -424,13 +424,14 @@ def train(model, name, x, y):
     function = compiled(model, name)
     B = x.shape[1] if model.group.size == 1 else model.batch_size          # rows of the whole batch
     rows = model.group.rows(B)                                             # those of x, a slice
-    inputs = [*states_before(model, x, rows), cost_weights(model, x, B), *kept_in_step(model, x, rows)]
+    before = states_before(model, x, rows)
+    inputs = [*before, cost_weights(model, x, B), *kept_in_step(model, x, rows)]
     if model.lp['average']:
         model.averaged_steps += 1
         # At first the average covers about the last tenth of the steps, so that it forgets the initial values.
         model.average_weight.set_value(min(model.lp['average'], 1 - 10 / (model.averaged_steps + 9)))
     cost, best, *more = function(x, y, *inputs)
-    after, ratios = more[:2 * layers_of(model.p)], more[2 * layers_of(model.p):]
+    after, ratios = more[:len(before)], more[len(before):]
     model.p['c'].tag.updates = 1 + updates_of(model.p)
     if model.stateful:
         model.carried = after
@@ -458,9 +459,9 @@ def cost_weights(model, x, B):
 def kept_in_step(model, x, rows):
     """Return which units a step on x keeps, if lp has dropout, then which recurrent weights, if it has dropconnect."""
     random, dropout, dropconnect = model.random, model.lp['dropout'], model.lp['dropconnect']
-    shapes = [model.p[name].get_value(borrow=True).shape for name in in_layers('W', layers_of(model.p))]
+    weights = in_layers('W', layers_of(model.p)) if dropconnect else []
     return [*(kept_units(random, dropout, rows, len(x), sizes(model)) if dropout else []),
-            *(kept_weights(random, dropconnect, shapes) if dropconnect else [])]
+            *kept_weights(random, dropconnect, [model.p[name].get_value(borrow=True).shape for name in weights])]
 
 
 def check(model, x, y, states=None):

@@ -215,7 +215,6 @@ def equations(code, names, results, constant, apart=()):
     return lines + [f'{name} = {output}' for name, output in zip(results, outputs) if name != output]
 
 
-# Arguments of written for the bodies of functions.
 def in_c(value):
     """Return a number as text in C."""
     return repr(value).replace('inf', 'INFINITY').replace('nan', 'NAN')
@@ -226,6 +225,7 @@ def in_javascript(value):
     return repr(value).replace('inf', 'Infinity').replace('nan', 'NaN')
 
 
+# Arguments of written for the bodies of functions.
 IN_C = dict(line='const vector {} = {};', constant=lambda value: f'number({in_c(value)})', prefix='vector_')
 IN_JAVASCRIPT = dict(line='const {} = {};', constant=in_javascript, prefix='math.')
 

@@ -135,7 +135,7 @@ class InNumPyKernel:
         counts, (forward, _) = self.cell.counts, self.cell.functions((B, H), h.dtype)
         W = np.ascontiguousarray(W.transpose(0, 2, 1)) if T > 1 else W.transpose(0, 2, 1)
         b, a_x = b[:, None], a_x.reshape(T, B, counts.U, H).transpose(0, 2, 1, 3)
-        a, kept = np.zeros((counts.b, B, H), h.dtype), kept.reshape(T, counts.b, B, H)[:, :self.cell.kept]
+        a, kept = np.empty((counts.b, B, H), h.dtype), kept.reshape(T, counts.b, B, H)[:, :self.cell.kept]
         of_U, of_W = a[:counts.U], a[counts.b - counts.W:]
         with np.errstate(all='ignore'):
             for t in range(T):

@@ -11,13 +11,14 @@ import numpy as np
 
 from engine.kernel.cell import js_functions, js_steps
 from engine.model.batches import characters_to_train
-from engine.model.parameters import in_layers, layers_of, opened
+from engine.model.parameters import opened
 from engine.model.copies import share
 from engine.model.files import base_name, readable, write_whole
 from engine.model.text import encoded, read_text
 from engine.run import info, logs, recipe, table
 from engine.saving import other_program_cell
 from engine.terminal import layers_of_units, note
+from engine.training import sizes
 
 HERE = Path(__file__).resolve().parent
 LESSON = HERE.parent.parent / 'text_input' / 'coriolanus.txt'        # for training in a page
@@ -53,12 +54,11 @@ def to_float16(array):
 def cells(model, text):
     """Return the correlation of each unit of all layers with features of a text, and its lowest and highest state."""
     states = model.states(text)
-    h, names = in_layers('h', layers_of(model.p)), [name for name in states if name[:-1] != 'h']
+    names = [name for name in states if name[:-1] != 'h']
     C = np.concatenate([states[name] for name in names], axis=1)                 # (n, S (H1 + H2 ...))
     correlations = {feature: np.concatenate([r[name] for name in names]).round(4).tolist()
                     for feature, r in model.correlations(text, states).items()}
-    sizes = [states[name].shape[1] for name in h]
-    return dict(sizes=sizes, layers=layers_of_units(sizes), correlations=correlations,
+    return dict(sizes=sizes(model), layers=layers_of_units(sizes(model)), correlations=correlations,
                 ranges=dict(least=array_for_json(C.min(axis=0)), most=array_for_json(C.max(axis=0))))
 
 
