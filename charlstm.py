@@ -27,17 +27,16 @@ import math
 import time
 import types
 
-from engine.backend.theano_setup import theano, tt
-
 import numpy as np
 
-from engine import analysis, sampling, saving, training
-from engine.model.parameters import NAMES, own_of_layer, parameter_shapes, read_about, read_mean_squares
-from engine.model.text import read_text
-from engine.run.recipe import fit
+from engine.backend.theano_setup import theano, tt
+from engine.data.parameters import NAMES, own_of_layer, parameter_shapes, read_about, read_mean_squares
+from engine.data.text import read_text
+from engine.methods.analysis import mean_cost
+from engine.methods.saving import read_checkpoint
+from engine.methods.state import begin, set_rate
 from engine.run.schedule import Diverged, Epoch, Step
 from engine.terminal import ctrl_c_delayed
-from engine.saving import read_checkpoint
 
 __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_mean_squares', 'read_checkpoint', 'read_text', 'tt']
 
@@ -256,7 +255,7 @@ class CharLSTM:
         random          NumPy's generator of all random numbers: the same seed, text and machine give the same run
         schedule        progress of fit, None before it; its rate_factor scales the rates
         text, weights, averaged_steps, optimiser_variables, carried, validation, best, functions
-                        the state of training, and what is compiled: engine/training.py
+                        the state of training, and what is compiled: engine/methods/state.py
 
     A subclass, or an object before model_setup, may set another cell: a function of symbols (B,H) that returns h and
     the states after the step. The names of its arguments declare what the model needs:
@@ -284,7 +283,7 @@ class CharLSTM:
         it; everything else stays float32 (Kalamkar et al. 2019). Raises ValueError for any other random_seed, kernel or
         precision, and for bfloat16 if this processor is not faster with it.
         """
-        training.begin(self, random_seed, kernel, comm, precision)
+        begin(self, random_seed, kernel, comm, precision)
 
     @staticmethod
     def cell(a_f, a_i, a_o, a_g, C_prev):
@@ -310,22 +309,18 @@ class CharLSTM:
         """Return the functions of this file by name, as they are now, so that edited ones are compiled again."""
         return {name: value for name, value in globals().items() if isinstance(value, types.FunctionType)}
 
-    # Each of these is a function in engine/ that takes a model. Its docstring is shown by, say, help(CharLSTM.fit).
-    fit, model_setup, save_params, load_params = fit, saving.model_setup, saving.save_params, saving.load_params
-    resume, init_params, export = saving.resume, saving.init_params, saving.export
-    cell_difference = saving.cell_difference
+    # Functions that take a model. The docstring of each is shown by, say, help(CharLSTM.fit).
+    from engine.methods.analysis import (alternatives, correlations, passage_costs, read, score_lines, score_text,
+                                         states, validate, validate_batch, validation_costs)
+    from engine.methods.compile import compile, compiled, computes_on
+    from engine.methods.fit import fit
+    from engine.methods.sampling import generate_text, sample, stream_text
+    from engine.methods.saving import (cell_difference, export, init_params, load_params, model_setup, resume,
+                                       save_params, versions)
+    from engine.methods.state import finite, prepare_input, reset_states
+    from engine.methods.step import theano_check, theano_predict, theano_train_rmsprop, theano_train_sgd
 
-    dyn_lrate = property(lambda self: self.rate, training.set_rate)
-    prepare_input = training.prepare_input
-    theano_train_rmsprop, theano_train_sgd = training.theano_train_rmsprop, training.theano_train_sgd
-    theano_predict, theano_check, reset_states = training.theano_predict, training.theano_check, training.reset_states
-    compile, compiled, computes_on = training.compile, training.compiled, training.computes_on
-    finite, versions = training.finite, training.versions
-    validate, validate_batch = analysis.validate, analysis.validate_batch
-    validation_costs, passage_costs = analysis.validation_costs, analysis.passage_costs
-    score_text, score_lines, alternatives = analysis.score_text, analysis.score_lines, analysis.alternatives
-    read, states, correlations = analysis.read, analysis.states, analysis.correlations
-    generate_text, stream_text, sample = sampling.generate_text, sampling.stream_text, sampling.sample
+    dyn_lrate = property(lambda self: self.rate, set_rate)
 
     def training(self, schedule):
         """Train on the whole text again and again: yield a Step after each step and an Epoch after each epoch.
@@ -354,7 +349,7 @@ class CharLSTM:
             for cost in self.validation_costs():
                 costs.append(cost)
                 yield None
-            rate, valid_cost = schedule.rate_at(schedule.step - 1), analysis.mean_cost(costs)
+            rate, valid_cost = schedule.rate_at(schedule.step - 1), mean_cost(costs)
             cost = schedule.end_epoch(valid_cost)
             self.reset_states()
             yield Epoch(schedule.epoch, cost, valid_cost, rate, characters / max(seconds, 1e-6))

@@ -10,7 +10,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))        # python -I leaves it out
 
-from engine import report
+from engine.output import report
 from engine.terminal import BUNDLED, ROOT, Parser, load_class, main, near, note, number_of
 
 
@@ -31,7 +31,7 @@ def load_model(base, path, o):
 
     Raise ValueError if another cell was trained and --cell is not set; if it is set, model_setup warns.
     """
-    from engine.model.parameters import Checkpoint
+    from engine.data.parameters import Checkpoint
     checkpoint = Checkpoint(path)      # read once: all is from the same epoch, even if train.py replaces the file
     formula = checkpoint.cell['formula']
     # With --against, --cell is only for models that were trained with another cell than the standard one.
@@ -51,7 +51,7 @@ def write_page(model, checkpoint, o, *against):
 
     against: a second model and its checkpoint, or nothing.
     """
-    from engine.model import copies
+    from engine.output import copies
     from engine.page import page
     prime, original = report.inputs(o)
     uchar = [ch for ch in model.uchar if not against or ch in against[0].uchar]

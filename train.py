@@ -29,7 +29,7 @@ def build_parser():
 
 def learn(model, run, group):
     """Train a model until the schedule of its Run is finished or the process group agrees to stop."""
-    from engine.run.run import EARLY, INTERRUPTED
+    from engine.run.results import EARLY, INTERRUPTED
     from engine.run.schedule import Diverged, Epoch, Step
     schedule, epochs, start = run.schedule, run.options.epochs, time.time()
     early = not (schedule.epoch or run.options.original)   # whether to sample before the end of a long first epoch
@@ -69,18 +69,19 @@ def learn(model, run, group):
 
 def program(arguments):
     """Run the whole program with arguments from the command line. Return the exit status."""
-    from engine.run import recipe
+    from engine.run import options, recipe
     from text_input.fetch_novel import locate_text
     group = parallel.join()
-    o, checkpoint = group.broadcast(recipe.choose, vars(arguments), locate_text)
+    o, checkpoint = group.broadcast(options.choose, vars(arguments), locate_text)
     progress, sources = (checkpoint.metadata['progress'], checkpoint.sources) if o.resume else ({}, {})
     print(f'reading {o.input}', flush=True)
     from charlstm import CharLSTM                          # imports Theano, which takes a second
-    from engine.run import run as runs, schedule as schedules
+    from engine.methods import fit
+    from engine.run import results, schedule as schedules
     model = terminal.load_class(o.cell, CharLSTM)(o.random_seed, o.kernel == 'on', group, o.precision)
-    parameters = recipe.set_up(model, o)
+    parameters = fit.set_up(model, o)
     schedule = schedules.Schedule.resumed(o, progress, model.n_batches['train'])
-    run = runs.Run(model, schedule)
+    run = results.Run(model, schedule)
     group.broadcast(run.check, sources)
     if progress:
         model.resume(checkpoint)

@@ -9,7 +9,7 @@ from typing import Callable, NamedTuple, Tuple
 
 import numpy as np
 
-from engine.model.parameters import FORMAT
+from engine.data.parameters import FORMAT
 from numpy_model import random_parameters
 
 CHARACTERS = 'abé— 𝄞\n'

@@ -6,10 +6,11 @@ import numpy as np
 import train
 from charlstm import CharLSTM
 from damage import METADATA
-from engine.model.parameters import NAMES, Checkpoint, opened, write
+from engine.data.parameters import NAMES, Checkpoint, opened, write
 from engine.parallel import SingleProcess
-from engine.run.recipe import Options, complete, set_units
-from engine.run.run import Run
+from engine.run.options import Options, set_units
+from engine.run.recipe import complete
+from engine.run.results import Run
 from engine.run.schedule import Schedule
 from engine.terminal import bar
 from scripts import log_rows

@@ -6,7 +6,7 @@ import pytest
 
 import numpy_model
 from charlstm import CharLSTM, read_mean_squares
-from engine import analysis
+from engine.methods import analysis
 from models import CODES, P, TEXT, set_parameters
 from numpy_model import H1, H2, LETTERS, NAMES, V
 from scripts import load

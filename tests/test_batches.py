@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from charlstm import CharLSTM
 from engine.parallel import SingleProcess
-from engine.model import text as texts
-from engine.model.batches import Text
+from engine.data import text as texts
+from engine.data.batches import Text
 from models import TEXT, halves_up, member, prepared, spelled
 from texts import POEM, TEXTS, as_read, written
 

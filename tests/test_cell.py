@@ -14,12 +14,12 @@ from cells import README_CODE, coupled_cell, logical_cell, odd_cell, peephole_ce
 from charlstm import CharLSTM, lstm_cell, tt
 from engine.kernel import cell as cells_in_code, formula
 from engine.page.page import file_of_page
-from engine.run.info import description
+from engine.output.info import description
 from engine.kernel.cell import Cell, held_cell
 from engine.backend import compiler
 from engine.kernel.library import joined
 from engine.backend.theano_setup import theano
-from engine.training import operations
+from engine.methods.compile import operations
 from numpy_model import NAMES
 from pages import context_of
 from scripts import load

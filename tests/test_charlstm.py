@@ -8,10 +8,10 @@ from scipy import stats
 
 import numpy_model
 from charlstm import CharLSTM
-from engine import training
+from engine.methods import step as steps
 from engine.backend.theano_setup import theano
 from engine.lesson.cells import GRU, RNN, MinGRU, NoForgetGate
-from engine.model.batches import begins_anew
+from engine.methods.step import begins_anew
 from models import P, PARTS, RATIO, S, TEXT, parameters_of, set_parameters
 from numpy_model import H1, H2, NAMES, V
 from scripts import FAST, TRAIN, load, run, succeeded
@@ -115,10 +115,10 @@ def test_steps_with_all_terms_agree_with_numpy(float64, interpreted, monkeypatch
         x, y = batch(5, 3, seed=len(clipped))
         states = [random.uniform(-0.9, 0.9, (H, 3)) for H in (H1, H1, H2, H2)]
         kept = [random.random(shape) < 0.6 for shape in (x.shape + (H1,), x.shape + (H2,), (4, H1, H1), (4, H2, H2))]
-        monkeypatch.setattr(training, 'kept_in_step', lambda model, x, rows: kept)
+        monkeypatch.setattr(steps, 'kept_in_step', lambda model, x, rows: kept)
         *up, mask1, mask2 = [each / (1 - 26214 / 2 ** 16) for each in kept]          # 0.4 * 2^16 is 26214.4
         masks = dict(W1=mask1, W2=mask2)
-        monkeypatch.setattr(training, 'states_before', lambda model, x, rows: [state.T for state in states])
+        monkeypatch.setattr(steps, 'states_before', lambda model, x, rows: [state.T for state in states])
         cost, _, *ratios = model.theano_train_rmsprop(x, y)
         dropped = {name: p[name] * masks.get(name, 1) for name in NAMES}
         probabilities = numpy_model.forward(dropped, x, states, up)[0]
@@ -197,7 +197,7 @@ def test_validation_batch_without_streams_is_a_random_one_from_zero_states(text_
 
 
 def test_what_dropout_keeps():
-    for kept in training.kept_in_step(new_model(dropout=0.3), np.zeros((301, 53)), slice(0, 53)):
+    for kept in steps.kept_in_step(new_model(dropout=0.3), np.zeros((301, 53)), slice(0, 53)):
         assert abs(kept.mean() - 0.7) < 5 * math.sqrt(0.3 * 0.7 / kept.size)
         for axis in range(3):                               # every step, stream and unit has its own
             assert abs((np.roll(kept, 1, axis) != kept).mean() - 2 * 0.3 * 0.7) < 0.02

@@ -10,7 +10,7 @@ import pytest
 
 from charlstm import CharLSTM, read_about, read_checkpoint
 from damage import DAMAGE, METADATA, PROGRESS, TEXT_OF_RUN, TRACE, about, write_checkpoint
-from engine.model.parameters import FORMAT, read_run, write
+from engine.data.parameters import FORMAT, read_run, write
 from numpy_model import NAMES, random_parameters
 from scripts import ROOT
 
@@ -47,7 +47,7 @@ def test_damage_takes_little_memory(tmp_path):
         damage.write(str(tmp_path / f'{k}.npz'))
     code = """
 import glob, os, resource, sys
-from engine.model.parameters import read_about, read_parameters
+from engine.data.parameters import read_about, read_parameters
 for path in [None, *glob.glob(sys.argv[1] + '/*.npz')]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for read in (read_about, lambda path: read_parameters(path, 'float32')):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from charlstm import CharLSTM
 from engine.backend.theano_setup import theano
-from engine.model.copies import compare, copied_passages, description, share
+from engine.output.copies import compare, copied_passages, description, share
 from engine.page.page import Shown, write_page
 from models import default_mode
 from pages import NOT_HACKED, place

@@ -7,8 +7,8 @@ import pytest
 import charlstm
 from charlstm import CharLSTM
 from engine.backend.theano_setup import theano
-from engine.model import batches
-from engine.model.batches import begins_anew, kept_units, kept_weights
+from engine.methods import step as steps
+from engine.methods.step import begins_anew, kept_units, kept_weights
 
 
 def test_a_row_keeps_the_same_units_in_any_process():
@@ -40,7 +40,7 @@ def test_masks_have_the_mean_1(float64, interpreted, monkeypatch, share):
     model.model_setup(char_dim=5, num_units1=3, num_units2=2, dropout=share, dropconnect=share)
     model.compile('train_sgd')
     numbers = np.arange(2 ** 16, dtype=np.uint16)
-    monkeypatch.setattr(batches, 'row_numbers', lambda *arguments: numbers.view(np.uint64)[None])
+    monkeypatch.setattr(steps, 'row_numbers', lambda *arguments: numbers.view(np.uint64)[None])
     random = SimpleNamespace(integers=lambda *arguments, **settings: numbers.reshape(4, 2 ** 7, 2 ** 7))
     units = kept_units(None, share, slice(0, 1), 2 ** 9, [2 ** 7])
     weights = kept_weights(random, share, [(4, 2 ** 7, 2 ** 7)])

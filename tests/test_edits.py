@@ -9,7 +9,7 @@ import numpy_model
 from cells import coupled_cell, readme_classes
 from charlstm import CharLSTM, lstm_cell, read_about, read_mean_squares, tt
 from engine.backend.theano_setup import theano
-from engine.training import named_state, optimiser_variables
+from engine.methods.state import named_state, optimiser_variables
 from models import P, TEXT, default_mode, set_parameters
 from models import trained as returned
 from numpy_model import H1, H2, LETTERS, NAMES, V

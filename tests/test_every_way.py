@@ -16,14 +16,14 @@ import pytest
 import mpi
 import test_export
 import ways
-from engine import training
+from engine.methods import compile as compiling
 from engine.run import table
 from engine.backend import bfloat16, compiler
 from engine.backend.theano_setup import theano
 from engine.kernel import ops, scan
 from engine.kernel.export import FORMATS
 from engine.page.page import HERE
-from engine.model.batches import kept_units, kept_weights
+from engine.methods.step import kept_units, kept_weights
 from judges import assert_drawn, assert_most_probable, assert_near, to_bfloat16
 from models import default_mode
 from numpy_model import same
@@ -50,7 +50,7 @@ def patched(floatX='float32', bfloat16_by=None, without_compiler=False, on_gpu=F
         if without_compiler:
             patch.setattr(compiler, 'cxx', '')
         if on_gpu:
-            patch.setattr(training, 'on_cpu', lambda: False)
+            patch.setattr(compiling, 'on_cpu', lambda: False)
         yield
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from engine.model import files
+from engine import files
 
 
 def test_file_has_its_name_only_when_it_is_complete(tmp_path):

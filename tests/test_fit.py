@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from charlstm import CharLSTM
-from engine import terminal, training
+from engine import terminal
+from engine.methods import step as steps
 from engine.run.schedule import Diverged
 from models import TEXT
 
@@ -91,7 +92,7 @@ def test_ctrl_c_within_a_step_neither_loses_nor_repeats_it(book, interpreted, mo
     """Interrupt it at its start, before its random numbers, or after them: fit() then continues bit for bit."""
     model, whole, calls = CharLSTM(random_seed=1), CharLSTM(random_seed=1), []
     costs = [epoch.cost for epoch in whole.fit(book, epochs=2, **SMALL)]
-    function = getattr(training, where)
+    function = getattr(steps, where)
     signal.signal(signal.SIGINT, signal.default_int_handler)           # a script in this process may have changed it
 
     def interrupted(*arguments):
@@ -100,7 +101,7 @@ def test_ctrl_c_within_a_step_neither_loses_nor_repeats_it(book, interpreted, mo
             signal.raise_signal(signal.SIGINT)
         return function(*arguments)
 
-    monkeypatch.setattr(training, where, interrupted)
+    monkeypatch.setattr(steps, where, interrupted)
     with pytest.raises(KeyboardInterrupt):
         list(model.fit(book, epochs=2, **SMALL))
     assert model.schedule.step == 3

@@ -82,7 +82,7 @@ def test_program_in_numpy_writes_a_checkpoint_that_the_class_reads(tmp_path):
 # ---------------------------------------------------------------- what the lesson shows
 
 def test_table_of_the_derivation_is_what_the_command_prints():
-    printed = succeeded(run('-m', 'engine.lesson.formulas', cwd=ROOT))
+    printed = succeeded(run('-m', 'engine.lesson.gradient', cwd=ROOT))
     lesson = (ROOT / 'engine' / 'lesson' / 'README.md').read_text(encoding='utf-8')
     rows = [re.findall('`(.*?)`', line) for line in lesson.splitlines() if re.match(r'\| (D|da_.|dC_prev) = ', line)]
     assert len(rows) == 6

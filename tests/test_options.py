@@ -9,10 +9,10 @@ import charlstm
 import train
 from charlstm import CharLSTM
 from damage import PROGRESS, SOURCE, TEXT_OF_RUN, about, write_checkpoint
-from engine.model.parameters import Checkpoint
+from engine.data.parameters import Checkpoint
 from engine.page import page
 from engine.run import table
-from engine.run.recipe import Options
+from engine.run.options import Options
 from learner import options, settled
 from scripts import PRODUCE, ROOT, TRAIN, Compiling, assert_changes_nothing, assert_refused, run, succeeded
 

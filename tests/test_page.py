@@ -14,7 +14,7 @@ from engine.kernel.fallback import choose, continue_texts, likely
 from engine.page import page
 from engine.page.page import fill_template, learning, logged_costs, to_float16
 from engine.run.recipe import lrate
-from engine.training import zero_states
+from engine.methods.state import zero_states
 from numpy_model import NAMES, V
 from pages import HOSTILE, array_of, data_of, expected_of, read_by, text_of, write_page_of
 from scripts import FAST, PRODUCE, S, TEXT, load, run, snapshot, succeeded, write_chain

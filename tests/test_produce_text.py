@@ -18,9 +18,10 @@ import produce_text
 import train
 from charlstm import CharLSTM
 from damage import PROGRESS, about, write_checkpoint
-from engine import report
+from engine.output import report
 from engine.backend.theano_setup import theano
-from engine.run import info, table
+from engine.output import info
+from engine.run import table
 from models import P, default_mode
 from numpy_model import costs, forward
 from scripts import (FAST, PRODUCE, ROOT, TEXT, TRAIN, assert_refused, contents, finish, load, run, sequences, snapshot,

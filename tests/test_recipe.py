@@ -7,9 +7,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from engine.model.batches import Text
+from engine.data.batches import Text
 from engine.parallel import SingleProcess
 from engine.run import recipe, table
+from engine.run.options import set_units
 from learner import Learner, learn, options, settled
 from numpy_model import NAMES, random_parameters
 from scripts import B, FAST, N_TRAIN, PRODUCE, TEXT, TRAIN, load, run, succeeded
@@ -40,7 +41,7 @@ def test_dropout_is_smaller_in_fewer_epochs_than_40(batches):
     shares = []
     for words in ([], ['--epochs', 40], ['--small'], ['--epochs', 80], ['--epochs', 8]):
         o = options(*words)
-        recipe.set_units(o)
+        set_units(o)
         recipe.complete(o, batches, 884555)
         shares.append(o.dropout)
     *others, few = shares
@@ -52,7 +53,7 @@ def test_dropout_is_smaller_in_fewer_epochs_than_40(batches):
 def test_short_text_is_read_more_often(batches, expected):
     """It is saved less often if it has more than 1,000 epochs."""
     o = options()
-    recipe.set_units(o)
+    set_units(o)
     recipe.complete(o, batches, 33)
     assert (o.epochs, o.patience, o.save_every) == expected
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from charlstm import CharLSTM, read_mean_squares
-from engine import training
+from engine.methods import saving
 from engine.backend import bfloat16
 from learner import progress_of
 from numpy_model import NAMES, costs, forward
@@ -121,8 +121,8 @@ def test_result_has_what_the_readme_names(fixed):
 
 
 def test_commit_of_a_clone(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, 'ROOT', str(tmp_path))
-    monkeypatch.setattr(training, 'shell', subprocess.getstatusoutput)
+    monkeypatch.setattr(saving, 'ROOT', str(tmp_path))
+    monkeypatch.setattr(saving, 'shell', subprocess.getstatusoutput)
     found, git = [], f'git -C {tmp_path} -c user.name=a -c user.email=a@b'
     for change in ('true', f'{git} init; touch {tmp_path}/a; {git} add a; {git} commit -m a', f'echo > {tmp_path}/a'):
         assert subprocess.getstatusoutput(change)[0] == 0

@@ -16,9 +16,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from engine.model.parameters import Checkpoint, write
+from engine.data.parameters import Checkpoint, write
 from engine.run.logs import LOGS
-from engine.run.run import newest
+from engine.run.results import newest
 from learner import Learner, by_number, learn, progress_of, run_of
 from numpy_model import NAMES, costs, forward, random_parameters
 from scripts import (B, DRIVER, N_TRAIN, N_VALID, ROOT, S, STATEFUL, TEXT, TRAIN, arrays_and_about, assert_refused,
@@ -94,7 +94,7 @@ OPTIONS = STATEFUL + '--dropout 0.2 --grad-clip 5 --epochs 6 --save-every 1 --va
 BATCHES = -(-(round(0.7 * (len(TEXT) // S)) * S // B - 1) // S)      # per epoch, of 6 streams and 11 steps
 
 # Makes the first epoch count as a long one, which has a sample after its first step.
-LONG = f'import sys; sys.path.insert(0, {str(ROOT)!r}); from engine.run import run; run.EARLY = -1\n'
+LONG = f'import sys; sys.path.insert(0, {str(ROOT)!r}); from engine.run import results; results.EARLY = -1\n'
 STEP, RENAME, SYNC = ('charlstm', 'CharLSTM.theano_train_rmsprop'), ('os', 'replace'), ('os', 'fsync')
 
 

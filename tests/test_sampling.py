@@ -13,7 +13,7 @@ import numpy_model
 from cells import evaluate, peephole_cell
 from charlstm import CharLSTM, lstm_cell, tt
 from damage import write_checkpoint
-from engine import sampling, training
+from engine.methods import compile as compiling, sampling
 from engine.backend.theano_setup import theano
 from engine.kernel.cell import Cell, held_cell, inputs_of
 from judges import assert_drawn
@@ -287,7 +287,7 @@ def test_nothing_is_compiled_once_a_text_has_begun(interpreted, hold):
     pieces = model.stream_text('abc', 40, hold=hold)
     assert next(pieces) == ['abc']
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, 'bar', None)
+        patch.setattr(compiling, 'bar', None)
         assert len(next(pieces)[0]) == 32
 
 

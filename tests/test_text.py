@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlstm import CharLSTM, read_about, read_text
-from engine.model import text as texts
-from engine.model.text import read_string, encoded, shown
-from engine.report import known
+from engine.data import text as texts
+from engine.data.text import read_string, encoded, shown
+from engine.output.report import known
 from models import prepared, text_of
 from texts import CHARACTERS, POEM, TEXTS, as_read, written
 

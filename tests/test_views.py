@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import numpy_model
-from engine.model.parameters import Checkpoint
+from engine.data.parameters import Checkpoint
 from numpy_model import NAMES, sigmoid
 from pages import (HOSTILE, NOT_HACKED, array_of, assert_colours, assert_mean, column_of, data_of, expected_of,
                    levels_of_cells, loaded, looked_at, numbers, page_of_own_cell, place, read_by, rounded, shown,

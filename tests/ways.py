@@ -17,7 +17,7 @@ from charlstm import CharLSTM  # noqa: E402
 from engine import parallel as process_group  # noqa: E402
 from engine.kernel.cell import Cell  # noqa: E402
 from pages import context_of  # noqa: E402
-from engine.training import optimiser_variables, zero_states  # noqa: E402
+from engine.methods.state import optimiser_variables, zero_states  # noqa: E402
 from numpy_model import declared, forward, lively_parameters, row_counts, same, units_of  # noqa: E402
 
 FIRST = 0x3041                         # the code of the first character

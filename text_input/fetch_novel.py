@@ -9,7 +9,7 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 if __name__ == '__main__':
     sys.path.insert(0, os.path.dirname(FOLDER))
 
-from engine.model.files import write_whole  # noqa: E402
+from engine.files import write_whole  # noqa: E402
 
 # Everything between the lines that Gutenberg adds. It revises its files, so a checksum would not stay valid.
 NOVEL = re.compile(r'\*\*\* ?START OF [^*]+\*\*\*\s+(.*truth\s+universally\s+acknowledged.*\S)\s+\*\*\* ?END OF', re.S)

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from engine import checks
 from engine.backend.theano_setup import theano, tt
 from engine.kernel.formula import IN_C, IN_JAVASCRIPT, Code, Trace, code_of, equations, written
-from engine.model import checks
 
 STANDARD = 'b9d82cea2d1907f4'      # start of the SHA-256 of the standard formula, which checkpoints leave out
 STANDARD_ARGUMENTS = 'a_f', 'a_i', 'a_o', 'a_g', 'C_prev'

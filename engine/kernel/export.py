@@ -4,11 +4,11 @@ import re
 
 import numpy as np
 
+from engine.data.parameters import layers_of, stacked, units
+from engine.data.tensors import tensors_file
+from engine.files import write_whole
 from engine.kernel.formula import in_c, written
 from engine.kernel.library import C_FILES
-from engine.model.files import write_whole
-from engine.model.parameters import layers_of, stacked, units
-from engine.model.tensors import tensors_file
 
 FORMATS = {'.safetensors': "PyTorch's nn.LSTM", '.c': 'a C file'}
 

@@ -2,8 +2,8 @@
 import numpy as np
 
 from engine.backend.theano_setup import theano, tt
+from engine.data.parameters import in_layers, layers_of, own_of_layer, stacked
 from engine.kernel.ops import SoftmaxCrossEntropy
-from engine.model.parameters import in_layers, layers_of, own_of_layer, stacked
 
 equal_computations = theano.scan_module.scan_utils.equal_computations
 

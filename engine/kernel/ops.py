@@ -10,12 +10,12 @@ import functools
 
 import numpy as np
 
+from engine import checks
 from engine.backend.theano_setup import theano, tt
+from engine.data.parameters import base_names, layers_of, own_of_layer, stacked, units, updates_of
 from engine.kernel.elementwise import Planned, same
 from engine.kernel.in_numpy import AnyCell, Arrays, Elementwise
 from engine.kernel.library import Library, empty, reused
-from engine.model import checks
-from engine.model.parameters import base_names, layers_of, own_of_layer, stacked, units, updates_of
 
 gof = theano.gof
 _constant = theano.gradient.grad_undefined             # for an input without a gradient

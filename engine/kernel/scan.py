@@ -1,6 +1,6 @@
 """The network's operations by theano.scan, for GPUs."""
 from engine.backend.theano_setup import theano, tt
-from engine.model.parameters import stacked
+from engine.data.parameters import stacked
 
 
 class Scan:

@@ -1,10 +1,10 @@
 """Train on a short text with NumPy alone: python -m engine.lesson TEXT OUT"""
 import numpy as np
 
+from engine.data.parameters import parameter_shapes
+from engine.data.text import read_text
+from engine.files import refuse_to_replace, write_whole
 from engine.lesson.numpy_lstm import learn, write
-from engine.model.files import refuse_to_replace, write_whole
-from engine.model.parameters import parameter_shapes
-from engine.model.text import read_text
 from engine.terminal import Parser, main
 
 UNITS = 64                     # per layer

@@ -9,16 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from engine.data.batches import characters_to_train
+from engine.data.parameters import opened
+from engine.data.text import encoded, read_text
+from engine.files import base_name, readable, write_whole
 from engine.kernel.cell import js_functions, js_steps
-from engine.model.batches import characters_to_train
-from engine.model.parameters import opened
-from engine.model.copies import share
-from engine.model.files import base_name, readable, write_whole
-from engine.model.text import encoded, read_text
-from engine.run import info, logs, recipe, table
-from engine.saving import other_program_cell
+from engine.methods.saving import other_program_cell
+from engine.methods.state import sizes
+from engine.output import info
+from engine.output.copies import share
+from engine.run import logs, recipe, table
 from engine.terminal import layers_of_units, note
-from engine.training import sizes
 
 HERE = Path(__file__).resolve().parent
 LESSON = HERE.parent.parent / 'text_input' / 'coriolanus.txt'        # for training in a page

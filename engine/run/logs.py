@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 
-from engine.model.files import append_text, lock, named, open_to_append, write_whole
+from engine.files import append_text, lock, named, open_to_append, write_whole
 from engine.terminal import printable
 
 STEPS, EPOCHS, SAMPLES, PASSAGE = LOGS = '.out', '_epochs.out', '_samples.txt', '_passage.out'    # file name endings
@@ -86,7 +86,7 @@ class Logs:
 def draw_costs(path, title, logs, baselines):
     """Plot the costs in Logs, in nats a character, against epochs, as a PNG, with lines at baselines, by name."""
     logging.getLogger('matplotlib').setLevel(logging.ERROR)      # it logs about its font cache
-    from matplotlib.figure import Figure                         # pyplot would look for a backend
+    from matplotlib.figure import Figure                   # pyplot would look for a backend
     n = len(logs.steps)
     width = max(1, n // 1000)                                    # steps averaged for a point, to keep lines readable
     at, of_steps = np.array(logs.steps[:n // width * width], float).reshape(-1, width, 2).mean(axis=1).T

@@ -7,7 +7,7 @@ import math
 import os
 from typing import Any, Callable, NamedTuple
 
-from engine.model import checks
+from engine import checks
 from engine.terminal import ROOT, spelled
 
 CHANGEABLE = ('epochs', 'save_every', 'patience')              # when a run is resumed

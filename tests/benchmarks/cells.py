@@ -43,7 +43,7 @@ def parameters_of(name, units, V):
     import math
 
     import numpy_model
-    from engine.model.parameters import parameter_shapes
+    from engine.data.parameters import parameter_shapes
     cell = in_numpy(name)
     shapes = parameter_shapes(V, (units, units), numpy_model.row_counts(cell), numpy_model.declared(cell)[2])
     return sum(map(math.prod, shapes.values()))

@@ -57,7 +57,7 @@ def empty_model():
 
 def cost_of_charlstm(path, text, length=PIECE):
     """Return the mean cost of a text by a checkpoint of CharLSTM, in nats, in pieces that start from zero states."""
-    from engine.model.text import encoded
+    from engine.data.text import encoded
     model = empty_model()
     model.load_params(path)
     x, y = [each.T for each in in_pieces(encoded(text, model.uchar, 'the text'), length)]
@@ -183,7 +183,7 @@ def run_of(name, folder, nanogpt, texts):
 
 def prepare(folder, parts):
     """Write the two parts of the text for CharLSTM, and as nanoGPT reads them. Return the paths for CharLSTM."""
-    from engine.model.text import encoded
+    from engine.data.text import encoded
     folder.mkdir(parents=True, exist_ok=True)
     uchar = sorted(set(''.join(parts)))
     (folder / 'meta.pkl').write_bytes(pickle.dumps({'vocab_size': len(uchar)}))

@@ -8,8 +8,8 @@ import sys
 
 import numpy as np
 
-from engine.model import checks
-from engine.model.files import named
+from engine import checks
+from engine.files import named
 
 PIECE = 1 << 20                # bytes that are read and encoded at a time, to save memory
 

@@ -3,12 +3,13 @@ import copy
 
 import numpy as np
 
+from engine import checks
 from engine.backend.theano_setup import theano
+from engine.data.parameters import base_names, in_layers
+from engine.data.text import encoded
 from engine.kernel.cell import HOLD, held_cell
-from engine.model import checks
-from engine.model.parameters import base_names, in_layers
-from engine.model.text import encoded
-from engine.training import cell_of_model, compiled, finite, functions, sizes, vocabulary_size, zero_states
+from engine.methods.compile import compiled
+from engine.methods.state import cell_of_model, finite, functions, sizes, vocabulary_size, zero_states
 
 # Characters drawn before they are shown: few at first, to show something soon, then more, since the kernel
 # packs the weights again for each piece.

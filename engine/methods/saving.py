@@ -1,17 +1,24 @@
 """Make, load, save and export the parameters of a model: methods of CharLSTM."""
+import functools
 import os
+import platform
+import shlex
+import subprocess
 
 import numpy as np
 
+from engine import checks
 from engine.backend.theano_setup import theano
+from engine.data import parameters
+from engine.data.parameters import base_names, in_layers, layers_of, named_state, parameter_shapes, rows_of, units
 from engine.kernel.fallback import is_as_in_c
-from engine.model import checks, parameters
-from engine.model.parameters import (base_names, in_layers, layers_of, named_state, parameter_shapes,
-                                     rows_of, units)
+from engine.methods.compile import computes_on, operations
+from engine.methods.state import (CompiledFunctions, Learning, arrays, cell_of_model, optimiser_variables,
+                                  set_parameters, set_text, sizes, state_names, updated, warn_if_truncated)
 from engine.run import table
-from engine.terminal import warn
-from engine.training import (CompiledFunctions, Learning, arrays, cell_of_model, operations, optimiser_variables,
-                             set_parameters, set_text, sizes, state_names, updated, versions, warn_if_truncated)
+from engine.terminal import ROOT, warn
+
+shell = functools.cache(subprocess.getstatusoutput)        # a command's status and output, the first time
 
 
 def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8, bptt_maxdepth=50,
@@ -54,6 +61,15 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
 
 
 # ---------------------------------------------------------------- checkpoints
+
+def versions(model):
+    """Return versions, the device and its threads, the processor, and the commit of a clone or None, by name."""
+    no_name, line = shell("grep -m1 'model name' /proc/cpuinfo")           # of the processor; not on ARM
+    no_clone, commit = shell(f'git -C {shlex.quote(ROOT)} --git-dir=.git describe --always --exclude="*" --dirty')
+    return dict(python=platform.python_version(), numpy=np.__version__, theano=theano.__version__,
+                device=computes_on(model), processor=platform.processor() if no_name else line.partition(': ')[2],
+                commit=None if no_clone else commit)
+
 
 def save_params(model, filename, progress=None):
     """Write the state of this object to an npz file atomically; '.npz' is added if it is missing.

@@ -1,6 +1,6 @@
 """Print a cell, the gradient that Theano derives from it, and both in C.
 
-    python -m engine.lesson.formulas [FILE:CLASS]
+    python -m engine.lesson.gradient [FILE:CLASS]
 """
 from charlstm import CharLSTM
 from engine.kernel.cell import Cell, c_functions, places
@@ -27,7 +27,7 @@ def program(options):
 
 
 if __name__ == '__main__':
-    parser = Parser(prog='formulas.py', description=__doc__.splitlines()[0])
+    parser = Parser(prog='gradient.py', description=__doc__.splitlines()[0])
     parser.add_argument('cell', metavar='FILE:CLASS', nargs='?', help='class with a cell, as in train.py --cell '
                         '(default: the cell of charlstm.py)')
     main(parser, program)

@@ -6,8 +6,8 @@ import os
 import re
 import sys
 
-from engine.model.parameters import Checkpoint, how_to_adapt, opened, read_about
-from engine.model.files import base_name, readable, warn_once, write_whole
+from engine.data.parameters import Checkpoint, how_to_adapt, opened, read_about
+from engine.files import base_name, readable, warn_once, write_whole
 from engine.run.logs import EPOCHS, LOGS, STEPS, Logs, draw_costs
 from engine.run.schedule import Schedule
 from engine.run.table import OF_RUN, TITLES

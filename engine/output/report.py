@@ -6,8 +6,8 @@ import os
 import re
 from collections import Counter
 
-from engine.model.files import append_text, base_name, open_to_append, refuse_to_replace
-from engine.model import copies
+from engine.files import append_text, base_name, open_to_append, refuse_to_replace
+from engine.output import copies
 from engine.run.table import Option
 from engine.terminal import ROOT, bar, bits, nats_and_bits, near, note, number_of, spelled
 
@@ -98,7 +98,7 @@ def check(options):
 
 def inputs(options):
     """Return the text to continue, and the text and name of --copies, or None."""
-    from engine.model.text import read_string
+    from engine.data.text import read_string
     prime = options.prime if options.prime is not None else '\n' if options.lines else ''
     if options.prime_file is not None:
         prime, _ = read_string(options.prime_file, options.encoding)
@@ -148,8 +148,9 @@ def print_texts(texts, pieces):
 
 def write(model, checkpoint, options):
     """Write sequences: print them, and append them to a file."""
-    import zipfile                                             # late, like the next, which imports NumPy
-    from engine.run.info import summary
+    import zipfile                                         # late, like the next, which imports NumPy
+
+    from engine.output.info import summary
     default = near(os.path.join(ROOT, 'text_output', os.path.basename(options.params) + '.out'))
     path = default if options.out is None else options.out
     if not path or path.lower().endswith(('.npz', '.safetensors')) or os.path.isfile(path) and zipfile.is_zipfile(path):
@@ -180,7 +181,7 @@ def known(text, uchar, say):
 
 def read(options, checkpoint, uchar, say):
     """Return the text of --score, the same without unknown characters, and the fields on it for JSON."""
-    from engine.model.text import read_string
+    from engine.data.text import read_string
     text, sha = read_string(options.score, options.encoding)
     part, unknown = known(text, uchar, say)
     if sha == checkpoint.metadata.get('text', {}).get('sha256'):
@@ -206,7 +207,7 @@ def scored(model, text, name, say, **adapting):
 
 def print_score(model, checkpoint, options):
     """Print how well the model predicts a text, and its least expected characters."""
-    from engine.model.parameters import how_to_adapt
+    from engine.data.parameters import how_to_adapt
     say, original = note if options.json else print, inputs(options)[1]
     whole, text, found = read(options, checkpoint, model.uchar, say)
     costs, fields = scored(model, text, options.score, say)
@@ -256,6 +257,6 @@ def print_json(checkpoint, found):
 
 def print_info(options):
     """Print what is known about a checkpoint, as lines or as a JSON object."""
-    from engine.run.info import description, facts
+    from engine.output.info import description, facts
     path, encoding = options.params, options.encoding
     print_json(path, facts(path, encoding)) if options.json else print(description(path, encoding))

@@ -1,12 +1,12 @@
-"""Cut a text into batches, and draw random numbers for their rows. In a process group, each process has some rows."""
+"""Cut a text into batches. In a process group, each process has some rows of each."""
 import collections
 import math
 import os
 
 import numpy as np
 
-from engine.model import checks
-from engine.model.text import encoded, read_together
+from engine import checks
+from engine.data.text import encoded, read_together
 from engine.terminal import number_of
 
 PASSAGE = 300                  # characters of the passage whose costs a run logs
@@ -114,30 +114,3 @@ class Text:
                   f'{number_of(B, "sequence")} of {number_of(length, "character")}')
         lines.append(f'{number_of(n["train"], "batch")} for training, {n["valid"]:,} for validation, each of {pieces}')
         return '\n'.join(lines)
-
-
-# ---------------------------------------------------------------- what to leave out: units, weights and states
-
-def row_numbers(random, rows, n):
-    """Return n random numbers for each row of the slice `rows` of a whole batch: uint64 (rows,n)."""
-    bits = np.random.PCG64(int(random.integers(2 ** 63)))      # one draw for any rows: all processes stay in sync
-    bits.advance(rows.start * n)
-    return bits.random_raw((rows.stop - rows.start) * n).reshape(-1, n)
-
-
-def kept_units(random, share, rows, T, units):
-    """Return which units dropout keeps, all but a share: bool (T,B,H) for each H of units. rows: a slice of a batch."""
-    numbers = row_numbers(random, rows, -(-T * sum(units) // 4)).view(np.uint16)   # four draws per uint64
-    ends = T * np.cumsum(units)
-    return [np.greater_equal(numbers[:, end - T * H:end].reshape(-1, T, H).transpose(1, 0, 2), round(share * 2 ** 16),
-                             order='C') for end, H in zip(ends, units)]
-
-
-def kept_weights(random, share, shapes):
-    """Return which weights DropConnect keeps, all but a share: a bool array for each of the shapes."""
-    return [random.integers(2 ** 16, size=shape, dtype=np.uint16) >= round(share * 2 ** 16) for shape in shapes]
-
-
-def begins_anew(random, share, rows):
-    """Return which rows of a slice start from zero states, each with probability share: bool (rows,)."""
-    return (row_numbers(random, rows, 1)[:, 0] >> np.uint64(11)) * 2.0 ** -53 < share

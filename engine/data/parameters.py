@@ -11,8 +11,8 @@ import zipfile
 
 import numpy as np
 
-from engine.model import checks
-from engine.model.files import named, write_whole
+from engine import checks
+from engine.files import named, write_whole
 from engine.terminal import script
 
 NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # of two layers; a cell's own parameters follow
@@ -131,7 +131,7 @@ class Checkpoint(dict):
         """Read a file, or only the arrays in names. Raises OSError, or ValueError if it is not a checkpoint."""
         self._path = os.fsdecode(path)
         if self._path.lower().endswith('.safetensors'):
-            from engine.model.tensors import read_tensors          # late: most users do not need its package
+            from engine.data.tensors import read_tensors   # late: most users do not need its package
             self.update(read_tensors(self._path, self.refusal))
         else:
             with named('read', self._path), open(self._path, 'rb') as f:

@@ -2,8 +2,8 @@
 import ntpath
 import re
 
-from engine.model.parameters import opened, read_parameters, units
-from engine.model.files import base_name
+from engine.data.parameters import opened, read_parameters, units
+from engine.files import base_name
 from engine.run.table import DEFAULTS
 from engine.terminal import bits, layers_of_units, nats_and_bits, number_of, printable, words_of
 

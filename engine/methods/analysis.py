@@ -3,12 +3,13 @@ import copy
 
 import numpy as np
 
-from engine.model import checks
-from engine.model.parameters import in_layers
-from engine.model.text import encoded
+from engine import checks
+from engine.data.parameters import in_layers
+from engine.data.text import encoded
+from engine.methods.compile import compiled
+from engine.methods.state import arrays, cell_of_model, set_parameters, sizes, vocabulary_size, zero_states
+from engine.methods.step import as_batch, check, cost_weights
 from engine.parallel import SingleProcess
-from engine.training import (arrays, as_batch, cell_of_model, check, compiled, cost_weights, set_parameters, sizes,
-                             vocabulary_size, zero_states)
 
 SCORED, ADAPTED = 2000, 20     # most characters scored at a time: without adapt, and with it
 PROBABILITIES = 1 << 20        # most probabilities held at a time: V for each character, and at least one character

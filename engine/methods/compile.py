@@ -1,0 +1,168 @@
+"""Compile what a model computes, when it is needed, and again after edits: methods of CharLSTM."""
+import functools
+
+import numpy as np
+
+from engine import checks
+from engine.backend import bfloat16, compiler, theano_setup
+from engine.backend.theano_setup import compiling, on_cpu, theano, tt
+from engine.data.parameters import base_names, in_layers, layers_of, named_state, rows_of, units
+from engine.kernel.fallback import continue_texts, costs_follow, is_as_in_c, log_probabilities
+from engine.kernel.ops import Kernel
+from engine.kernel.scan import Scan
+from engine.methods.state import (CompiledFunctions, arrays, cell_of_model, functions, optimiser_variables, sizes,
+                                  state_names, vocabulary_size)
+from engine.parallel import DataParallelStep
+from engine.terminal import bar, warn
+
+
+def operations(model):
+    """Return the operations of the network: a Kernel or, on a GPU, a Scan."""
+    cell, made = cell_of_model(model), functions(model)
+    p = arrays(model.p)
+    layers = layers_of(p)
+    names = [*base_names(layers), *in_layers(cell.own, layers)]
+    widths = [n * H for H in units(p) for n in (1, cell.counts.S)]
+    carried = [state.shape[1] for state in model.carried or model.validation[0] or ()]
+    if p and (list(p), rows_of(p)) != (names, cell.counts.rows) or carried not in ([], widths):
+        raise ValueError(f'the cell {cell.name} has other parameters or states than the model: call model_setup')
+    if model.precision == 'bfloat16' and not cell.program:
+        raise ValueError(f'precision bfloat16 needs the C kernel, which cannot compute the cell {cell.name} '
+                         f'({cell.unknown}): use float32')
+    if made.operations is None:
+        step_by_step = not (model.kernel and cell.program)
+        in_c = bool(compiler.cxx) and not step_by_step
+        made.operations = Kernel(cell, in_c, bfloat16.instructions(model.precision), step_by_step) if on_cpu() else (
+            Scan(cell))
+    return made.operations
+
+
+def computes_on(model):
+    """Return a description of what computes the network."""
+    return theano_setup.computes_on(operations(model).in_c, bfloat16.instructions(model.precision))
+
+
+def compile(model, *names):
+    """Recompile after something that the functions read has changed: those in names now, the others when used."""
+    model.functions = CompiledFunctions()
+    for name in names:
+        compiled(model, name)
+
+
+def compiled(model, name):
+    """Return the compiled function 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample', 'read' or 'states'."""
+    vocabulary_size(model)
+    made = functions(model)
+    if name not in made:
+        build = dict(predict=build_forward, states=build_forward, check=build_forward, sample=build_sample,
+                     read=build_read, train_rmsprop=build_train, train_sgd=build_train)[name]
+        with bar(None, f'compiling {name}, once', 'files') as progress:
+            def report(done, total):
+                progress.total = total
+                progress.update(done - progress.n)
+
+            with compiling(report):
+                made[name] = build(model, operations(model), name)
+    return made[name]
+
+
+def build_forward(model, ops, name):
+    """Compile a function of characters x (T,B), targets y (T,B) (only 'check'), and states.
+
+    'predict' returns log probabilities (T*B,V) and the new states. 'states' returns the states after each step, then
+    the new states. 'check' returns the mean cost, the most probable characters, the new states and the costs (T,B).
+    """
+    x, states = tt.imatrix('x'), tt.matrices(state_names(model))
+    y = tt.imatrix('y') if name == 'check' else x          # the others' results do not depend on the targets
+    outputs = model._symbols()['network'](x, y, states, model.p, ops)
+    if name == 'check':
+        results = [outputs.costs.mean(), outputs.best, *outputs.after, outputs.costs]
+        return theano.function([x, y, *states], results, on_unused_input='ignore')
+    if name == 'predict' and not costs_follow(outputs, x):
+        warn('network was edited, and its costs could not be shown to be -log p: training and validation use them, but '
+             'scores, alternatives and pages show -log p')
+    results = outputs.states if name == 'states' else [log_probabilities(outputs)]
+    return theano.function([x, *states], results + outputs.after, on_unused_input='ignore')
+
+
+def build_sample(model, ops, name):
+    """Compile 'sample', from prime, bits, n, choice and states to texts (m+n,B) and new states; in C if possible."""
+    if ops.in_c and is_as_in_c(model._symbols()['network'], model.p, ops):
+        prime, bits, n, choice = tt.imatrix('prime'), tt.lmatrix('bits'), tt.lscalar('n'), tt.vector('choice')
+        states = tt.matrices(state_names(model))
+        return theano.function([prime, bits, n, choice] + states, ops.sample(prime, bits, n, choice, states, model.p))
+    predict = compiled(model, 'predict')
+    if ops.in_c:
+        warn('network was edited and engine/kernel/sampling.c was not: texts are written step by step, more slowly')
+    return functools.partial(continue_texts, predict)
+
+
+def build_read(model, ops, name):
+    """Return 'read', from characters x (T,B) and states to log probabilities (T,B,V) and new states."""
+    if ops.in_c and is_as_in_c(model._symbols()['network'], model.p, ops):
+        return ops.reader(model.p)
+    predict, S = compiled(model, 'predict'), cell_of_model(model).counts.S
+
+    def read(x, *states):
+        logs, *after = predict(x, *checks.states(states, x.shape[1], sizes(model), S))
+        return logs.reshape(*x.shape, -1), after
+    return read
+
+
+def build_train(model, ops, name):
+    """Compile a training step, from x, y, states, weights and what is kept to cost, best, new states and ratios.
+
+    A single process has one function for the whole step. A process group sums the gradients between two halves.
+    """
+    if not model.lp:
+        raise ValueError('no learning parameters yet: call model_setup first')
+    cell, symbols, lp = cell_of_model(model), model._symbols(), dict(model.lp)
+    if model.kernel and not cell.program:
+        warn(f'the cell {cell.name} uses {cell.unknown}, which is not elementwise: it runs in NumPy, more slowly')
+    (x, y), states, weights = tt.imatrices('x', 'y'), tt.matrices(state_names(model)), tt.matrix('weights')
+    # Rounded as in kept_units and kept_weights, so that the mean of a mask is 1.
+    shares = [round(lp[name] * 2 ** 16) / 2 ** 16 for name in ('dropout', 'dropconnect') if lp[name]
+              for _ in sizes(model)]
+    kept = [tt.TensorType('bool', 3 * [False])() for _ in shares]   # bool: new memory costs page faults
+    masks = [each * np.asarray(1 / (1 - share), theano.config.floatX) for each, share in zip(kept, shares)]
+    trained = model.weights or model.p                     # if there are weights, p is their running average
+    parameters, averages = list(trained.values()), list(model.p.values()) if lp['average'] else []
+    cost, outputs = symbols['objective'](x, y, states, weights, masks, trained, ops, lp)
+    try:
+        gradients = tt.grad(cost, parameters, return_disconnected='None', disconnected_inputs='ignore')
+    except (NotImplementedError, theano.gradient.NullTypeGradError) as error:
+        if not ops.in_c:
+            raise
+        raise ValueError('the edited network needs a gradient that is not in C: use --kernel off or '
+                         'CharLSTM(kernel=False)') from error
+    unused = [name for name, gradient in zip(base_names(layers_of(model.p)), gradients)    # a cell need not use its own
+              if gradient is None and arrays(model.p)[name].size]                          # and may have no W
+    if unused:
+        raise ValueError(f'the costs do not depend on {", ".join(unused)}: use all parameters in network')
+    gradients = [tt.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients)]
+    optimiser, state = symbols['sgd'], {}
+    if name == 'train_rmsprop':
+        optimiser, state = model.optimiser, optimiser_variables(model)
+
+    def second_half(gradients, size):
+        """Return the update ratios and the updates, pairs of a shared variable and its new value."""
+        ratios, new, new_averages, new_state = symbols['update'](
+            gradients, size, parameters, averages, model.average_weight, state, model.rate, lp, optimiser, ops)
+        if len(new) != len(parameters) or set(new_state) != set(state):
+            raise ValueError(f'the optimiser returned {len(new)} steps and the state {sorted(new_state)}: expected '
+                             f'{len(parameters)} steps and the state {sorted(state)}')
+        before, after = [named_state(each, model.p) for each in (state, new_state)]
+        return ratios, [*[(before[name], after[name]) for name in before], *zip(averages, new_averages),
+                        *zip(parameters, new)]
+
+    inputs = [x, y, *states, weights, *kept]
+    results = [outputs.costs.mean(), outputs.best, *outputs.after]
+    if model.group.size == 1:
+        ratios, updates = second_half(gradients, outputs.costs.size)
+        return theano.function(inputs, results + ratios, updates=updates, on_unused_input='ignore')
+    first = theano.function(inputs, results + [theano.Out(g, borrow=True) for g in gradients] + [outputs.costs.size],
+                            on_unused_input='ignore')
+    sums, size = [g.type() for g in gradients], tt.scalar('size')          # of the whole batch
+    ratios, updates = second_half(sums, size)
+    second = theano.function(sums + [size], ratios, updates=updates, on_unused_input='ignore')
+    return DataParallelStep(first, second, model.group, len(gradients))

@@ -1,0 +1,84 @@
+"""Train a model by the recipe, as train.py does: a method of CharLSTM."""
+import math
+
+from engine import checks
+from engine.data.parameters import parameter_shapes
+from engine.methods.state import cell_of_model
+from engine.run import table
+from engine.run.options import Options, set_units
+from engine.run.recipe import complete
+from engine.run.schedule import Epoch, Schedule
+from engine.terminal import bar, warn
+
+OF_FIT = [name for name, row in table.ROWS.items() if row.of_fit]
+
+
+def fit(model, filepath=None, recipe='default', verbose=True, **options):
+    """Train on a text as train.py does. Return an iterator that yields an Epoch after each epoch.
+
+    filepath: as for prepare_input. None: continue an unfinished fit or, with recipe 'small', read the text of --small.
+    recipe: 'default', 'original' (of 2016) or 'small' (of --small); it sets all options that are left out.
+    verbose: whether to print what is read and to show a progress bar.
+    options: most of those of train.py, with underscores, such as num_units1=128 or init='params.npz'.
+
+    Training starts with new parameters, or with those of init. After each epoch, the model can predict and write; at
+    the end, it has the parameters of the best epoch. Raises ValueError if options are out of range, or if a text is too
+    short or not in its encoding; OSError if it cannot be read; Diverged if costs are no longer finite.
+    """
+    if filepath is None and recipe != 'small':
+        if options or recipe != 'default' or model.schedule is None:
+            raise ValueError('without a text, fit continues an earlier fit with its options: expected a text')
+        return epochs(model, model.schedule, verbose)
+    checks.choice('recipe', recipe, ('default', *table.PRESETS))
+    unknown = options.keys() - OF_FIT
+    if unknown:
+        raise ValueError(f'fit has no option {min(unknown)}: expected one of {", ".join(OF_FIT)}')
+    chosen = {name: value for name, value in options.items() if value is not None}
+    o = Options({**chosen, 'original': recipe == 'original', 'small': recipe == 'small', 'input': filepath})
+    o = model.group.broadcast(set_units, o)
+    if model.p and model.schedule is None and o.init is None and model.group.first:
+        warn('fit starts with new parameters, not with those of the model: init=PARAMS starts from a checkpoint')
+    set_up(model, o, verbose)
+    o.input, o.typed = None, {}        # the text may be an open file, which cannot be pickled
+    model.schedule, model.best = Schedule.resumed(o, {}, model.n_batches['train']), None
+    return epochs(model, model.schedule, verbose)
+
+
+def set_up(model, o, verbose=True):
+    """Read a model's texts, complete o, its Options, and make its parameters. Return their number."""
+    model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, verbose, o.encoding,
+                        not o.no_stateful, o.valid, o.test)
+    sources = model.text.sources
+    for role in ('valid', 'test'):
+        if model.group.first and role in sources and sources[role]['sha256'] == sources['train']['sha256']:
+            warn(f'the {table.TITLES[role]} is the training text: its costs say nothing about other texts')
+    cell = cell_of_model(model)
+    shapes = parameter_shapes(len(model.uchar), o.units, cell.counts.rows, cell.own)
+    complete(o, model.n_batches['train'], sum(map(math.prod, shapes.values())))
+    initial = 'zeros' if o.resume else o.initial
+    model.model_setup(num_units1=o.num_units1, num_units2=o.num_units2, layers=o.layers, initial=initial,
+                      **o.kept('lp'))
+    if o.init is not None:
+        model.init_params(o.init, o.encoding)
+    return sum(p.get_value(borrow=True).size for p in model.p.values())
+
+
+def epochs(model, schedule, verbose):
+    """Continue training by a Schedule, and yield each Epoch; at the end, set the parameters of the best one."""
+    shown = None
+    for event in model.training(schedule):
+        if verbose and model.group.first and not isinstance(event, Epoch):
+            shown = shown or bar(schedule.batches, '', 'steps')
+            activity = ', validating' if event is None else ''             # None: between validation batches
+            shown.desc = f'epoch {schedule.epoch + 1}/{schedule.epochs}{activity}'
+            shown.update(schedule.batch - shown.n)
+        if isinstance(event, Epoch):
+            shown = shown and shown.close()                # before the caller prints
+            if schedule.best_epoch == schedule.epoch:
+                model.best = {name: p.get_value() for name, p in model.p.items()}
+            yield event
+            if model.schedule is not schedule:
+                raise ValueError('fit cannot continue: another text, other parameters or another fit ended it')
+    for name, array in (model.best or {}).items():
+        for variables in filter(None, (model.p, model.weights)):
+            variables[name].set_value(array)

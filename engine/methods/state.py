@@ -1,0 +1,223 @@
+"""The state of a model between two steps: methods of CharLSTM.
+
+
+The first argument of each function is the model. Its attributes, besides those in the docstring of CharLSTM:
+
+    group, precision, kernel    process group, precision of the inputs of matrix products, whether to use the C kernel
+    text, stateful              the prepared Text or None, and whether each batch continues the one before
+    weights, averaged_steps     the trained weights by name, if p is their running average, or {}; steps averaged so far
+    average_weight, rate        shared scalars: the weight of that average in a step, and dyn_lrate
+    optimiser_variables         the optimiser's state, as shared variables; {} until it is needed
+    carried                     states before the next training batch, h and C of each layer (B,H), or None
+    validation                  states before the next validation batch, and its index
+    best                        the parameters of the best epoch of fit, by name, or None
+    functions                   compiled functions by name, a CompiledFunctions
+"""
+import collections
+import math
+import secrets
+import types
+
+import numpy as np
+
+from engine import checks
+from engine.backend import bfloat16
+from engine.backend.theano_setup import theano
+from engine.data.batches import Text
+from engine.data.parameters import in_layers, layers_of, map_state, named_state, units
+from engine.data.text import shown
+from engine.kernel.cell import Cell
+from engine.parallel import group_of
+from engine.run import table
+from engine.terminal import warn
+
+
+class Learning(collections.UserDict):
+    """The learning parameters, which are checked when set. engine/run/table.py has their names and ranges."""
+
+    def __setitem__(self, name, value):
+        if name not in table.LEARNING:
+            raise ValueError(f'{name} is not a learning parameter: expected one of {", ".join(table.LEARNING)}')
+        value = table.LEARNING[name].checked(value)
+        if name in self.data and name == 'lrate' and value != self.data[name]:
+            raise ValueError(f"lp['lrate'] is the initial rate and cannot become {value}: set dyn_lrate or, in fit, "
+                             'schedule.rate_factor')
+        if name in self.data and name == 'average' and bool(value) != bool(self.data[name]):
+            raise ValueError("lp['average'] cannot be switched on or off after model_setup")
+        self.data[name] = value
+
+
+class CompiledFunctions(dict):
+    """The compiled functions of a model by name; a pickle or a deep copy is empty.
+
+    sources: what they were compiled from. cell: their Cell. operations: of their network. held: a copy of the model
+    for sampling.py.
+    """
+    sources = cell = operations = held = None
+
+    def __reduce__(self):
+        return CompiledFunctions, ()
+
+
+def begin(model, random_seed, kernel, comm, precision):
+    """Set the attributes of a new model. Arguments and errors: as for CharLSTM."""
+    bfloat16.instructions(precision, kernel)               # raises ValueError before a text is read
+    model.group, model.precision, model.kernel = group_of(comm), precision, checks.flag('kernel', kernel)
+    seed = secrets.randbits(128) if random_seed is None else checks.whole('random_seed', random_seed, 0, math.inf)
+    model.random = np.random.default_rng(model.group.broadcast(int, seed))         # the same numbers in all processes
+    model.uchar, model.batch_size, model.stateful, model.text, model.schedule = [], None, False, None, None
+    model.X, model.Y, model.n_batches, model.texts = {}, {}, {}, {}
+    model.p, model.lp, model.rate, model.average_weight = {}, {}, None, None
+    model.weights, model.averaged_steps, model.optimiser_variables, model.best = {}, 0, {}, None
+    model.carried, model.validation, model.functions = None, (None, 0), CompiledFunctions()
+
+
+# ---------------------------------------------------------------- the text
+
+def prepare_input(model, filepath, ratio_valid=0.30, batch_size=50, seq_length=50, verbose=True, encoding='utf-8',
+                  stateful=False, valid=None, test=None):
+    """Read a text (a file, an open text file or a folder of text files), and cut it into batches.
+
+    The text is cut into sequences of seq_length characters: a share 1 - ratio_valid, rounded, for training, the rest
+    for validation. A batch has batch_size consecutive sequences. Its inputs X['train'][i] lack their last characters,
+    its targets Y['train'][i] their first: int32 (T,B), T = seq_length - 1. Sequences that fill no batch are dropped.
+
+    stateful: each row of a batch continues the row of the batch before, T = seq_length, and training and validation
+    carry the states along. valid: a validation text; all of the first text is then for training. test: a test text;
+    only its characters matter here, for the vocabulary. Parameters that know all characters stay, with their uchar;
+    others are dropped with a warning. Raises OSError if a file cannot be read, and ValueError for arguments out of
+    range, a wrong encoding, or a text too short for one batch.
+    """
+    text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, model.group, valid, test)
+    unknown = set(text.uchar) - set(model.uchar)
+    if model.p and unknown:
+        warn(f'the parameters were dropped: they do not know {shown(unknown)} of the text; model_setup makes new ones')
+        set_parameters(model, {}, text.uchar)
+    elif model.p:
+        text.renumber(model.uchar)
+    set_text(model, text)
+    warn_if_truncated(model)
+    if verbose and model.group.first:
+        print(text.summary())
+
+
+def set_text(model, text):
+    """Set the Text of the model, and end any running fit."""
+    model.text, model.uchar, model.batch_size, model.stateful = text, list(text.uchar), text.batch_size, text.stateful
+    model.X, model.Y, model.n_batches, model.texts = text.X, text.Y, text.n_batches, text.texts
+    model.schedule, model.carried, model.validation = None, None, (None, 0)
+
+
+def warn_if_truncated(model):
+    """Warn if sequences are longer than the gradient reaches back."""
+    depth, T = model.lp.get('bptt_maxdepth', -1), len(model.X['train'][0]) if model.text else 0
+    if 0 < depth < T:
+        warn(f'only the last {depth} of the {T} steps of a sequence are trained on: bptt_maxdepth is '
+             f'{depth}, seq_length {model.text.seq_length}; set them to the same number')
+
+
+def reset_states(model):
+    """Reset the states that training carries from batch to batch to zeros, as at the start of the text."""
+    model.carried = None
+
+
+# ---------------------------------------------------------------- the parameters
+
+def arrays(variables):
+    """Return the arrays of shared variables by name. Do not write to them."""
+    return {name: variable.get_value(borrow=True) for name, variable in variables.items()}
+
+
+def vocabulary_size(model):
+    """Return the number of characters that the model knows. Raises ValueError if there are no parameters."""
+    if not model.p:
+        raise ValueError('no model yet: first call fit, or prepare_input and model_setup, or load a checkpoint')
+    return model.p['c'].get_value(borrow=True).shape[0]
+
+
+def sizes(model):
+    """Return the units of each layer, from the first on. Raises ValueError if there are no parameters."""
+    vocabulary_size(model)
+    return units(arrays(model.p))
+
+
+def zero_states(model, B):
+    """Return the states before a text, of each layer h (B,H), and C (B,SH): its S cell states side by side."""
+    S = cell_of_model(model).counts.S
+    return [np.zeros((B, n * H), theano.config.floatX) for H in sizes(model) for n in (1, S)]
+
+
+def state_names(model):
+    """Return the names of the states of all layers: h1, C1, h2, C2 and so on."""
+    return in_layers('hC', layers_of(model.p))
+
+
+def kinds(arrays):
+    """Return the shapes and types of arrays by name."""
+    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
+
+
+def updated(variables, new):
+    """Set shared variables to new values, and return them by name: new ones if a shape or a type changes."""
+    if kinds(arrays(variables)) != kinds(new):
+        return {name: theano.shared(array, name) for name, array in new.items()}
+    for name, array in new.items():
+        variables[name].set_value(array)
+    return variables
+
+
+def set_parameters(model, new, uchar):
+    """Replace parameters and vocabulary, and end any running fit. Keep compiled functions if shapes and types stay."""
+    model.uchar, variables = list(uchar), updated(model.p, new)
+    if variables is not model.p:
+        model.p, model.functions, model.optimiser_variables = variables, CompiledFunctions(), {}
+    model.weights, model.averaged_steps = updated(model.weights, new if model.lp.get('average') else {}), 0
+    model.schedule, model.carried, model.validation = None, None, (None, 0)
+
+
+def optimiser_variables(model):
+    """Return the optimiser's state as shared variables; the initial one if names, shapes or types have changed."""
+    initial = map_state(lambda value: np.asarray(value, model.p['c'].dtype),
+                        model.optimiser_state(list(arrays(model.p).values())))
+    now = arrays(named_state(model.optimiser_variables, model.p))
+    if kinds(now) != kinds(named_state(initial, model.p)):
+        model.optimiser_variables = map_state(theano.shared, initial)
+    return model.optimiser_variables
+
+
+def set_rate(model, rate):
+    """Set dyn_lrate. Raise ValueError unless the rate is a finite number of at least 0."""
+    model.rate.set_value(checks.real('dyn_lrate', np.asarray(rate).item(), 'of at least 0', lambda v: v >= 0))
+
+
+def finite(model):
+    """Return whether all parameters and the optimiser's state are finite."""
+    variables = {**named_state(model.optimiser_variables, model.p), **model.p}, model.weights
+    return all(np.isfinite(array).all() for each in variables for array in arrays(each).values())
+
+
+# ---------------------------------------------------------------- compiled functions
+
+def code_of(function):
+    """Return what changes if a function is edited: its code and defaults or, with a closure, the function itself."""
+    function = getattr(function, '__func__', function)
+    if not isinstance(function, types.FunctionType) or function.__closure__:
+        return function
+    return function.__code__, function.__defaults__, function.__kwdefaults__
+
+
+def functions(model):
+    """Return the compiled functions by name, after dropping them if a symbol function, the cell or lp was edited."""
+    edited = model.cell, model.optimiser, model.optimiser_state, *model._symbols().values()
+    now = [code_of(function) for function in edited], dict(model.remembers), {**getattr(model.lp, 'data', {})}
+    if model.functions.sources != now:
+        model.functions = CompiledFunctions()
+        model.functions.sources = now
+    return model.functions
+
+
+def cell_of_model(model):
+    """Return the Cell of the attributes cell and remembers. Raises ValueError if the function is no cell."""
+    made = functions(model)
+    made.cell = made.cell or Cell(model.cell, theano.config.floatX, model.remembers)
+    return made.cell

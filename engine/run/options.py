@@ -1,0 +1,127 @@
+"""The options of a run: those that the user typed and, for a resumed run, those that it had."""
+import math
+import os
+import secrets
+
+from engine.data.parameters import Checkpoint, read_parameters, units
+from engine.files import base_name
+from engine.run import table
+from engine.terminal import ROOT, layers_of_units, near, number_of
+
+UNITS, LAYERS = 256, 2
+
+
+class Options:
+    """The options of a run as attributes; None: not chosen yet. typed: a dict of those that the user set."""
+
+    def __init__(self, typed):
+        """Set options from a dict. Raise ValueError if some are out of range or contradict each other."""
+        self.typed = table.checked_options(typed)
+        vars(self).update(table.DEFAULTS)
+        for name, preset in table.PRESETS.items():
+            vars(self).update(preset if typed.get(name) else {})
+        vars(self).update(self.typed)
+        if self.small and self.input is None:
+            self.input = near(os.path.join(ROOT, 'text_input', 'coriolanus.txt'))
+        if self.original and self.small or self.valid is not None and 'ratio_valid' in self.typed:
+            raise ValueError('--original and --small exclude each other, and so do --valid and --ratio-valid')
+        if self.test_adapt and self.test is None:
+            raise ValueError('--test-adapt needs --test, the text to adapt to')
+        if not self.run or os.path.basename(self.run) != self.run:
+            raise ValueError(f'the run name {self.run!r} is part of file names: expected no path separators')
+        if self.valid is not None:
+            self.ratio_valid = 0.0                         # train on all of the input
+
+    def kept(self, place):
+        """Return a dict of the options that a checkpoint keeps in this place; see Option in table.py."""
+        return {name: vars(self)[name] for name, row in table.ROWS.items() if row.kept == place}
+
+    @property
+    def units(self):
+        """Return the units of each layer."""
+        return self.num_units1, *[self.num_units2] * (self.layers - 1)
+
+    @property
+    def name(self):
+        """Return the beginning of the names of the run's files."""
+        return f'{os.path.basename(self.run)}_{base_name(self.input)}'     # basename: a checkpoint is untrusted
+
+    def summary(self, parameters, validates):
+        """Return two lines about the model and its training. validates: whether there are validation batches."""
+        cell = f', of {self.cell}' if self.cell else ''
+        begins = f', from the parameters of {self.init}' if self.init else ''
+        most = 'up to ' if self.patience and validates else ''
+        first = math.floor(round((1 - self.anneal) * self.epochs, 6)) + 1
+        falling = f', falling from epoch {first} on' if first <= self.epochs else ''
+        return (f'{layers_of_units(self.units)}{cell}, {parameters:,} parameters{begins}; '
+                f'{most}{number_of(self.epochs, "epoch")}; random seed {self.random_seed}\n'
+                f'learning rate {self.lrate:g}{falling}; dropout {self.dropout:g}, dropconnect {self.dropconnect:g}')
+
+
+def choose(typed, find_input):
+    """Return the Options of a run, and the open checkpoint if it is resumed, otherwise None.
+
+    find_input: a function from the typed input, or None, to the path of a new run's text.
+    """
+    o, checkpoint = Options(typed), None
+    if o.resume in (None, 'last'):
+        o.input = find_input(o.input)
+    if o.resume == 'last':
+        from engine.run.results import newest  # late: fit needs no files of a run
+        checkpoint = newest(o)
+        print(f'resuming from {checkpoint}' if checkpoint else 'this run has no checkpoint yet: starting a new run')
+        o.resume, o.init = (str(checkpoint), None) if checkpoint else (None, o.init)       # init is for a new run only
+    elif o.resume:
+        checkpoint = Checkpoint(o.resume)
+    if o.resume:
+        take_over(o, checkpoint)
+    else:
+        o.random_seed = secrets.randbelow(10 ** 9) if o.random_seed is None else o.random_seed
+        set_units(o)
+    for path in filter(None, (o.input, o.valid, o.test)):
+        if o.resume and not (os.path.isfile(path) or os.path.isdir(path)):     # a checkpoint may name any device
+            raise ValueError(f'{path}, a text of the run in {o.resume}, is no file or folder: give its new path')
+        if os.path.isdir(path) and f'{os.path.realpath(o.output_dir)}/'.startswith(f'{os.path.realpath(path)}/'):
+            raise ValueError(f'{o.output_dir} is inside of {path}, whose texts are read: choose another --output-dir, '
+                             'or the samples of this run become texts of the next')
+    return o, checkpoint
+
+
+def take_over(o, checkpoint):
+    """Complete Options from the run that they resume, in an open checkpoint. Raise ValueError if a typed one conflicts.
+
+    A checkpoint keeps an option in one place: in the progress, the learning parameters, or the metadata of the text.
+    """
+    progress, lp, text = map(checkpoint.metadata.get, ('progress', 'lp', 'text'))
+    if not (lp and text and progress and 'options' in progress):
+        raise ValueError(f'{o.resume} holds no run that can be resumed; --init starts a new one from its parameters')
+    train, valid, test = [source and source['path'] for source in (text, text['valid'], text['test'])]
+    stored = {**table.DEFAULTS, 'layers': LAYERS, **lp, **text, **progress['options'], 'input': train, 'valid': valid,
+              'test': test, 'no_stateful': not text['stateful']}
+    before = table.checked_options({name: stored[name] for name in table.OF_RUN})
+    folder = os.path.dirname(os.path.abspath(o.resume))
+    if o.init or 'output_dir' in o.typed and os.path.realpath(o.output_dir) != os.path.realpath(folder):
+        raise ValueError(f'a run is resumed in the folder of {o.resume}: leave out --init and --output-dir')
+    if before['cell'] and not o.cell:
+        raise ValueError(f'the run in {o.resume} was trained with --cell {before["cell"]}: name it again')
+    changed = {name: value for name, value in o.typed.items() if name in table.OF_RUN}
+    for name, value in changed.items():
+        smaller = name == 'lrate' and value < before['lrate']
+        moved = name in ('input', 'valid', 'test', 'cell') and before[name] is not None
+        if name not in table.CHANGEABLE and not (value == before[name] or smaller or moved):
+            raise ValueError(f'{name} is {value}, but the run in {o.resume} had {before[name]}: when a run is resumed, '
+                             + table.MAY_CHANGE)
+    vars(o).update({**before, **changed, 'output_dir': folder})
+
+
+def set_units(o):
+    """Set the numbers of units and layers that were not typed, from --init if it is set. Return o, the Options."""
+    if o.init is not None:
+        found = units(read_parameters(o.init, 'float32')[0])
+        for name, number in dict(num_units1=found[0], num_units2=found[-1], layers=len(found)).items():
+            setattr(o, name, o.typed.get(name, number))
+    o.num_units1, o.layers = o.num_units1 or UNITS, o.layers or LAYERS
+    if o.layers == 1 and 'num_units2' in o.typed:
+        raise ValueError('num_units2 is for the layers above the first, but there is only one layer')
+    o.num_units2 = o.num_units2 or o.num_units1
+    return o
