@@ -24,8 +24,8 @@ Letters used for the sizes throughout, and the shapes of the parameters of two l
 """
 import collections
 import math
+import sys
 import time
-import types
 
 import numpy as np
 
@@ -59,27 +59,27 @@ def stacked(U):
 
 
 # What network returns. costs: -log probabilities[y] (T,B), in nats. best: the most probable characters, int (T,B).
-# probabilities: (T*B,V). spread: the mean of -log probabilities over all characters, (T,B). states: h1, C1, h2, C2 and
-# so on after each step, (T,B,H) each. after: the same after the last step, (B,H) each.
+# probabilities: (T*B,V). spread: the mean of -log probabilities over all characters, (T,B). states: h and C of each
+# layer after each step, pairs of (T,B,H). after: the same after the last step, (B,H) each.
 Outputs = collections.namedtuple('Outputs', 'costs best probabilities spread states after')
 
 
 def network(x, y, states, p, ops, truncate=-1, masks=None):
     """Return the Outputs of the whole model for characters x (T,B) and targets y (T,B).
 
-    states: h1, C1, h2, C2 and so on before the first step, (B,H) each. p: the parameters by name. ops: the operations
-    and the cell, a Kernel (engine/kernel/ops.py) or a Scan (engine/kernel/scan.py). truncate: the gradient flows
-    through the last `truncate` steps; -1: all. masks: of dropout, (T,B,H) for each layer. They multiply h on its way
-    up, not on its way to the next step (Zaremba et al. 2014).
+    states: (h, C) of each layer before the first step, (B,H) each. p: the parameters by name. ops: the operations and
+    the cell, a Kernel (engine/kernel/ops.py) or a Scan (engine/kernel/scan.py). truncate: the gradient flows through
+    the last `truncate` steps; -1: all. masks: of dropout, (T,B,H) for each layer. They multiply h on its way up, not on
+    its way to the next step (Zaremba et al. 2014).
     """
     up, of_steps, after = None, [], []
-    for k in range(1, len(states) // 2 + 1):                  # the layers. Below: U.x of all steps; first x is one-hot
+    for k, before in enumerate(states, 1):                                 # the layers; x of the first is one-hot
         a = ops.columns(p['U1'], x.flatten()) if k == 1 else ops.product(up, stacked(p[f'U{k}']))         # (T*B, 4H)
-        a, before = a.reshape((x.shape[0], x.shape[1], -1)), states[2 * k - 2:2 * k]                      # (T, B, 4H)
+        a = a.reshape((x.shape[0], x.shape[1], -1))                                                       # (T, B, 4H)
         h, C, last = ops.layer(a, p[f'W{k}'], p[f'b{k}'], own_of_layer(p, k), before, truncate)           # adds W.h + b
         up = h if masks is None else h * masks[k - 1]                                                     # (T, B, H)
         up = up.reshape((-1, up.shape[2]))                                                                # (T*B, H)
-        of_steps, after = [*of_steps, h, C], [*after, *last]
+        of_steps, after = [*of_steps, (h, C)], [*after, last]
     scores = ops.product(up, p['V'].T)                                                                    # (T*B, V)
     costs, best, probabilities, spread = ops.cross_entropy(scores, p['c'], y)
     return Outputs(costs, best, probabilities, spread, of_steps, after)
@@ -105,21 +105,23 @@ def activation_penalty(h, h_before, ar, tar):
     return ar * tt.sqr(h).mean(axis=2) + tar * changes
 
 
-def objective(x, y, states, weights, masks, p, ops, lp):
+# A training step has two halves, objective and update, because several processes sum their gradients in between. Both
+# are compiled together if there is only one: build_train in engine/methods/compile.py.
+
+def objective(x, y, states, weights, masks, weight_masks, p, ops, lp):
     """Return what a training step minimises (without l1 and l2) and the network's Outputs: the first half of a step.
 
-    weights (T,B) of the costs: 1 / (T*B), or 0 for steps that are not trained on. masks: the network's if lp has
-    dropout, followed by those of W1, W2 ... (4,H,H) if it has dropconnect (which leaves out recurrent weights: Wan et
-    al. 2013, Merity et al. 2018). p: the parameters that are trained, by name. lp: the learning parameters, as in
+    weights (T,B) of the costs: 1 / (T*B), or 0 for steps that are not trained on. masks: the network's, or None.
+    weight_masks: those of W1, W2 ... (4,H,H), or None. They are of dropconnect, which leaves out recurrent weights (Wan
+    et al. 2013, Merity et al. 2018). p: the parameters that are trained, by name. lp: the learning parameters, as in
     model_setup.
     """
-    layers = len(states) // 2
-    if lp['dropconnect']:
-        p = {**p, **{f'W{k}': p[f'W{k}'] * mask for k, mask in enumerate(masks[-layers:], 1)}}
-    outputs = network(x, y, states, p, ops, lp['bptt_maxdepth'], masks[:layers] if lp['dropout'] else None)
+    if weight_masks is not None:
+        p = {**p, **{f'W{k}': p[f'W{k}'] * mask for k, mask in enumerate(weight_masks, 1)}}
+    outputs = network(x, y, states, p, ops, lp['bptt_maxdepth'], masks)
     costs = smoothed(outputs.costs, outputs.spread, lp['smoothing']) if lp['smoothing'] else outputs.costs
     if lp['ar'] or lp['tar']:
-        h, h_before = outputs.states[-2], states[-2]       # of the last layer
+        (h, _), (h_before, _) = outputs.states[-1], states[-1]             # of the last layer
         costs = costs + activation_penalty(h, h_before, lp['ar'], lp['tar'])
     return (costs * weights).sum(), outputs
 
@@ -272,6 +274,7 @@ class CharLSTM:
     copy.deepcopy and pickle keep all except compiled functions, so that training continues as it would have.
     """
     remembers = {'f': 1, 'i': -1}
+    symbols = sys.modules[__name__]    # this file: what compiles a model takes network, objective and so on from here
 
     def __init__(self, random_seed=None, kernel=True, comm=None, precision='float32'):
         """Make a model without a text and without parameters.
@@ -303,11 +306,6 @@ class CharLSTM:
     def optimiser_state(parameters):
         """Return the optimiser's state before the first step, by name: arrays, or lists of one for each parameter."""
         return {name: [np.zeros_like(p) for p in parameters] for name in ('mean_squares', 'sums')}
-
-    @staticmethod
-    def _symbols():
-        """Return the functions of this file by name, as they are now, so that edited ones are compiled again."""
-        return {name: value for name, value in globals().items() if isinstance(value, types.FunctionType)}
 
     # Functions that take a model. The docstring of each is shown by, say, help(CharLSTM.fit).
     from engine.methods.analysis import (alternatives, correlations, passage_costs, read, score_lines, score_text,

@@ -19,7 +19,7 @@ def attention(h):
 def network(x, y, states, p, ops, truncate=-1, masks=None):
     """Return charlstm.network's Outputs if the scores also see h2 of earlier steps."""
     outputs = standard(x, y, states, p, ops, truncate, masks)
-    h2 = outputs.states[2]
+    h2, _ = outputs.states[1]
     up = (h2 + attention(h2)) * (1 if masks is None else masks[1])
     scores = ops.product(up.reshape((-1, up.shape[2])), p['V'].T)
     return Outputs(*ops.cross_entropy(scores, p['c'], y), outputs.states, outputs.after)

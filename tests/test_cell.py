@@ -236,12 +236,13 @@ def test_cells_that_are_no_code_for_one_unit(cell, what):
 
 def costs_that_read_C(network, *arguments):
     found = network(*arguments)
-    return found._replace(costs=found.costs + 0.1 * found.states[1].mean())
+    return found._replace(costs=found.costs + 0.1 * found.states[0][1].mean())
 
 
 def learned_states(network, x, y, states, p, *more):
     """Begin layer 1 with parameters instead of the states before the batch."""
-    return network(x, y, [tt.zeros((x.shape[1], 7)) + p[name] for name in ('p_f1', 'p_i1')] + states[2:], p, *more)
+    first = [tt.zeros((x.shape[1], 7)) + p[name] for name in ('p_f1', 'p_i1')]
+    return network(x, y, [first, *states[1:]], p, *more)
 
 
 @pytest.mark.parametrize('edited', [costs_that_read_C, learned_states])

@@ -1,25 +1,36 @@
 """Check whether C still computes an edited network, and write texts in NumPy if it does not."""
+import itertools
+
 import numpy as np
 
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import in_layers, layers_of, own_of_layer, stacked
+from engine.data.parameters import layers_of, own_of_layer, stacked
 from engine.kernel.ops import SoftmaxCrossEntropy
 
 equal_computations = theano.scan_module.scan_utils.equal_computations
 
 
+def state_symbols(p):
+    """Return symbols for the states of all layers: h and C of each, as network takes them. p: parameters by name."""
+    return [tt.matrices(f'h{k}', f'C{k}') for k in range(1, 1 + layers_of(p))]
+
+
+def flat(pairs):
+    """Return the states of all layers in one list: h1, C1, h2, C2 and so on."""
+    return list(itertools.chain(*pairs))
+
+
 def is_as_in_c(network, p, ops):
     """Return whether a network, the current charlstm.network, has the graph that sampling.c and network.js compute."""
-    x, before = tt.imatrix('x'), tt.matrices(in_layers('hC', layers_of(p)))
-    outputs, a, h, states, after = network(x, x, before, p, ops), ops.columns(p['U1'], x.flatten()), None, [], []
-    for k in range(1, len(before) // 2 + 1):
-        if k > 1:
-            a = ops.product(h.reshape((-1, h.shape[2])), stacked(p[f'U{k}']))
+    x, before, up, states, after = tt.imatrix('x'), state_symbols(p), None, [], []
+    for k, state in enumerate(before, 1):
+        a = ops.columns(p['U1'], x.flatten()) if k == 1 else ops.product(up, stacked(p[f'U{k}']))
         h, C, last = ops.layer(a.reshape((x.shape[0], x.shape[1], -1)), p[f'W{k}'], p[f'b{k}'], own_of_layer(p, k),
-                               before[2 * k - 2:2 * k], -1)
-        states, after = [*states, h, C], [*after, *last]
-    probabilities = ops.cross_entropy(ops.product(h.reshape((-1, h.shape[2])), p['V'].T), p['c'], x)[2]
-    return equal_computations([outputs.probabilities, *outputs.states, *outputs.after],
+                               state, -1)
+        up, states, after = h.reshape((-1, h.shape[2])), [*states, h, C], [*after, *last]
+    probabilities = ops.cross_entropy(ops.product(up, p['V'].T), p['c'], x)[2]
+    outputs = network(x, x, before, p, ops)
+    return equal_computations([outputs.probabilities, *flat(outputs.states), *flat(outputs.after)],
                               [probabilities, *states, *after])
 
 

@@ -104,10 +104,10 @@ def attention(model):
     """Check that a network whose layers cannot remember still sees earlier characters, and never later ones."""
     model.model_setup(char_dim=V, num_units1=H, num_units2=H)
     dtype = model.p['c'].dtype
-    ops, states = Forgetful(Cell(model.cell, dtype)), [tt.constant(np.zeros((B, H), dtype))] * 4
+    ops, states = Forgetful(Cell(model.cell, dtype)), 2 * [2 * [tt.constant(np.zeros((B, H), dtype))]]
     x = RANDOM.integers(V, size=(T, B), dtype=np.int32)
     other = x.copy()
-    other[2], network = (x[2] + 1) % V, model._symbols()['network']
+    other[2], network = (x[2] + 1) % V, model.symbols.network
     before, after = [array.reshape(T, B, V) for array in values(
         network(tt.constant(read), tt.constant(x), states, model.p, ops).probabilities for read in (x, other))]
     require(np.isfinite(before).all(), 'predictions are not finite')

@@ -7,11 +7,12 @@ from engine import checks
 from engine.backend import bfloat16, compiler, theano_setup
 from engine.backend.theano_setup import compiling, on_cpu, theano, tt
 from engine.data.parameters import base_names, in_layers, layers_of, named_state, rows_of, units
-from engine.kernel.fallback import continue_texts, costs_follow, is_as_in_c, log_probabilities
+from engine.kernel.fallback import (continue_texts, costs_follow, flat, is_as_in_c, log_probabilities,
+                                    state_symbols)
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
 from engine.methods.state import (CompiledFunctions, arrays, cell_of_model, functions, optimiser_variables, sizes,
-                                  state_names, vocabulary_size)
+                                  vocabulary_size)
 from engine.parallel import DataParallelStep
 from engine.terminal import bar, warn
 
@@ -72,24 +73,24 @@ def build_forward(model, ops, name):
     'predict' returns log probabilities (T*B,V) and the new states. 'states' returns the states after each step, then
     the new states. 'check' returns the mean cost, the most probable characters, the new states and the costs (T,B).
     """
-    x, states = tt.imatrix('x'), tt.matrices(state_names(model))
+    x, states = tt.imatrix('x'), state_symbols(model.p)
     y = tt.imatrix('y') if name == 'check' else x          # the others' results do not depend on the targets
-    outputs = model._symbols()['network'](x, y, states, model.p, ops)
+    outputs = model.symbols.network(x, y, states, model.p, ops)
     if name == 'check':
-        results = [outputs.costs.mean(), outputs.best, *outputs.after, outputs.costs]
-        return theano.function([x, y, *states], results, on_unused_input='ignore')
+        results = [outputs.costs.mean(), outputs.best, *flat(outputs.after), outputs.costs]
+        return theano.function([x, y, *flat(states)], results, on_unused_input='ignore')
     if name == 'predict' and not costs_follow(outputs, x):
         warn('network was edited, and its costs could not be shown to be -log p: training and validation use them, but '
              'scores, alternatives and pages show -log p')
-    results = outputs.states if name == 'states' else [log_probabilities(outputs)]
-    return theano.function([x, *states], results + outputs.after, on_unused_input='ignore')
+    results = flat(outputs.states) if name == 'states' else [log_probabilities(outputs)]
+    return theano.function([x, *flat(states)], results + flat(outputs.after), on_unused_input='ignore')
 
 
 def build_sample(model, ops, name):
     """Compile 'sample', from prime, bits, n, choice and states to texts (m+n,B) and new states; in C if possible."""
-    if ops.in_c and is_as_in_c(model._symbols()['network'], model.p, ops):
+    if ops.in_c and is_as_in_c(model.symbols.network, model.p, ops):
         prime, bits, n, choice = tt.imatrix('prime'), tt.lmatrix('bits'), tt.lscalar('n'), tt.vector('choice')
-        states = tt.matrices(state_names(model))
+        states = flat(state_symbols(model.p))
         return theano.function([prime, bits, n, choice] + states, ops.sample(prime, bits, n, choice, states, model.p))
     predict = compiled(model, 'predict')
     if ops.in_c:
@@ -99,7 +100,7 @@ def build_sample(model, ops, name):
 
 def build_read(model, ops, name):
     """Return 'read', from characters x (T,B) and states to log probabilities (T,B,V) and new states."""
-    if ops.in_c and is_as_in_c(model._symbols()['network'], model.p, ops):
+    if ops.in_c and is_as_in_c(model.symbols.network, model.p, ops):
         return ops.reader(model.p)
     predict, S = compiled(model, 'predict'), cell_of_model(model).counts.S
 
@@ -116,53 +117,63 @@ def build_train(model, ops, name):
     """
     if not model.lp:
         raise ValueError('no learning parameters yet: call model_setup first')
-    cell, symbols, lp = cell_of_model(model), model._symbols(), dict(model.lp)
+    cell, lp = cell_of_model(model), dict(model.lp)
     if model.kernel and not cell.program:
         warn(f'the cell {cell.name} uses {cell.unknown}, which is not elementwise: it runs in NumPy, more slowly')
-    (x, y), states, weights = tt.imatrices('x', 'y'), tt.matrices(state_names(model)), tt.matrix('weights')
-    # Rounded as in kept_units and kept_weights, so that the mean of a mask is 1.
-    shares = [round(lp[name] * 2 ** 16) / 2 ** 16 for name in ('dropout', 'dropconnect') if lp[name]
-              for _ in sizes(model)]
-    kept = [tt.TensorType('bool', 3 * [False])() for _ in shares]   # bool: new memory costs page faults
-    masks = [each * np.asarray(1 / (1 - share), theano.config.floatX) for each, share in zip(kept, shares)]
+    (x, y), states, weights = tt.imatrices('x', 'y'), state_symbols(model.p), tt.matrix('weights')
+    kept = {name: [tt.TensorType('bool', 3 * [False])() for _ in states]           # bool: new memory costs page faults
+            for name in ('dropout', 'dropconnect') if lp[name]}
+    masks = {name: [scaled(each, lp[name]) for each in symbols] for name, symbols in kept.items()}
     trained = model.weights or model.p                     # if there are weights, p is their running average
-    parameters, averages = list(trained.values()), list(model.p.values()) if lp['average'] else []
-    cost, outputs = symbols['objective'](x, y, states, weights, masks, trained, ops, lp)
+    cost, outputs = model.symbols.objective(
+        x, y, states, weights, masks.get('dropout'), masks.get('dropconnect'), trained, ops, lp)
+    gradients = gradients_of(cost, trained, ops)
+    inputs = [x, y, *flat(states), weights, *flat(kept.values())]
+    results = [outputs.costs.mean(), outputs.best, *flat(outputs.after)]
+    if model.group.size == 1:
+        ratios, updates = second_half(model, ops, name, lp, gradients, outputs.costs.size)
+        return theano.function(inputs, results + ratios, updates=updates, on_unused_input='ignore')
+    first = theano.function(inputs, results + [theano.Out(g, borrow=True) for g in gradients] + [outputs.costs.size],
+                            on_unused_input='ignore')
+    sums, size = [g.type() for g in gradients], tt.scalar('size')          # of the whole batch
+    ratios, updates = second_half(model, ops, name, lp, sums, size)
+    second = theano.function(sums + [size], ratios, updates=updates, on_unused_input='ignore')
+    return DataParallelStep(first, second, model.group, len(gradients))
+
+
+def scaled(kept, share):
+    """Return what a mask multiplies by, from what it keeps, so that its mean is 1: share is rounded as in step.py."""
+    return kept * np.asarray(1 / (1 - round(share * 2 ** 16) / 2 ** 16), theano.config.floatX)
+
+
+def gradients_of(cost, trained, ops):
+    """Return the gradients of a cost. trained: parameters by name; each must be used, or ValueError is raised."""
     try:
-        gradients = tt.grad(cost, parameters, return_disconnected='None', disconnected_inputs='ignore')
+        gradients = tt.grad(cost, list(trained.values()), return_disconnected='None', disconnected_inputs='ignore')
     except (NotImplementedError, theano.gradient.NullTypeGradError) as error:
         if not ops.in_c:
             raise
         raise ValueError('the edited network needs a gradient that is not in C: use --kernel off or '
                          'CharLSTM(kernel=False)') from error
-    unused = [name for name, gradient in zip(base_names(layers_of(model.p)), gradients)    # a cell need not use its own
-              if gradient is None and arrays(model.p)[name].size]                          # and may have no W
+    unused = [name for name, gradient in zip(base_names(layers_of(trained)), gradients)    # a cell need not use its own
+              if gradient is None and arrays(trained)[name].size]                          # and may have no W
     if unused:
         raise ValueError(f'the costs do not depend on {", ".join(unused)}: use all parameters in network')
-    gradients = [tt.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients)]
-    optimiser, state = symbols['sgd'], {}
+    return [tt.zeros_like(p) if g is None else g for p, g in zip(trained.values(), gradients)]
+
+
+def second_half(model, ops, name, lp, gradients, size):
+    """Return the update ratios of a step, and its updates: pairs of a shared variable and its new value."""
+    optimiser, state = model.symbols.sgd, {}
     if name == 'train_rmsprop':
         optimiser, state = model.optimiser, optimiser_variables(model)
-
-    def second_half(gradients, size):
-        """Return the update ratios and the updates, pairs of a shared variable and its new value."""
-        ratios, new, new_averages, new_state = symbols['update'](
-            gradients, size, parameters, averages, model.average_weight, state, model.rate, lp, optimiser, ops)
-        if len(new) != len(parameters) or set(new_state) != set(state):
-            raise ValueError(f'the optimiser returned {len(new)} steps and the state {sorted(new_state)}: expected '
-                             f'{len(parameters)} steps and the state {sorted(state)}')
-        before, after = [named_state(each, model.p) for each in (state, new_state)]
-        return ratios, [*[(before[name], after[name]) for name in before], *zip(averages, new_averages),
-                        *zip(parameters, new)]
-
-    inputs = [x, y, *states, weights, *kept]
-    results = [outputs.costs.mean(), outputs.best, *outputs.after]
-    if model.group.size == 1:
-        ratios, updates = second_half(gradients, outputs.costs.size)
-        return theano.function(inputs, results + ratios, updates=updates, on_unused_input='ignore')
-    first = theano.function(inputs, results + [theano.Out(g, borrow=True) for g in gradients] + [outputs.costs.size],
-                            on_unused_input='ignore')
-    sums, size = [g.type() for g in gradients], tt.scalar('size')          # of the whole batch
-    ratios, updates = second_half(sums, size)
-    second = theano.function(sums + [size], ratios, updates=updates, on_unused_input='ignore')
-    return DataParallelStep(first, second, model.group, len(gradients))
+    parameters = list((model.weights or model.p).values())
+    averages = list(model.p.values()) if model.weights else []
+    ratios, new, new_averages, new_state = model.symbols.update(
+        gradients, size, parameters, averages, model.average_weight, state, model.rate, lp, optimiser, ops)
+    if len(new) != len(parameters) or set(new_state) != set(state):
+        raise ValueError(f'the optimiser returned {len(new)} steps and the state {sorted(new_state)}: expected '
+                         f'{len(parameters)} steps and the state {sorted(state)}')
+    before, after = [named_state(each, model.p) for each in (state, new_state)]
+    return ratios, [*[(before[name], after[name]) for name in before], *zip(averages, new_averages),
+                    *zip(parameters, new)]

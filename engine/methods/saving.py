@@ -47,7 +47,8 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
         if uchar and n != len(uchar):
             raise ValueError(f'char_dim is {n}: the vocabulary has {len(uchar)} characters')
         cell = cell_of_model(model)
-        p = {} if initial == 'zeros' else model._symbols()[f'{initial}_parameters'](n, of_layers, cell, model.random)
+        make = dict(original=model.symbols.original_parameters, chrono=model.symbols.chrono_parameters).get(initial)
+        p = make(n, of_layers, cell, model.random) if make else {}
         for name, shape in parameter_shapes(n, of_layers, cell.counts.rows, cell.own).items():
             if name not in p:
                 p[name] = np.full(shape, cell.own.get(name[:-1], 0), theano.config.floatX)
@@ -220,7 +221,7 @@ def other_program_cell(model, what):
     cell, ops = cell_of_model(model), operations(model)
     if not cell.program:
         raise ValueError(f'{what} cannot compute the cell {cell.name}: it uses {cell.unknown}')
-    if not is_as_in_c(model._symbols()['network'], model.p, ops):
+    if not is_as_in_c(model.symbols.network, model.p, ops):
         raise ValueError(f'{what} cannot compute this model: it has the network of charlstm.py without your edits')
     return cell
 

@@ -208,7 +208,7 @@ def code_of(function):
 
 def functions(model):
     """Return the compiled functions by name, after dropping them if a symbol function, the cell or lp was edited."""
-    edited = model.cell, model.optimiser, model.optimiser_state, *model._symbols().values()
+    edited = model.cell, model.optimiser, model.optimiser_state, *vars(model.symbols).values()
     now = [code_of(function) for function in edited], dict(model.remembers), {**getattr(model.lp, 'data', {})}
     if model.functions.sources != now:
         model.functions = CompiledFunctions()
