@@ -313,8 +313,7 @@ class CharLSTM:
     from engine.methods.compile import compile, compiled, computes_on
     from engine.methods.fit import fit
     from engine.methods.sampling import generate_text, sample, stream_text
-    from engine.methods.saving import (cell_difference, export, init_params, load_params, model_setup, resume,
-                                       save_params, versions)
+    from engine.methods.saving import export, init_params, load_params, model_setup, resume, save_params, versions
     from engine.methods.state import finite, prepare_input, reset_states
     from engine.methods.step import theano_check, theano_predict, theano_train_rmsprop, theano_train_sgd
 

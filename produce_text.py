@@ -11,7 +11,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))        # python -I leaves it out
 
 from engine.output import report
-from engine.terminal import BUNDLED, ROOT, Parser, load_class, main, near, note, number_of
+from engine.terminal import BUNDLED, Parser, load_class, main, near, note, number_of
 
 
 def build_parser():
@@ -29,20 +29,16 @@ def build_parser():
 def load_model(base, path, o):
     """Return a model with the parameters of a checkpoint, and the open checkpoint. base: CharLSTM. o: the options.
 
-    Raise ValueError if another cell was trained and --cell is not set; if it is set, model_setup warns.
+    Raise ValueError if another cell was trained and --cell is not set; if it is set, that is only warned of.
     """
     from engine.data.parameters import Checkpoint
     checkpoint = Checkpoint(path)      # read once: all is from the same epoch, even if train.py replaces the file
-    formula = checkpoint.cell['formula']
     # With --against, --cell is only for models that were trained with another cell than the standard one.
-    cls = load_class(o.cell, base) if formula or o.against is None else base
+    cls = load_class(o.cell, base) if checkpoint.cell['formula'] or o.against is None else base
     model = cls(o.random_seed, precision=o.precision)
-    difference = model.cell_difference(checkpoint, formula)
-    if difference and o.cell is None:
-        raise ValueError(f'{difference}; {near(os.path.join(ROOT, "charlstm.py"))}:CharLSTM is the standard one')
     texts = [source['path'] for source in checkpoint.sources.values()]
     report.refuse_to_replace(o.page or o.export or o.out or '', True, texts)
-    model.model_setup(checkpoint, encoding=o.encoding)
+    model.load_params(checkpoint, o.encoding, other_cell=o.cell is not None)
     return model, checkpoint
 
 

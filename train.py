@@ -72,7 +72,7 @@ def program(arguments):
     from engine.run import options, recipe
     from text_input.fetch_novel import locate_text
     group = parallel.join()
-    o, checkpoint = group.broadcast(options.choose, vars(arguments), locate_text)
+    o, checkpoint, found = group.broadcast(options.choose, vars(arguments), locate_text)
     progress, sources = (checkpoint.metadata['progress'], checkpoint.sources) if o.resume else ({}, {})
     print(f'reading {o.input}', flush=True)
     from charlstm import CharLSTM                          # imports Theano, which takes a second
@@ -81,7 +81,7 @@ def program(arguments):
     model = terminal.load_class(o.cell, CharLSTM)(o.random_seed, o.kernel == 'on', group, o.precision)
     parameters = fit.set_up(model, o)
     schedule = schedules.Schedule.resumed(o, progress, model.n_batches['train'])
-    run = results.Run(model, schedule)
+    run = results.Run(model, schedule, found)
     group.broadcast(run.check, sources)
     if progress:
         model.resume(checkpoint)
@@ -94,7 +94,7 @@ def program(arguments):
     if not schedule.finished:
         start = time.time()
         print("compiling the functions of this model, once ...", flush=True)
-        model.compile('train_rmsprop', 'sample', 'check')
+        model.compile('train_rmsprop', 'texts', 'check')
         print(f'compiled in {time.time() - start:.1f} s', flush=True)
     with run.open():
         steps = schedule.epochs * schedule.batches - schedule.step

@@ -115,7 +115,7 @@ def compiled(floatX, kernel, **settings):
         with theano.change_flags(warn_float64='raise' if floatX == 'float32' else 'ignore'):
             model.compile('predict', 'train_rmsprop')
             shared = {*model.compiled('check').get_shared(), *model.compiled('train_sgd').get_shared()}
-        model.compiled('sample')
+        model.compiled('texts')
     shared.update(model.compiled('train_rmsprop').get_shared())
     return model, {variable: variable.get_value() for variable in shared}
 
@@ -135,7 +135,7 @@ def compiled_models():
 @pytest.fixture(scope='session')
 def stateful_model(tmp_path_factory):
     model = make_stateful(tmp_path_factory.mktemp('text'))
-    model.compile('check', 'predict', 'sample', 'train_sgd')
+    model.compile('check', 'predict', 'texts', 'train_sgd')
     return model
 
 

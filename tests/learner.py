@@ -10,7 +10,7 @@ from engine.data.parameters import NAMES, Checkpoint, opened, write
 from engine.parallel import SingleProcess
 from engine.run.options import Options, set_units
 from engine.run.recipe import complete
-from engine.run.results import Run
+from engine.run.results import Run, checkpoints_of
 from engine.run.schedule import Schedule
 from engine.terminal import bar
 from scripts import log_rows
@@ -82,7 +82,7 @@ def run_of(folder, model, *words, resume=None):
     """Return the Run of a Learner, run r of t.txt, which may resume from a checkpoint."""
     o, progress = settled('--warmup', 0, '--anneal', 0, *words), model.resume(resume) if resume else {}
     o.output_dir, o.resume = str(folder), resume
-    run = Run(model, Schedule.resumed(o, progress, model.n_batches['train']))
+    run = Run(model, Schedule.resumed(o, progress, model.n_batches['train']), checkpoints_of(o) if resume else {})
     run._draw = lambda: None
     return run
 

@@ -33,7 +33,7 @@ INTERPRETED = theano.Mode(theano.gof.vm.VM_Linker(use_cloop=False, c_thunks=Fals
 TINY = np.finfo('float32').tiny             # of the normal numbers
 OPS = ('Product', 'SumsOfSquares', 'TakeColumns', 'AddColumns', 'LSTM', 'LSTM in place', 'LSTMGradient',
        'LSTMGradient in place', 'SoftmaxCrossEntropy', 'SoftmaxCrossEntropyGradient', 'LSTM with peepholes',
-       'LSTMGradient with peepholes', 'Sample', 'Sample with peepholes')
+       'LSTMGradient with peepholes')
 STANDARD, PEEPHOLES = Cell(lstm_cell, 'float64').program, Cell(peephole_cell, 'float64').program
 LIBRARIES = {dtype: Library(dtype, STANDARD) for dtype in DTYPES}
 
@@ -110,23 +110,13 @@ def gradient_inputs(dh, a_x, W, b, h0, C0):
     return [dh, W] + [v.astype(W.dtype) for v in layer(a_x, W, b, h0, C0)[:3]] + [h0, C0]
 
 
-def sample_inputs(random, dtype, m, n, B, V, H1, H2, method='normal', temperature=1, top_k=10 ** 6, top_p=1):
-    """Return prime, bits, n, choice, four states and the parameters, U1 as (V,4H1)."""
-    bits = random.integers(2 ** 53, size=(n if method == 'normal' else 0, B))
-    states = [reals(random, dtype, B, H) for H in (H1, H1, H2, H2)]
-    p = numpy_model.random_parameters(m + n, dtype, V, H1, H2)
-    p['U1'] = p['U1'].reshape(4 * H1, V).T.copy()
-    return ([rows(random, V, m, B), bits, np.int64(n), np.array([temperature, top_k, top_p], dtype)] + states
-            + [p[name].astype(dtype) for name in NAMES])
-
-
 @lru_cache(maxsize=None)
 def examples(dtype):
     """Return each Op and inputs for it by name. All sizes are different."""
     random = np.random.default_rng(3)
     index, layer_values = rows(random, 5, 7), layer_inputs(random, dtype, 3, 29, 17)
     layer_gradient = gradient_inputs(reals(random, dtype, 3, 29, 17), *layer_values)
-    own, sampled = [reals(random, dtype, 17) for _ in OWN], sample_inputs(random, dtype, 2, 6, 5, 11, 7, 4)
+    own = [reals(random, dtype, 17) for _ in OWN]
     peephole_outputs = run(ops.LSTM(Library(dtype, PEEPHOLES)), layer_values + own)
     values = dict(zip(OPS, [
         [reals(random, dtype, 67, 71), reals(random, dtype, 71, 43)],
@@ -138,13 +128,11 @@ def examples(dtype):
         [reals(random, dtype, 7, 5), reals(random, dtype, 5), index],
         [reals(random, dtype, 7), reals(random, dtype, 7), softmax(reals(random, dtype, 7, 5)), index],
         layer_values + own,
-        [layer_gradient[0], layer_values[1], *peephole_outputs[:3], *layer_values[3:], *own],
-        sampled,
-        sampled + [reals(random, dtype, H) for H in (7, 4) for _ in OWN]]))
+        [layer_gradient[0], layer_values[1], *peephole_outputs[:3], *layer_values[3:], *own]]))
     made = {}
     for name in OPS:
         kernel = Library(dtype, PEEPHOLES if 'peepholes' in name else STANDARD)
-        more = dict(in_place=True) if 'place' in name else dict(layers=2) if 'Sample' in name else {}
+        more = dict(in_place=True) if 'place' in name else {}
         op = getattr(ops, name.split()[0])(kernel, **more)
         made[name] = op, values[name]
     return made
@@ -290,27 +278,17 @@ def test_cross_entropy_of_extreme_scores(dtype):
 
 # ---------------------------------------------------------------- sampling
 
-def distributions(values, text):
-    """Return the probabilities (T-1,B,V) for text (T,B), and the last states. values: the inputs of Sample."""
-    states = [v.T.astype('float64') for v in values[4:8]]
-    p = dict(zip(NAMES, values[8:]))
-    p['U1'] = p['U1'].T.reshape(4, -1, len(p['c']))
-    return numpy_model.forward(p, text[:-1], states)
-
-
-def assert_continues(values, outputs, dtype):
+def assert_continues(p, prime, bits, n, choice, states, text, after, dtype):
     """Assert that each character was drawn, as choice says, from the model's distribution after the text before."""
-    prime, bits, n, choice = values[:4]
-    text, *after = outputs
     tolerance = 1e-5 if dtype == 'float32' else 1e-12
     assert text.dtype == 'int32' and text.shape == (len(prime) + n, prime.shape[1])
     np.testing.assert_array_equal(text[:len(prime)], prime)
-    probabilities, states = distributions(values, text)
+    probabilities, states = numpy_model.forward(p, text[:-1], [v.T.astype('float64') for v in states])
     for s, b in np.ndindex(n, prime.shape[1]):
         p, drawn = probabilities[len(prime) - 1 + s, b], text[len(prime) + s, b]
         if len(bits):
             # If top_p equals the sum of some of them up to rounding, the next one may be included or not.
-            temperature, top_k, top_p = choice.astype('float64')
+            temperature, top_k, top_p = choice
             explained = []
             for bound in (top_p - tolerance, top_p + tolerance):
                 q = chosen(p, temperature, int(top_k), bound)
@@ -329,15 +307,20 @@ def assert_continues(values, outputs, dtype):
     (3, 9, 4, 11, 7, 2, dict(top_p=0.7)), (7, 5, 29, 70, 17, 33, dict(temperature=0.8, top_k=7, top_p=0.6)),
     (1, 6, 1, 2, 1, 1, dict(top_k=1)), (4, 0, 3, 5, 6, 7, dict()), (1, 0, 2, 3, 5, 4, dict())], ids=str)
 def test_text_is_drawn_from_the_models_distribution(dtype, random, m, n, B, V, H1, H2, choice):
-    values = sample_inputs(random, dtype, m, n, B, V, H1, H2, **choice)
-    assert_continues(values, run(ops.Sample(LIBRARIES[dtype], 2), values), dtype)
+    method, temperature, top_k, top_p = (dict(method='normal', temperature=1, top_k=10 ** 6, top_p=1) | choice).values()
+    prime, bits = rows(random, V, m, B), random.integers(2 ** 53, size=(n if method == 'normal' else 0, B))
+    choice, states = (temperature, top_k, top_p), [reals(random, dtype, B, H) for H in (H1, H1, H2, H2)]
+    p = numpy_model.random_parameters(m + n, dtype, V, H1, H2)
+    texts = ops.Texts(LIBRARIES[dtype], {name: theano.shared(p[name].astype(dtype)) for name in NAMES})
+    text, *after = texts.write(prime, bits, n, choice, *map(np.copy, states))
+    assert_continues(p, prime, bits, n, choice, states, text, after, dtype)
 
 
 # ---------------------------------------------------------------- inputs that do not match
 
 # Input axes whose size no other input shares.
 FREE = dict(Product={(0, 0), (1, 1)}, SumsOfSquares={(0, 0), (0, 1), (0, 2)}, TakeColumns={(0, 0), (0, 1), (1, 0)},
-            AddColumns={(0, 1)}, LSTM={(0, 0)}, SoftmaxCrossEntropyGradient={(2, 1)}, Sample={(0, 0), (1, 0)})
+            AddColumns={(0, 1)}, LSTM={(0, 0)}, SoftmaxCrossEntropyGradient={(2, 1)})
 
 
 @pytest.mark.parametrize('name', OPS)
@@ -354,11 +337,10 @@ def test_shapes_that_do_not_fit(name, dtype):
 
 
 @pytest.mark.parametrize('name, k', [('TakeColumns', 1), ('AddColumns', 1), ('SoftmaxCrossEntropy', 2),
-                                     ('SoftmaxCrossEntropyGradient', 3), ('Sample', 0)])
+                                     ('SoftmaxCrossEntropyGradient', 3)])
 def test_numbers_out_of_range(name, k, dtype):
     op, values = examples(dtype)[name]
-    V = 11 if name == 'Sample' else 5
-    for number, fits in ((-1, False), (V, False), (-2 ** 31, False), (V - 1, True)):
+    for number, fits in ((-1, False), (5, False), (-2 ** 31, False), (4, True)):
         changed = np.array(values[k])
         changed.flat[-1] = number
         with contextlib.nullcontext() if fits else pytest.raises(ValueError):

@@ -18,7 +18,7 @@ import pytest
 
 from engine.data.parameters import Checkpoint, write
 from engine.run.logs import LOGS
-from engine.run.results import newest
+from engine.run.results import checkpoints_of, newest
 from learner import Learner, by_number, learn, progress_of, run_of
 from numpy_model import NAMES, costs, forward, random_parameters
 from scripts import (B, DRIVER, N_TRAIN, N_VALID, ROOT, S, STATEFUL, TEXT, TRAIN, arrays_and_about, assert_refused,
@@ -110,7 +110,7 @@ class Results:
         return self.folder / ('r_t.txt' + ending)
 
     def resume(self):
-        return ['--resume', newest(SimpleNamespace(output_dir=self.folder, name='r_t.txt'))]
+        return ['--resume', newest(checkpoints_of(SimpleNamespace(output_dir=self.folder, name='r_t.txt')))]
 
     def run(self, *words, at=None, do=('signal', int(signal.SIGKILL))):
         """Run train.py. at: the function, the number of the call, and when the driver acts; do: what it does."""
@@ -300,7 +300,7 @@ def test_damaged_checkpoints_are_skipped(tmp_path, capfd):
     last = (tmp_path / 'r_t.txt_epoch3.npz').read_bytes()
     for path, content in zip(paths, (last[:-100], b'', last.replace(np.float64(0.012).tobytes(), bytes(8)))):
         path.write_bytes(content)
-    found = str(newest(SimpleNamespace(output_dir=tmp_path, name='r_t.txt')))
+    found = str(newest(checkpoints_of(SimpleNamespace(output_dir=tmp_path, name='r_t.txt'))))
     assert os.path.basename(found) == 'r_t.txt_epoch3.npz' and len(flipped.read_bytes()) == len(last)
     flipped.unlink()
     _, now = learn(tmp_path, by_number(7, 8), '--epochs', 5, '--save-every', 1, resume=found)

@@ -30,7 +30,7 @@ def compiled_model(request):
     model.model_setup(char_dim=5, num_units1=7, num_units2=4)
     model.uchar = list(FIVE)
     with default_mode(theano.compile.mode.FAST_COMPILE) if request.param == 'scan' else contextlib.nullcontext():
-        model.compile('predict', 'sample')
+        model.compile('predict', 'texts')
     return model
 
 
@@ -66,12 +66,11 @@ def test_length_of_texts_and_their_beginning(model, method):
     assert [(len(text), text[:2]) for text in texts] == [(40, 'ab')] * 5 and len(set(texts)) == 5
 
 
-@pytest.mark.parametrize('first, longest', [(1, 2), (3, 3), (32, 1024)])
+@pytest.mark.parametrize('piece', [1, 3, 128])
 @pytest.mark.parametrize('length', [1, 3, 36])
-def test_stop_ends_each_text_after_its_first_occurrence(stateful, monkeypatch, first, longest, length):
+def test_stop_ends_each_text_after_its_first_occurrence(stateful, monkeypatch, piece, length):
     """The end of a text does not change the others of its batch."""
-    monkeypatch.setattr(sampling, 'FIRST_PIECE', first)
-    monkeypatch.setattr(sampling, 'LONGEST_PIECE', longest)
+    monkeypatch.setattr(sampling, 'PIECE', piece)
 
     def texts(**stop):
         stateful.random = np.random.default_rng(3)
@@ -156,7 +155,7 @@ def test_a_loaded_model_writes_the_same_text_and_compiles_nothing_else(model, tm
     other.model_setup(mfile=model.save_params(tmp_path / 'params.npz'))
     text = model.generate_text('abc', 40, method='argmax')
     assert other.generate_text('abc', 40, method='argmax') == text
-    assert set(other.functions) == ({'sample'} if model.kernel else {'sample', 'predict'})
+    assert set(other.functions) == ({'texts'} if model.kernel else {'texts', 'predict'})
     other.prepare_input(text_file('dada' * 9, name='other.txt'), 0, 3, 4, verbose=False)
     assert other.generate_text('abc', 40, method='argmax') == text
 
@@ -173,9 +172,19 @@ print(model.generate_text('ab', 700), model.generate_text('ab', 50, count=3))
 
 
 def test_two_threads_write_one_text_as_one_does():
-    """Each computes some units of a step. The text has pieces of several lengths; the first has 32 characters."""
+    """Each computes some units of a step. The text has several pieces."""
     text, = {succeeded(run('-c', WRITES, cwd=ROOT, env={'OMP_NUM_THREADS': threads})) for threads in '122'}
     assert len(set(text.split()[0])) == 7
+
+
+def test_a_text_follows_parameters_that_are_changed_in_place(model):
+    """The weights are packed for each text, and for a piece only if they were replaced or trained."""
+    pieces = model.stream_text('abc', 500, method='argmax')
+    begun, one = next(pieces) + next(pieces), model.generate_text('abc', 500, method='argmax')
+    model.p['V'].get_value(borrow=True)[...] *= -1
+    other = model.generate_text('abc', 500, method='argmax')
+    best = model.theano_predict(numbers(model, other))[1][:, 0]
+    assert other != one and ''.join(begun) == one[:131] and other[3:] == spelled(model, best[2:-1])
 
 
 # ---------------------------------------------------------------- a step of one's own
@@ -288,7 +297,7 @@ def test_nothing_is_compiled_once_a_text_has_begun(interpreted, hold):
     assert next(pieces) == ['abc']
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiling, 'bar', None)
-        assert len(next(pieces)[0]) == 32
+        assert len(next(pieces)[0]) == 37
 
 
 def test_held_model_is_made_again_after_model_setup_and_with_another_cell(interpreted):

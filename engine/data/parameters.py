@@ -235,15 +235,14 @@ def read_parameters(path, dtype, encoding='utf-8'):
     return p, uchar
 
 
-def read_run(path, optimiser_state, dtype, S):
-    """Return the parameters, uchar, metadata and other arrays of a run's checkpoint.
+def read_run(stored, p, optimiser_state, S):
+    """Return the metadata of a run's open checkpoint with parameters p, and its other arrays.
 
-    The other arrays are dicts by prefix: '' for the optimiser's state, 'weights_' for model.weights, 'carried_' and
-    'validation_' for hidden states; {} if there are none. S: how many states the cell has. Raises ValueError if one is
-    missing or has another shape.
+    These are dicts by prefix: '' for the optimiser's state, 'weights_' for model.weights, 'carried_' and 'validation_'
+    for hidden states; {} if there are none. S: how many states the cell has. Raises ValueError if one is missing or has
+    another shape.
     """
-    stored = opened(path)
-    (p, uchar), metadata = read_parameters(stored, dtype), stored.metadata
+    metadata, dtype = stored.metadata, p['c'].dtype
     if not metadata or metadata['random'] is None:
         raise ValueError(f'{stored} holds no run that can be resumed; init starts a new run from it')
     state, arrays = optimiser_state(list(p.values())), {}
@@ -255,7 +254,7 @@ def read_run(path, optimiser_state, dtype, S):
         found = {name: array.shape[-len(shapes[name]):] for name, array in arrays[prefix].items()}
         if (found or not prefix) and found != shapes or metadata['optimiser'] != sorted(state):
             raise ValueError(f'{stored} lacks arrays that this optimiser needs; init starts a new run from it')
-    return p, uchar, metadata, arrays
+    return metadata, arrays
 
 
 def read_mean_squares(path):

@@ -3,6 +3,7 @@ import itertools
 
 import numpy as np
 
+from engine import checks
 from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import layers_of, own_of_layer, stacked
 from engine.kernel.ops import SoftmaxCrossEntropy
@@ -49,7 +50,7 @@ def costs_follow(outputs, y):
     return softmax is not None and equal_computations([outputs.costs], [softmax.outputs[0].reshape(y.shape)])
 
 
-# ---------------------------------------------------------------- writing in NumPy: characters (B,), texts (T,B)
+# ---------------------------------------------------------------- texts, step by step: characters (B,), texts (T,B)
 
 def likely(p, top_k, top_p):
     """Return probabilities p (B,V), zero except the top_k largest and, of these, the fewest with a share top_p.
@@ -74,21 +75,36 @@ def choose(p, bits):
     return (cumulative > bits[:, None] * 2.0 ** -53 * cumulative[:, -1:]).argmax(axis=1).astype(np.int32)
 
 
-def continue_texts(predict, prime, bits, n, choice, *states):
-    """Return what ops.Sample computes: texts, int (m+n,B), and the states after all characters but the last.
+class StepByStep:
+    """Reads and writes texts as ops.Texts does, by a function that predicts.
 
-    predict: a function from characters (T,B) and states to log probabilities (T*B,V) and new states. Others: as there.
+    predict: from characters (T,B) and states to log probabilities (T*B,V) and new states. units: of each layer. S: how
+    many states the cell has.
     """
-    temperature, top_k, top_p = choice
-    texts, unread = [prime], prime
-    for k in range(n):
-        logs, *states = predict(unread, *states)
-        logs = logs[-prime.shape[1]:]                                              # (B, V) after the last step
-        if len(bits):
-            with np.errstate(over='ignore'):               # to -inf, at low temperatures
-                p = np.exp((logs - logs.max(axis=1, keepdims=True)) / temperature)
-            unread = choose(likely(p, int(top_k), top_p), bits[k])[None]
-        else:
-            unread = logs.argmax(axis=1).astype(np.int32)[None]
-        texts.append(unread)
-    return [np.concatenate(texts), *states]
+
+    def __init__(self, predict, units, S):
+        self._predict, self._units, self._S = predict, units, S
+
+    def begin(self):
+        """Do nothing: the function reads the parameters in each call."""
+
+    def read(self, x, *states):
+        """Return what Texts.read does."""
+        logs, *after = self._predict(x, *checks.states(states, x.shape[1], self._units, self._S))
+        return logs.reshape(*x.shape, -1), after
+
+    def write(self, prime, bits, n, choice, *states):
+        """Return what Texts.write does."""
+        temperature, top_k, top_p = choice
+        texts, unread = [prime], prime
+        for k in range(n):
+            logs, *states = self._predict(unread, *states)
+            logs = logs[-prime.shape[1]:]                                          # (B, V) after the last step
+            if len(bits):
+                with np.errstate(over='ignore'):           # to -inf, at low temperatures
+                    p = np.exp((logs - logs.max(axis=1, keepdims=True)) / temperature)
+                unread = choose(likely(p, int(top_k), top_p), bits[k])[None]
+            else:
+                unread = logs.argmax(axis=1).astype(np.int32)[None]
+            texts.append(unread)
+        return [np.concatenate(texts), *states]

@@ -90,7 +90,7 @@ typedef struct {
     double temperature;      /* scores are divided by it before the softmax */
     long top_k;              /* only the k most probable characters are drawn, */
     double top_p;            /* and of these, only the fewest that together have this share of the probability */
-    REAL *panels;            /* the packed weights; NULL: sample packs them */
+    REAL *panels;            /* the packed weights */
     REAL *log_p;             /* (length, B, V), or NULL: gets the log probabilities after each character of a text */
 } sampling;
 
@@ -100,7 +100,7 @@ int sample(sampling *p, int n_threads);
 /* Returns how many numbers the packed weights have. */
 int packed_size(const sampling *p);
 
-/* Packs the weights into panels, for several calls of sample.  Returns 0. */
+/* Packs the weights into panels, before sample is called.  Returns 0. */
 int pack(sampling *p);
 
 #pragma GCC visibility pop

@@ -10,8 +10,8 @@ import functools
 
 import numpy as np
 
-from engine import checks
 from engine.backend.theano_setup import theano, tt
+from engine import checks
 from engine.data.parameters import base_names, layers_of, own_of_layer, stacked, units, updates_of
 from engine.kernel.elementwise import Planned, same
 from engine.kernel.in_numpy import AnyCell, Arrays, Elementwise
@@ -25,9 +25,9 @@ class _KernelOp(gof.Op):
     """An Op that calls the kernel.
 
     A subclass declares its inputs and outputs by name, with their shapes. dict(U='D,V', index='int32 N') declares an
-    array (D,V) of the library's dtype and an int32 array (N,) of characters below V. N='int64 ' is a number and the
-    size N. A name with "own" stands for each of the cell's own parameters. The method `run` calls the kernel with the
-    arrays, as library.passed makes them, and the sizes. It returns -1 when C is out of memory.
+    array (D,V) of the library's dtype and an int32 array (N,) of characters below V. A name with "own" stands for each
+    of the cell's own parameters. The method `run` calls the kernel with the arrays, as library.passed makes them, and
+    the sizes. It returns -1 when C is out of memory.
     """
     __props__ = ('library',)
     inputs, outputs = {}, {}
@@ -60,7 +60,6 @@ class _KernelOp(gof.Op):
     def infer_shape(self, node, shapes):
         """Return the shapes of the outputs, so that Theano needs no array to know its size."""
         named = dict(pair for (_, sizes), shape in zip(self._arrays(self.inputs), shapes) for pair in zip(sizes, shape))
-        named.update(zip(self.inputs, node.inputs))        # a number is a size, too
         return [tuple(eval(n, {}, named) for n in sizes) for _, sizes in self._arrays(self.outputs)]
 
     def make_thunk(self, node, storage_map, compute_map, no_recycling, impl=None):
@@ -77,8 +76,7 @@ class _KernelOp(gof.Op):
     def _plan(self, shapes):
         """Return the sizes by name, dtype and shape of each output, and which inputs are characters."""
         inputs = self._arrays(self.inputs)
-        pairs = [pair for name, (_, sizes), shape in zip(self.inputs, inputs, shapes)
-                 for pair in zip(sizes or [name], shape)]
+        pairs = [pair for (_, sizes), shape in zip(inputs, shapes) for pair in zip(sizes, shape)]
         sizes = {size: n for size, n in pairs if size.isidentifier()}
         if any(eval(size, {}, sizes) != n for size, n in pairs):
             raise self._misfit(shapes)
@@ -91,7 +89,7 @@ class _KernelOp(gof.Op):
     def plan(self, arrays, before):
         """Return the arrays of the outputs, and a function that fills them, as Planned describes."""
         inputs = [x if x.flags.carray else x.copy() for x in arrays]               # in C order, aligned
-        shapes, passed, kernel = tuple([x.shape or (x.item(),) for x in inputs]), self.library.passed, self._kernel
+        shapes, passed, kernel = tuple([x.shape for x in inputs]), self.library.passed, self._kernel
         if shapes not in self._plans:
             self._plans[shapes] = self._plan(shapes)
         sizes, outputs, characters = self._plans[shapes]
@@ -305,103 +303,80 @@ class _Sampling(ctypes.Structure):
         (ctypes.c_double, 'temperature'), (ctypes.c_long, 'top_k'), (ctypes.c_double, 'top_p'),
         (ctypes.c_void_p, 'panels log_p')) for name in names.split()]
 
-    @classmethod
-    def of(cls, library, V, units, parameters, own):
-        """Return the struct of a model, its layers, and what they point to and does not live otherwise.
 
-        parameters: passed arrays U, W and b of each layer, V and c. own: those of each layer.
-        """
-        *weights, Vw, c = parameters
-        layers, own = (_Layer * len(units))(), [library.passed_together(arrays) for arrays in own]
-        for k, (layer, H) in enumerate(zip(layers, units)):
-            layer.H, layer.own, (layer.U, layer.W, layer.b) = H, ctypes.addressof(own[k]), weights[3 * k:3 * k + 3]
-        return cls(V=V, layers=len(units), layer=ctypes.addressof(layers), Vw=Vw, c=c), layers, own
+class Texts:
+    """A model that reads and writes texts in C. p: shared variables by name.
 
-    def use(self, layers, states, **fields):
-        """Set the layers' states, passed arrays h and C of each, and other fields."""
-        for k, layer in enumerate(layers):
-            layer.h, layer.C = states[2 * k:2 * k + 2]
-        for name, value in fields.items():
-            setattr(self, name, value)
-        return ctypes.byref(self)
-
-
-class Sample(_KernelOp):
-    """Continue texts character by character, without returning to Python.
-
-    Inputs: prime, the first characters of the texts, which are not read yet; bits, a number from 0 to 2^53 - 1 for each
-    character to draw, or shape (0,B) to take the most probable ones; N, the number of characters to write; choice, made
-    of temperature, top_k and top_p; the states before prime; the parameters, with U1 transposed; the cell's own.
-    Outputs: the texts, and the states after all characters but the last.
-    """
-    __props__ = 'library', 'layers'
-
-    def __init__(self, library, layers):
-        numbers, self.layers = range(1, layers + 1), layers
-        states = {f'{name}{k}': f'B,{size}H{k}' for k in numbers for name, size in (('h', ''), ('C', '{S}*'))}
-        weights = {f'{name}{k}': shape for k in numbers for name, shape in dict(
-            U=f'{{U}},H{k},H{k - 1}', W=f'{{W}},H{k},H{k}', b=f'{{b}},H{k}').items()}
-        self.inputs = dict(prime='int32 M,B', bits='int64 drawn,B', N='int64 ', choice='3', **states,
-                           **{**weights, 'U1': 'V,{U}*H1'}, Vw=f'V,H{layers}', c='V',
-                           **{f'own{k}_': f'H{k}' for k in numbers})
-        self.outputs = dict(text='int32 M+N,B', **{f'{name}_end': shape for name, shape in states.items()})
-        super().__init__(library)
-
-    def run(self, kernel, inputs, outputs, V, B, M, N, drawn, **sizes):
-        real, n, layers = np.ctypeslib.as_ctypes_type(self.library.dtype), self.library.counts.own, self.layers
-        prime, bits, _, choice, *inputs = inputs
-        states, parameters, own = inputs[:2 * layers], inputs[2 * layers:5 * layers + 2], inputs[5 * layers + 2:]
-        units = [sizes[f'H{k + 1}'] for k in range(layers)]
-        struct, of_layers, _kept = _Sampling.of(self.library, V, units, parameters,
-                                                [own[k * n:(k + 1) * n] for k in range(layers)])
-        temperature, top_k, top_p = (real * 3).from_address(choice)
-        text, *after = outputs
-        ctypes.memmove(text, prime, 4 * M * B)
-        counts = [size * H for H in units for size in (1, self.library.counts.S)]
-        for to, state, count in zip(after, states, counts):
-            ctypes.memmove(to, state, ctypes.sizeof(real) * B * count)
-        return kernel.sample(struct.use(of_layers, after, B=B, prime=M, length=M + N, bits=bits if drawn else None,
-                                        text=text, temperature=temperature, top_k=int(top_k), top_p=top_p),
-                             kernel.threads())
-
-
-class Reader:
-    """A function that reads texts in C: from characters x (T,B) and states to log probabilities (T,B,V) and new states.
-
-    The weights are packed in the first call, and again after a training step or set_value. p: shared variables by name.
-    The states are contiguous arrays of the library's type, which become the new states.
+    The weights are packed in the first call, and again after `begin`, a training step or set_value. The states are
+    contiguous arrays of the library's type, which become the new states.
     """
 
     def __init__(self, library, p):
         self._library, self._p, self._packed = library, p, None
         self._storage = [variable.container.storage for variable in p.values()]    # get_value would take longer
 
+    def begin(self):
+        """Begin a text: look at the parameters again, as they may have been changed in place."""
+        self._packed = None
+
     def _pack(self, arrays):
-        """Set the struct of a model with these parameters, and the arrays that it points to."""
-        library, kernel = self._library, self._library.functions()
+        """Set the struct of a model with these parameters, and keep the arrays that it points to."""
+        library, kernel, layers = self._library, self._library.functions(), layers_of(self._p)
         p = {name: np.require(array, requirements='CAW') for name, array in zip(self._p, arrays)}
-        parameters = [np.ascontiguousarray(stacked(p['U1'])), *[p[name] for name in base_names(layers_of(p))[1:]]]
-        own = [list(map(library.passed, own_of_layer(p, k + 1))) for k in range(layers_of(p))]
-        struct, layers, kept = _Sampling.of(library, len(p['V']), units(p), list(map(library.passed, parameters)), own)
+        own = [library.passed_together(list(map(library.passed, own_of_layer(p, k + 1)))) for k in range(layers)]
+        U1, *others, Vw, c = [np.ascontiguousarray(stacked(p['U1'])), *[p[name] for name in base_names(layers)[1:]]]
+        weights = list(map(library.passed, [U1, *others]))
+        self._layers = (_Layer * layers)(*[
+            (H, *weights[3 * k:3 * k + 3], ctypes.addressof(own[k])) for k, H in enumerate(units(p))])
+        self._struct = struct = _Sampling(V=len(Vw), layers=layers, layer=ctypes.addressof(self._layers),
+                                          Vw=library.passed(Vw), c=library.passed(c))
         panels = empty((kernel.packed_size(ctypes.byref(struct)),), library.dtype)
         struct.panels = library.passed(panels)
         kernel.pack(ctypes.byref(struct))
-        self._struct, self._layers, self._kept = struct, layers, (p, parameters, kept, panels)
+        self._kept = p, U1, own, panels
 
-    def __call__(self, x, *states):
-        kernel, passed, (T, B) = self._library.functions(), self._library.passed, x.shape
+    def _model(self):
+        """Return the struct, after packing the weights if they have changed."""
         updates, arrays = updates_of(self._p), [array for array, in self._storage]
         if self._packed is None or updates != self._packed[0] or not same(arrays, self._packed[1]):
             self._pack(arrays)
             self._packed = updates, arrays
-        struct, layers = self._struct, self._layers
-        checks.states(states, B, [layer.H for layer in layers], self._library.counts.S)
-        log_p = np.empty((T, B, struct.V), self._library.dtype)
-        threads = kernel.threads() if T * B > 1 else 1     # for a single step, waking a second one takes too long
-        if kernel.sample(struct.use(layers, list(map(passed, states)), B=B, prime=T, length=T, text=passed(x),
-                                    log_p=passed(log_p)), threads):
+        return self._struct
+
+    def _call(self, struct, states, threads, **fields):
+        """Call `sample` of kernel.h. fields: of its struct."""
+        passed = list(map(self._library.passed, states))
+        for k, layer in enumerate(self._layers):
+            layer.h, layer.C = passed[2 * k:2 * k + 2]
+        for name, value in fields.items():
+            setattr(struct, name, value)
+        if self._library.functions().sample(ctypes.byref(struct), threads):
             raise MemoryError
+
+    def read(self, x, *states):
+        """Return log probabilities (T,B,V) after each of the characters x, int32 (T,B), and the new states.
+
+        Raises ValueError if the states have other shapes than the model's.
+        """
+        (T, B), struct, passed = x.shape, self._model(), self._library.passed
+        checks.states(states, B, [layer.H for layer in self._layers], self._library.counts.S)
+        log_p = np.empty((T, B, struct.V), self._library.dtype)
+        threads = self._library.functions().threads() if T * B > 1 else 1      # waking a second one takes too long
+        self._call(struct, states, threads, B=B, prime=T, length=T, text=passed(x), log_p=passed(log_p))
         return log_p, states
+
+    def write(self, prime, bits, n, choice, *states):
+        """Return texts of M + n characters, int32 (M+n,B), and the states after all characters but the last.
+
+        prime: their first M characters. bits: a number from 0 to 2^53 - 1 for each character to draw, int64 (n,B), or
+        shape (0,B) to take the most probable ones. choice: temperature, top_k and top_p.
+        """
+        (M, B), passed, (temperature, top_k, top_p) = prime.shape, self._library.passed, map(float, choice)
+        text = np.concatenate([prime, np.empty((n, B), np.int32)])
+        self._call(self._model(), states, self._library.functions().threads(), B=B, prime=M, length=M + n,
+                   text=passed(text), bits=passed(bits) if len(bits) else None, temperature=temperature,
+                   top_k=int(top_k), top_p=top_p, log_p=None)
+        return [text, *states]
 
 
 class Kernel:
@@ -435,13 +410,6 @@ class Kernel:
     def sums_of_squares(self, arrays):
         return SumsOfSquares(self._library)(*arrays, return_list=True)
 
-    def reader(self, p):
-        """Return the Reader of parameters p, shared variables by name."""
-        return Reader(self._library, p)
-
-    def sample(self, prime, bits, n, choice, states, p):
-        """Return the outputs of Sample for the parameters p by name."""
-        layers = layers_of(p)
-        return Sample(self._library, layers)(
-            prime, bits, n, choice, *states, stacked(p['U1']), *[p[name] for name in base_names(layers)[1:]],
-            *[own for k in range(layers) for own in own_of_layer(p, k + 1)])
+    def texts(self, p):
+        """Return the Texts of parameters p, shared variables by name."""
+        return Texts(self._library, p)

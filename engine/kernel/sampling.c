@@ -4,9 +4,7 @@
 
 #include "layer.c"
 #include "softmax.c"
-#ifndef _WIN32
 #include <sched.h>
-#endif
 
 #define TWO_TO_53 9007199254740992.0 /* a double holds all integers up to it, so the quotient is exact */
 
@@ -178,9 +176,7 @@ INLINE long end_of(uint64_t left) { return (long)(left & 0xffffff); }
 /* Waits a moment.  From time to time it lets another thread run, perhaps the one that it waits for. */
 INLINE void pause_thread(long waited)
 {
-#ifndef _WIN32
     if (waited % SHORT_WAIT == SHORT_WAIT - 1) sched_yield();
-#endif
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -304,15 +300,10 @@ int sample(sampling *p, int n_threads)
 {
     const int shared = p->B == 1 && n_threads > 1;
     if (n_threads > p->B) n_threads = p->B > 0 ? (int)p->B : 1;
-    const places at = places_of(p);
     const long own = writer_size(p, (p->B + n_threads - 1) / n_threads);
-    REAL *memory = scratch((p->panels ? 0 : at.size) + n_threads * own);
+    REAL *memory = scratch(n_threads * own);
     if (!memory) return -1;
-    if (!p->panels) {
-        p->panels = memory, memory += at.size;
-        pack(p);
-    }
-    if (shared && at.V * (long)sizeof(REAL) > WORTH_HELPER) {
+    if (shared && places_of(p).V * (long)sizeof(REAL) > WORTH_HELPER) {
         writer w = writer_of(p, 0, 1, memory);
         w.helped = 1;
         n_threads = 2;

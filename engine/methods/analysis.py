@@ -89,7 +89,7 @@ def read(model, x, states=None):
     """
     x = checks.characters('x', x, vocabulary_size(model))
     states = zero_states(model, x.shape[1]) if states is None else states
-    return compiled(model, 'read')(x, *[np.array(state, model.p['c'].dtype, order='C') for state in states])
+    return compiled(model, 'texts').read(x, *[np.array(state, model.p['c'].dtype, order='C') for state in states])
 
 
 def piece_length(model):

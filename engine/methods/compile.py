@@ -1,14 +1,10 @@
 """Compile what a model computes, when it is needed, and again after edits: methods of CharLSTM."""
-import functools
-
 import numpy as np
 
-from engine import checks
 from engine.backend import bfloat16, compiler, theano_setup
 from engine.backend.theano_setup import compiling, on_cpu, theano, tt
 from engine.data.parameters import base_names, in_layers, layers_of, named_state, rows_of, units
-from engine.kernel.fallback import (continue_texts, costs_follow, flat, is_as_in_c, log_probabilities,
-                                    state_symbols)
+from engine.kernel.fallback import StepByStep, costs_follow, flat, is_as_in_c, log_probabilities, state_symbols
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
 from engine.methods.state import (CompiledFunctions, arrays, cell_of_model, functions, optimiser_variables, sizes,
@@ -51,12 +47,12 @@ def compile(model, *names):
 
 
 def compiled(model, name):
-    """Return the compiled function 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample', 'read' or 'states'."""
+    """Return the compiled function 'predict', 'check', 'train_rmsprop', 'train_sgd', 'texts' or 'states'."""
     vocabulary_size(model)
     made = functions(model)
     if name not in made:
-        build = dict(predict=build_forward, states=build_forward, check=build_forward, sample=build_sample,
-                     read=build_read, train_rmsprop=build_train, train_sgd=build_train)[name]
+        build = dict(predict=build_forward, states=build_forward, check=build_forward, texts=build_texts,
+                     train_rmsprop=build_train, train_sgd=build_train)[name]
         with bar(None, f'compiling {name}, once', 'files') as progress:
             def report(done, total):
                 progress.total = total
@@ -86,28 +82,13 @@ def build_forward(model, ops, name):
     return theano.function([x, *flat(states)], results + flat(outputs.after), on_unused_input='ignore')
 
 
-def build_sample(model, ops, name):
-    """Compile 'sample', from prime, bits, n, choice and states to texts (m+n,B) and new states; in C if possible."""
+def build_texts(model, ops, name):
+    """Return what reads and writes texts: in C, a Texts or, if C does not compute this network, a StepByStep."""
     if ops.in_c and is_as_in_c(model.symbols.network, model.p, ops):
-        prime, bits, n, choice = tt.imatrix('prime'), tt.lmatrix('bits'), tt.lscalar('n'), tt.vector('choice')
-        states = flat(state_symbols(model.p))
-        return theano.function([prime, bits, n, choice] + states, ops.sample(prime, bits, n, choice, states, model.p))
-    predict = compiled(model, 'predict')
+        return ops.texts(model.p)
     if ops.in_c:
         warn('network was edited and engine/kernel/sampling.c was not: texts are written step by step, more slowly')
-    return functools.partial(continue_texts, predict)
-
-
-def build_read(model, ops, name):
-    """Return 'read', from characters x (T,B) and states to log probabilities (T,B,V) and new states."""
-    if ops.in_c and is_as_in_c(model.symbols.network, model.p, ops):
-        return ops.reader(model.p)
-    predict, S = compiled(model, 'predict'), cell_of_model(model).counts.S
-
-    def read(x, *states):
-        logs, *after = predict(x, *checks.states(states, x.shape[1], sizes(model), S))
-        return logs.reshape(*x.shape, -1), after
-    return read
+    return StepByStep(compiled(model, 'predict'), sizes(model), cell_of_model(model).counts.S)
 
 
 def build_train(model, ops, name):

@@ -11,9 +11,7 @@ from engine.kernel.cell import HOLD, held_cell
 from engine.methods.compile import compiled
 from engine.methods.state import cell_of_model, finite, functions, sizes, vocabulary_size, zero_states
 
-# Characters drawn before they are shown: few at first, to show something soon, then more, since the kernel
-# packs the weights again for each piece.
-FIRST_PIECE, LONGEST_PIECE = 32, 1024
+PIECE = 128                    # characters drawn before they are shown
 
 
 def generate_text(model, seed='', text_length=100, method='normal', count=None, **choice):
@@ -60,20 +58,19 @@ def stream_text(model, seed='', text_length=100, method='normal', count=1, tempe
     # In float32, all temperatures below 1e-30 select the most probable character.
     choice = np.array([max(1e-30, temperature), min(top_k, most), top_p], theano.config.floatX)
     held = {} if hold is None else hold_parameters(hold, sizes(model), cell_of_model(model).states)
-    compiled(held_copy(model, held) if held else model, 'sample')      # before the caller prints anything
+    compiled(held_copy(model, held) if held else model, 'texts').begin()           # before the caller prints anything
     yield strings(model, prime)
-    states, ends = zero_states(model, count), [''] * count
-    piece, left = FIRST_PIECE, text_length - len(prime)
+    states, ends, left = zero_states(model, count), [''] * count, text_length - len(prime)
     while left > 0 and any(end is not None for end in ends):
-        n = min(piece, left)
+        n = min(PIECE, left)
         bits = model.random.integers(2 ** 53, size=(n if method == 'normal' and temperature else 0, count))
         writer = held_copy(model, held) if held else model
-        text, *states = compiled(writer, 'sample')(prime, bits, n, choice, *states)           # (m+n, count)
+        text, *states = compiled(writer, 'texts').write(prime, bits, n, choice, *states)      # (m+n, count)
         written = strings(model, text[len(prime):])
         if stop:
             written, ends = zip(*[until(stop, end, string) for end, string in zip(ends, written)])
         yield list(written)
-        prime, left, piece = text[-1:], left - n, min(2 * piece, LONGEST_PIECE)
+        prime, left = text[-1:], left - n
 
 
 def strings(model, numbers):
@@ -106,7 +103,8 @@ def held_copy(model, values):
                  for name in (*base_names(len(units)), *in_layers(cell.own, len(units)))}
         made.held = new
     for name, array in values.items():                     # each time, since another text may be in progress
-        made.held.p[name].set_value(array)
+        if not np.array_equal(made.held.p[name].get_value(borrow=True), array):        # else weights are packed again
+            made.held.p[name].set_value(array)
     return made.held
 
 

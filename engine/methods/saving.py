@@ -16,7 +16,7 @@ from engine.methods.compile import computes_on, operations
 from engine.methods.state import (CompiledFunctions, Learning, arrays, cell_of_model, optimiser_variables,
                                   set_parameters, set_text, sizes, state_names, updated, warn_if_truncated)
 from engine.run import table
-from engine.terminal import ROOT, warn
+from engine.terminal import ROOT, near, warn
 
 shell = functools.cache(subprocess.getstatusoutput)        # a command's status and output, the first time
 
@@ -108,44 +108,39 @@ def read_checkpoint(path, encoding='utf-8'):
     return parameters.read_parameters(path, theano.config.floatX, encoding)
 
 
-def cell_difference(model, name, formula):
-    """Return a line that says that the cell of a checkpoint, by its formula, is not this model's; None if it is."""
-    cell = cell_of_model(model)
-    if formula != ('' if cell.standard else cell.formula):
-        return f"{name} was trained with another cell than {type(model).__name__}'s: give --cell its class, as it was"
+def compare_cells(model, stored, p, other_cell):
+    """Compare the cell of an open checkpoint with parameters p with this model's.
+
+    other_cell: whether another formula with the same rows is allowed, with a warning. Raise ValueError for others.
+    """
+    cell, line = cell_of_model(model), ''
+    if stored.cell['formula'] != ('' if cell.standard else cell.formula):
+        line = (f"{stored} was trained with another cell than {type(model).__name__}'s: give --cell its class, as it "
+                f'was; {near(os.path.join(ROOT, "charlstm.py"))}:CharLSTM is the standard one')
+    if rows_of(p) != cell.counts.rows or line and not other_cell:
+        raise ValueError(line or f'{stored} has parameters of another cell than its formula')
+    if line:
+        warn(line)
 
 
-def read_any(model, filename, encoding):
-    """Return the parameters and uchar of a checkpoint. Warn if its cell has another formula than this model's."""
+def read_any(model, filename, encoding, other_cell=True):
+    """Return the parameters and uchar of a checkpoint, whose cell may be another one: as for compare_cells."""
     stored = parameters.opened(filename)
     p, uchar = read_checkpoint(stored, encoding)
-    difference = cell_difference(model, stored, stored.cell['formula'])
-    refuse_other_rows(model, stored, p, difference)
-    if difference:
-        warn(difference)
+    compare_cells(model, stored, p, other_cell)
     return p, uchar
 
 
-def refuse_other_rows(model, filename, p, difference=None):
-    """Raise ValueError unless parameters p have the rows of the model's cell. difference: as cell_difference says."""
-    if rows_of(p) != cell_of_model(model).counts.rows:
-        raise ValueError(difference or f'{filename} has parameters of another cell than its formula')
-
-
 def read_run(model, filename):
-    """Return what read_run of parameters.py returns. Raise ValueError, too, if the run had another cell."""
-    stored, cell = parameters.opened(filename), cell_of_model(model)
-    difference = cell_difference(model, filename, stored.cell['formula'])
-    if difference:
-        raise ValueError(difference)
-    found = parameters.read_run(stored, model.optimiser_state, theano.config.floatX, cell.counts.S)
-    refuse_other_rows(model, filename, found[0])
-    return found
+    """Return parameters, uchar, and what read_run of parameters.py returns. Raise ValueError for another cell."""
+    stored = parameters.opened(filename)
+    p, uchar = read_any(model, stored, 'utf-8', other_cell=False)
+    return p, uchar, *parameters.read_run(stored, p, model.optimiser_state, cell_of_model(model).counts.S)
 
 
-def read_fitting(model, filename, encoding):
+def read_fitting(model, filename, encoding, other_cell=True):
     """Return the parameters that this model has, and uchar, from a checkpoint. Errors: as for load_params."""
-    p, uchar = read_any(model, filename, encoding)
+    p, uchar = read_any(model, filename, encoding, other_cell)
     names = *base_names(layers_of(p)), *in_layers(cell_of_model(model).own, layers_of(p))
     if not p.keys() >= set(names):
         raise ValueError(f'{filename} lacks parameters of the cell of this model: init_params or --init starts them '
@@ -153,14 +148,15 @@ def read_fitting(model, filename, encoding):
     return {name: p[name] for name in names}, uchar
 
 
-def load_params(model, filename, encoding='utf-8'):
+def load_params(model, filename, encoding='utf-8', other_cell=True):
     """Replace parameters and uchar by those of a checkpoint. Return the parameters, name to array in floatX.
 
     filename: a path (.safetensors: a file of PyTorch) or an open Checkpoint. encoding: of the text, if the vocabulary
-    is stored as bytes, as in the original. Renumbers the batches of a prepared text. Raises OSError if the file cannot
-    be read, and ValueError if it is not a checkpoint, or lacks a character of the text or a parameter of the cell.
+    is stored as bytes, as in the original. other_cell: whether a cell of another formula is only warned of. Renumbers
+    the batches of a prepared text. Raises OSError if the file cannot be read, and ValueError if it is not a checkpoint,
+    or lacks a character of the text or a parameter of the cell.
     """
-    p, uchar = model.group.broadcast(read_fitting, model, filename, encoding)
+    p, uchar = model.group.broadcast(read_fitting, model, filename, encoding, other_cell)
     renumber_text(model, uchar)
     set_parameters(model, p, uchar)
     return p

@@ -208,11 +208,12 @@ def code_of(function):
 
 def functions(model):
     """Return the compiled functions by name, after dropping them if a symbol function, the cell or lp was edited."""
-    edited = model.cell, model.optimiser, model.optimiser_state, *vars(model.symbols).values()
-    now = [code_of(function) for function in edited], dict(model.remembers), {**getattr(model.lp, 'data', {})}
+    of_file = [value for value in vars(model.symbols).values() if isinstance(value, types.FunctionType)]
+    edited = model.cell, model.optimiser, model.optimiser_state, *of_file
+    now = [*map(code_of, edited)], model.remembers, getattr(model.lp, 'data', {})
     if model.functions.sources != now:
         model.functions = CompiledFunctions()
-        model.functions.sources = now
+        model.functions.sources = now[0], dict(model.remembers), {**now[2]}
     return model.functions
 
 

@@ -59,22 +59,24 @@ class Options:
 
 
 def choose(typed, find_input):
-    """Return the Options of a run, and the open checkpoint if it is resumed, otherwise None.
+    """Return the Options of a run and, if it is resumed, the open checkpoint and all of its name; otherwise None, {}.
 
     find_input: a function from the typed input, or None, to the path of a new run's text.
     """
-    o, checkpoint = Options(typed), None
+    from engine.run.results import checkpoints_of, newest                  # late: fit needs no files of a run
+    o, checkpoint, found = Options(typed), None, {}
     if o.resume in (None, 'last'):
         o.input = find_input(o.input)
     if o.resume == 'last':
-        from engine.run.results import newest  # late: fit needs no files of a run
-        checkpoint = newest(o)
+        found = checkpoints_of(o)
+        checkpoint = newest(found)
         print(f'resuming from {checkpoint}' if checkpoint else 'this run has no checkpoint yet: starting a new run')
         o.resume, o.init = (str(checkpoint), None) if checkpoint else (None, o.init)       # init is for a new run only
     elif o.resume:
         checkpoint = Checkpoint(o.resume)
     if o.resume:
         take_over(o, checkpoint)
+        found = found or checkpoints_of(o)
     else:
         o.random_seed = secrets.randbelow(10 ** 9) if o.random_seed is None else o.random_seed
         set_units(o)
@@ -84,7 +86,7 @@ def choose(typed, find_input):
         if os.path.isdir(path) and f'{os.path.realpath(o.output_dir)}/'.startswith(f'{os.path.realpath(path)}/'):
             raise ValueError(f'{o.output_dir} is inside of {path}, whose texts are read: choose another --output-dir, '
                              'or the samples of this run become texts of the next')
-    return o, checkpoint
+    return o, checkpoint, found
 
 
 def take_over(o, checkpoint):
@@ -106,9 +108,9 @@ def take_over(o, checkpoint):
         raise ValueError(f'the run in {o.resume} was trained with --cell {before["cell"]}: name it again')
     changed = {name: value for name, value in o.typed.items() if name in table.OF_RUN}
     for name, value in changed.items():
-        smaller = name == 'lrate' and value < before['lrate']
-        moved = name in ('input', 'valid', 'test', 'cell') and before[name] is not None
-        if name not in table.CHANGEABLE and not (value == before[name] or smaller or moved):
+        may = 'moved' if name == 'input' else table.ROWS[name].resumed if name in table.ROWS else 'same'
+        if not (value == before[name] or may == 'any' or may == 'smaller' and value < before[name]
+                or may == 'moved' and before[name] is not None):
             raise ValueError(f'{name} is {value}, but the run in {o.resume} had {before[name]}: when a run is resumed, '
                              + table.MAY_CHANGE)
     vars(o).update({**before, **changed, 'output_dir': folder})

@@ -6,16 +6,15 @@ import os
 import re
 import sys
 
-from engine.data.parameters import Checkpoint, how_to_adapt, opened, read_about
+from engine.data.parameters import Checkpoint, how_to_adapt, read_about
 from engine.files import base_name, readable, warn_once, write_whole
 from engine.run.logs import EPOCHS, LOGS, STEPS, Logs, draw_costs
 from engine.run.schedule import Schedule
-from engine.run.table import OF_RUN, TITLES
+from engine.run.table import ROWS, TITLES
 from engine.terminal import bar, bits, nats_and_bits, near, script, words_of
 
 BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints
 PICTURE, RESULT = '.png', '_result.json'
-NOT_IN_RESULT = 'input', 'run', 'valid', 'test', 'random_seed'      # options: local paths, or stored in other fields
 ENDINGS = '|'.join([*map(re.escape, [*LOGS, PICTURE, RESULT, BEST, INTERRUPTED]), r'_epoch\d+\.npz'])
 EARLY = 4                  # seconds into the first epoch before its first sample
 SAMPLE_LENGTH = 200        # characters
@@ -40,9 +39,9 @@ def how_far(progress):
     return -progress.get('rate_factor', 1), progress.get('epoch', 0), progress.get('batch', 0)
 
 
-def newest(o, ignored=()):
-    """Return the newest of these checkpoints, open, or None. ignored: an ending to leave out."""
-    found = {path: then for path, then in checkpoints_of(o).items() if not path.endswith(ignored)}
+def newest(found, ignored=()):
+    """Return the newest of what checkpoints_of found, open, or None. ignored: an ending to leave out."""
+    found = {path: then for path, then in found.items() if not path.endswith(ignored)}
     paths = sorted(found, key=lambda path: how_far(found[path]), reverse=True)
     return next(filter(None, (readable(Checkpoint, path) for path in paths)), None)
 
@@ -54,8 +53,10 @@ class Run:
     draw, by name.
     """
 
-    def __init__(self, model, schedule):
+    def __init__(self, model, schedule, found):
+        """Prepare the files of a run. found: what checkpoints_of found, if it is resumed."""
         self.model, self.schedule, self.options, self._group = model, schedule, schedule.options, model.group
+        self._found = found
         self.bar, self.last_checkpoint, self.baselines = None, self.options.resume, {}
         self.logs = Logs(self.path, schedule.id, model.p, model.text.passage, self.options.original)
 
@@ -78,11 +79,10 @@ class Run:
     def check(self, sources):
         """Create the output folder. Raise ValueError if files would be replaced, or texts are not those of sources."""
         o, model, now = self.options, self.model, vars(self.schedule)
-        if o.resume:                   # earlier checkpoints of this run stay
-            found = checkpoints_of(o)  # without damaged ones, which --overwrite removes
-            kept = {path for path, then in found.items()
+        if o.resume:                   # earlier checkpoints of this run stay; --overwrite also removes damaged ones
+            kept = {path for path, then in self._found.items()
                     if then.get('id') == now['id'] and how_far(then) <= how_far(now)}
-            self._replaced = [path for path in (files_of(o) if o.overwrite else found)
+            self._replaced = [path for path in (files_of(o) if o.overwrite else self._found)
                               if path.endswith('.npz') and path not in kept]
             for role, then in sources.items():
                 if then['sha256'] != model.text.sources[role]['sha256']:
@@ -123,7 +123,8 @@ class Run:
         schedule = self.schedule
         if schedule.epoch and not schedule.batch:
             self._save_epoch()
-        if schedule.best_epoch and not self._group.broadcast(readable, read_about, self.path(BEST)):
+        best = self.path(BEST)
+        if schedule.best_epoch and not (best in self._found and self._group.broadcast(os.path.exists, best)):
             self.say(f'the checkpoint of the best epoch, {schedule.best_epoch}, is missing: a later one replaces it')
             schedule.best_cost, schedule.best_epoch, schedule.stale = None, 0, 0
         if schedule.finished:
@@ -176,7 +177,7 @@ class Run:
     def fall_back(self, error):
         """Return to the last checkpoint of an epoch, at half the rate. Raise ValueError if the run cannot continue."""
         schedule, o, factor = self.schedule, self.options, self.schedule.rate_factor / 2
-        checkpoint = self._group.broadcast(newest, o, INTERRUPTED) or o.resume
+        checkpoint = self._group.broadcast(lambda: newest(checkpoints_of(o), INTERRUPTED)) or o.resume
         then = checkpoint and Schedule.resumed(o, self.model.resume(checkpoint), schedule.batches)
         if not then or o.original or factor < then.rate_factor / 2 ** FALLS:
             raise ValueError(f'{error}: stopped; start again or --resume last, with a lower --lrate than {o.lrate:g}')
@@ -191,21 +192,20 @@ class Run:
         if schedule.best_epoch:
             self.say(f'best validation cost: {nats_and_bits(schedule.best_cost)} a character, after epoch '
                      f'{schedule.best_epoch}')
-        scores = group.broadcast(self._score, best) if finished else {}
-        group.broadcast(self._write_result, scores, best)
+        group.broadcast(self._write_result, best, finished)
         drawn = f', drawn in {self.path(PICTURE)}' if os.path.exists(self.path(PICTURE)) else ''
         self.say(f'costs: {self.path(STEPS)} and {self.path(EPOCHS)}{drawn}')
         self.say(f'result: {self.path(RESULT)}')
         self.say('next: ' + script('produce_text.py', best, *words_of({'cell': self.options.cell})))
         self.say('to resume: ' + self._command(self.last_checkpoint, *schedule.larger_limits() if finished else []))
 
-    def _score(self, checkpoint):
+    def _score(self, stored):
         """Print the mean costs of the texts of --valid and --test. Return them by name, in nats.
 
-        The best model reads each as one stream from zero states, in float32 as produce_text.py does.
+        The best model, in an open checkpoint, reads each as one stream from zero states, in float32 as produce_text.py.
         """
         model, o, scores = self.model, self.options, {}
-        best, stored = type(model)(kernel=o.kernel == 'on'), opened(checkpoint)
+        best = type(model)(kernel=o.kernel == 'on')
         best.load_params(stored)
         named = dict(valid=o.valid, test=o.test, test_adapted=o.test_adapt)
         for name in filter(named.get, named):
@@ -219,15 +219,16 @@ class Run:
             self.say(f'{title}: {nats_and_bits(scores[name])} a character')
         return scores
 
-    def _write_result(self, scores, checkpoint):
-        """Write the result, a flat dict; missing values are null. scores: nats by name. checkpoint: the best one."""
-        model, schedule, o = self.model, self.schedule, self.options
+    def _write_result(self, checkpoint, finished):
+        """Write the result, a flat dict; missing values are null. checkpoint: path of the best one."""
+        model, schedule, o, stored = self.model, self.schedule, self.options, Checkpoint(checkpoint)
+        scores = self._score(stored) if finished else {}
         characters = model.batch_size * sum(map(len, model.X['train']))
         seconds = sum(characters / speed for *_, speed in self.logs.epochs if speed)       # 0: an epoch without a step
-        found = dict(run=o.run, id=schedule.id, finished=not self._group.stop_agreed, epochs=schedule.epoch,
+        found = dict(run=o.run, id=schedule.id, finished=finished, epochs=schedule.epoch,
                      training_seconds=round(seconds, 3), random_seed=o.random_seed,
                      parameters=sum(p.get_value(borrow=True).size for p in model.p.values()),
-                     cell=read_about(checkpoint)['cell']['formula'] or 'standard',
+                     cell=stored.cell['formula'] or 'standard',
                      best_epoch=schedule.best_epoch or None, checkpoint=os.path.basename(checkpoint),
                      checkpoint_epoch=schedule.best_epoch or schedule.epoch)
         for role in TITLES:
@@ -238,6 +239,6 @@ class Run:
             cost = schedule.best_cost if name == 'best_valid' else scores.get(name)
             found.update({f'{name}_nats': cost, f'{name}_bits': None if cost is None else bits(cost)})
         found.update({f'version_{name}': version for name, version in model.versions().items()})
-        found.update({f'option_{name}': vars(o)[name] for name in OF_RUN if name not in NOT_IN_RESULT})
+        found.update({f'option_{name}': vars(o)[name] for name, row in ROWS.items() if row.kept and row.in_result})
         with write_whole(self.path(RESULT)) as f:
             f.write((json.dumps(found, indent=1) + '\n').encode('ascii'))

@@ -8,10 +8,10 @@ import os
 from typing import Any, Callable, NamedTuple
 
 from engine import checks
-from engine.terminal import ROOT, spelled
+from engine.terminal import ROOT
 
-CHANGEABLE = ('epochs', 'save_every', 'patience')              # when a run is resumed
-MAY_CHANGE = f'only {", ".join(map(spelled, CHANGEABLE))} may change, and --lrate may become smaller'
+# In a resumed run: see `resumed` below.
+MAY_CHANGE = 'only --epochs, --save-every, --patience may change, and --lrate may become smaller'
 TITLES = {'train': 'text', 'valid': 'validation text', 'test': 'test text'}        # titles of a run's texts, by role
 
 
@@ -24,6 +24,8 @@ class Option(NamedTuple):
     original, small: the value in these recipes; None for the default
     kept: where a checkpoint keeps it: 'run' (its progress), 'lp', 'text'; None: not kept
     of_fit: whether CharLSTM.fit takes it
+    resumed: when a run is resumed, it is the 'same', 'any', 'smaller', or a file of the run that was 'moved'
+    in_result: whether the result of a run has it as an option; others have fields of their own there
     """
     name: str
     kind: Any
@@ -34,6 +36,8 @@ class Option(NamedTuple):
     small: Any = None
     kept: str | None = 'run'
     of_fit: bool = True
+    resumed: str = 'same'
+    in_result: bool = True
 
     def checked(self, value):
         """Return a value as a plain Python type; a path becomes a string. Raise ValueError if it is out of range."""
@@ -59,9 +63,9 @@ OPTIONS = {
         _text('seq_length', int, 50, 'characters in a sequence', (2,)),
         _text('ratio_valid', float, 0.3, 'share of the text, at its end, held out for validation', BELOW_1),
         _text('valid', 'FILE', None, 'validation text, a file or a folder, also scored like --test '
-              '(default: the last part of the input)'),
+              '(default: the last part of the input)', resumed='moved', in_result=False),
         _text('test', 'FILE', None, 'test text, scored once, as one stream, with the best model of the finished run; '
-              'until then only its vocabulary is used', of_fit=False),
+              'until then only its vocabulary is used', of_fit=False, resumed='moved', in_result=False),
         Option('test_adapt', bool, False, 'also score the test text with a copy of the model that learns from it, as '
                'produce_text.py --adapt does', of_fit=False),
         _text('encoding', 'NAME', 'utf-8', 'encoding of the text files', checks.encoding),
@@ -73,7 +77,7 @@ OPTIONS = {
         Option('layers', int, None, 'number of layers (default: 2, or those of --init)', (1, checks.MOST_LAYERS)),
         Option('cell', 'FILE:CLASS', None, 'subclass of CharLSTM with its own cell or optimiser, or CharLSTM in an '
                'edited copy of charlstm.py; name it again to resume its runs and to use its checkpoints (default: '
-               'CharLSTM itself)', of_fit=False),
+               'CharLSTM itself)', of_fit=False, resumed='moved'),
         Option('initial', ('original', 'chrono'), 'chrono', 'initial values; original: forget gates have bias 1; '
                'chrono: a quarter of the units remember for up to 100 characters', original='original'),
         _lp('dropout', float, None, 'share of the units that each training step leaves out (default: depends on '
@@ -93,10 +97,10 @@ OPTIONS = {
         Option('precision', ('float32', 'bfloat16'), 'float32', 'bfloat16: round the inputs of matrix products, sum in '
                'float32; faster on some processors', of_fit=False),
         Option('random_seed', int, None, 'whole number that makes a run repeatable (default: a new one, which is '
-               'printed and stored)', (0, math.inf), of_fit=False)],
+               'printed and stored)', (0, math.inf), of_fit=False, in_result=False)],
     'learning': [
         _lp('lrate', float, None, 'learning rate (default: 0.012 if the larger layer has 256 units, half of that if it '
-            'has twice as many, and at most 0.024)', ('above 0', lambda v: v > 0), 2e-3),
+            'has twice as many, and at most 0.024)', ('above 0', lambda v: v > 0), 2e-3, resumed='smaller'),
         Option('warmup', int, 100, 'steps over which the rate rises to --lrate', (0,), 0),
         Option('anneal', float, 0.5, 'share of the epochs, at the end, over which the rate falls to a twentieth of '
                '--lrate', ('from 0 to 1', lambda v: 0 <= v <= 1), 0.0),
@@ -115,12 +119,13 @@ OPTIONS = {
         _lp('l2', float, 0.0, 'the same for the sum of squared parameters', FROM_0)],
     'run': [
         Option('epochs', int, None, 'times to read the training text (default: 40, or more for a short text or large '
-               'batches: enough for 7,500 steps)', (1,), 75, 40),
+               'batches: enough for 7,500 steps)', (1,), 75, 40, resumed='any'),
         Option('patience', int, None, 'after N epochs without a better validation cost, the rate falls early; if it is '
-               'already falling or never does, the run ends; 0: off (default: 6, or more for a short text)', (0,), 0),
+               'already falling or never does, the run ends; 0: off (default: 6, or more for a short text)', (0,), 0,
+               resumed='any'),
         Option('valid_every', int, 10, 'training steps between evaluations of a validation batch', (1,), 1),
         Option('save_every', int, None, 'epochs between checkpoints (default: 10, or more with over 1,000 epochs)',
-               (1,), of_fit=False),
+               (1,), of_fit=False, resumed='any'),
         Option('original', bool, False, 'the recipe of 2016, without later additions: 75 epochs of batches from zero '
                'states, at a rate of 0.002, times 0.97 per epoch from epoch 10 on, and the step log of 2016 '
                '(engine/README.md lists the remaining differences)', of_fit=False),

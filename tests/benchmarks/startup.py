@@ -31,11 +31,11 @@ model = charlstm.CharLSTM(random_seed=1)
 model.prepare_input(sys.argv[2], stateful=True, verbose=False)
 model.model_setup(dropout=0.1, dropconnect=0.07, smoothing=0.001, ar=2, tar=2, reset=0.05, average=0.999, grad_clip=5,
                   step_clip=2)
-model.compile('train_rmsprop', 'sample', 'check')
+model.compile('train_rmsprop', 'texts', 'check')
 factor = float(sys.argv[3])
 model.cell = lambda a_f, a_i, a_o, a_g, C: charlstm.lstm_cell(a_f, a_i, a_o, a_g * factor, C)
 start = time.perf_counter()
-model.compile('train_rmsprop', 'sample', 'check')
+model.compile('train_rmsprop', 'texts', 'check')
 print(time.perf_counter() - start)
 '''
 
