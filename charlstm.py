@@ -30,7 +30,7 @@ import time
 import numpy as np
 
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import NAMES, own_of_layer, parameter_shapes, read_about, read_mean_squares
+from engine.data.parameters import NAMES, cell_parameters, parameter_shapes, read_about, read_mean_squares
 from engine.data.text import read_text
 from engine.methods.analysis import mean_cost
 from engine.methods.saving import read_checkpoint
@@ -46,7 +46,8 @@ __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_mean_squares', 'read_checkpo
 def lstm_cell(a_f, a_i, a_o, a_g, C_prev):
     """Return h and C of a layer after one step, from its pre-activations and the previous C; all are (B,H).
 
-    The cell must be elementwise to run in C: with, say, a mean over units it runs in NumPy, several times slower.
+    The cell must be elementwise to run in C: with, say, a mean over units it runs in NumPy, several times slower. Other
+    arguments need a change of CharLSTM.cell, too.
     """
     C = tt.nnet.sigmoid(a_f) * C_prev + tt.nnet.sigmoid(a_i) * tt.tanh(a_g)
     h = tt.nnet.sigmoid(a_o) * tt.tanh(C)
@@ -60,7 +61,7 @@ def stacked(U):
 
 # What network returns. costs: -log probabilities[y] (T,B), in nats. best: the most probable characters, int (T,B).
 # probabilities: (T*B,V). spread: the mean of -log probabilities over all characters, (T,B). states: h and C of each
-# layer after each step, pairs of (T,B,H). after: the same after the last step, (B,H) each.
+# layer after each step, pairs of (T,B,H). after: the same after the last step, (B,H). C is all states, side by side.
 Outputs = collections.namedtuple('Outputs', 'costs best probabilities spread states after')
 
 
@@ -70,13 +71,14 @@ def network(x, y, states, p, ops, truncate=-1, masks=None):
     states: (h, C) of each layer before the first step, (B,H) each. p: the parameters by name. ops: the operations and
     the cell, a Kernel (engine/kernel/ops.py) or a Scan (engine/kernel/scan.py). truncate: the gradient flows through
     the last `truncate` steps; -1: all. masks: of dropout, (T,B,H) for each layer. They multiply h on its way up, not on
-    its way to the next step (Zaremba et al. 2014).
+    its way to the next step (Zaremba et al. 2014). cell_parameters: a layer's parameters besides U, W and b, which only
+    other cells than lstm_cell have (see CharLSTM).
     """
     up, of_steps, after = None, [], []
     for k, before in enumerate(states, 1):                                 # the layers; x of the first is one-hot
         a = ops.columns(p['U1'], x.flatten()) if k == 1 else ops.product(up, stacked(p[f'U{k}']))         # (T*B, 4H)
         a = a.reshape((x.shape[0], x.shape[1], -1))                                                       # (T, B, 4H)
-        h, C, last = ops.layer(a, p[f'W{k}'], p[f'b{k}'], own_of_layer(p, k), before, truncate)           # adds W.h + b
+        h, C, last = ops.layer(a, p[f'W{k}'], p[f'b{k}'], cell_parameters(p, k), before, truncate)        # + W.h + b
         up = h if masks is None else h * masks[k - 1]                                                     # (T, B, H)
         up = up.reshape((-1, up.shape[2]))                                                                # (T*B, H)
         of_steps, after = [*of_steps, (h, C)], [*after, last]
@@ -108,13 +110,12 @@ def activation_penalty(h, h_before, ar, tar):
 # A training step has two halves, objective and update, because several processes sum their gradients in between. Both
 # are compiled together if there is only one: build_train in engine/methods/compile.py.
 
-def objective(x, y, states, weights, masks, weight_masks, p, ops, lp):
+def objective(x, y, states, cost_weights, masks, weight_masks, p, ops, lp):
     """Return what a training step minimises (without l1 and l2) and the network's Outputs: the first half of a step.
 
-    weights (T,B) of the costs: 1 / (T*B), or 0 for steps that are not trained on. masks: the network's, or None.
+    cost_weights (T,B): 1 / (T*B), or 0 for steps that are not trained on. masks: the network's, or None.
     weight_masks: those of W1, W2 ... (4,H,H), or None. They are of dropconnect, which leaves out recurrent weights (Wan
-    et al. 2013, Merity et al. 2018). p: the parameters that are trained, by name. lp: the learning parameters, as in
-    model_setup.
+    et al. 2013, Merity et al. 2018). p: the parameters that are trained, by name. lp: learning parameters by name.
     """
     if weight_masks is not None:
         p = {**p, **{f'W{k}': p[f'W{k}'] * mask for k, mask in enumerate(weight_masks, 1)}}
@@ -123,7 +124,7 @@ def objective(x, y, states, weights, masks, weight_masks, p, ops, lp):
     if lp['ar'] or lp['tar']:
         (h, _), (h_before, _) = outputs.states[-1], states[-1]             # of the last layer
         costs = costs + activation_penalty(h, h_before, lp['ar'], lp['tar'])
-    return (costs * weights).sum(), outputs
+    return (costs * cost_weights).sum(), outputs
 
 
 def penalty(parameters, l1, l2):
@@ -203,7 +204,10 @@ def original_parameters(V, units, cell, random):
     """Return the parameters, by name, of a new model for --original. units: of each layer, from the first on.
 
     Weights are uniform in +-1/sqrt(inputs), biases 0, but 1 for the forget gates, so that a new model remembers: a
-    forget gate at sigmoid(0) halves the cell state at every step (Jozefowicz et al. 2015).
+    forget gate at sigmoid(0) halves the cell state at every step (Jozefowicz et al. 2015). cell: a Cell
+    (engine/kernel/cell.py), made from CharLSTM.cell. cell.counts.rows: how many rows k the parameters b, U and W have,
+    4 each for lstm_cell. cell.remembers: CharLSTM.remembers by the numbers of rows, {0: 1, 1: -1}: large biases of row
+    0, f, make a unit remember, and small ones of row 1, i.
     """
     shapes = parameter_shapes(V, units, cell.counts.rows)
     p = uniform(shapes, {name: shape[-1] for name, shape in shapes.items() if name[0] in 'UWV'}, random)
@@ -218,7 +222,7 @@ def chrono_parameters(V, units, cell, random):
 
     Parameters are uniform in +-1/sqrt(units of their layer), V and c of the last, and U1 in +-1, since its input is
     one-hot. A quarter of the units of each layer remember for 2 to 100 steps: their biases of f are log(steps - 1),
-    those of i the negative of that (Tallec & Ollivier 2018). cell.remembers has these rows and signs for any cell.
+    those of i the negative of that (Tallec & Ollivier 2018).
     """
     sizes = {f'{name}{k}': H for k, H in enumerate(units, 1) for name in 'UWb'} | dict(U1=1, V=units[-1], c=units[-1])
     p = uniform(parameter_shapes(V, units, cell.counts.rows), sizes, random)
@@ -242,7 +246,7 @@ class CharLSTM:
     """An LSTM that learns to write text, character by character.
 
         model = CharLSTM(random_seed=1)
-        for epoch in model.fit('text.txt', num_units1=128, epochs=6):
+        for epoch in model.fit('text.txt', num_units1=128, layers=2, epochs=6):
             print(epoch.cost, epoch.valid_cost)
         print(model.generate_text('It is ', 200))
 
@@ -251,7 +255,8 @@ class CharLSTM:
         batch_size      sequences B in a batch
         X, Y, n_batches inputs, targets (int32 (T,B) each) and their number, by 'train' and 'valid'
         texts           prepare_input's valid and test texts as numbers (n,), by 'valid' and 'test'
-        p               parameters by name, shared variables; with lp['average'], averages of the trained `weights`
+        p               parameters by name, shared variables, to predict with; with lp['average'], these are running
+                        averages, and `weights` has the parameters that are trained
         lp              learning parameters by name, which may be changed between steps
         dyn_lrate       learning rate, a shared scalar, which may be set to a number between steps, but not in fit
         random          NumPy's generator of all random numbers: the same seed, text and machine give the same run
@@ -259,19 +264,22 @@ class CharLSTM:
         text, weights, averaged_steps, optimiser_variables, carried, validation, best, functions
                         the state of training, and what is compiled: engine/methods/state.py
 
-    A subclass, or an object before model_setup, may set another cell: a function of symbols (B,H) that returns h and
-    the states after the step. The names of its arguments declare what the model needs:
+    A subclass, or an object before model_setup, may set another cell: a function of symbols (B,H) that returns h, and
+    the states after the step in the order of its arguments. Their names declare what the model needs:
 
         a_NAME          a row of pre-activations, such as a gate: U[k].x + W[k].h_prev + b[k]
         x_NAME, h_NAME  a row that reads only the input, U[k].x + b[k], or only h, W[k].h_prev + b[k]
-        NAME_prev       a state before the step; at least one (a plain RNN has its h)
-        NAME=0.5        a parameter of one number per unit of a layer, trained like the others, and its initial value
+        NAME_prev       a state before the step; at least one
+        NAME=0.5        a cell parameter: one number per unit, trained like the others; 0.5 is the initial value
+
+    A plain RNN, for example, whose state is its h: def cell(a_n, C_prev): h = tt.tanh(a_n); return h, h
 
     remembers has the signs of the rows, by name, whose biases chrono_parameters sets: {'z': -1} if large a_z forget.
-    Others to set are optimiser, a function like rmsprop, and optimiser_state, its state before the first step. Changes
-    to these, lp or the functions above take effect at the next call; after all others that they read, call compile.
-    Do not share an object between threads. copy.copy shares the parameters: training the copy changes the original.
-    copy.deepcopy and pickle keep all except compiled functions, so that training continues as it would have.
+    Others to set are optimiser, a function like rmsprop, and optimiser_state, its state before the first step. A change
+    to these, lp or the functions above takes effect at the next call. After one to anything else that they read, such
+    as a global number, call compile. Do not share an object between threads. copy.copy shares the parameters: training
+    the copy changes the original. copy.deepcopy and pickle keep all except compiled functions, so that training
+    continues as it would have.
     """
     remembers = {'f': 1, 'i': -1}
     symbols = sys.modules[__name__]    # this file: what compiles a model takes network, objective and so on from here

@@ -58,7 +58,7 @@ def base_names(layers):
     return [*in_layers('UWb', layers), 'V', 'c']
 
 
-def own_of_layer(p, layer):
+def cell_parameters(p, layer):
     """Return the cell's own parameters of a layer, such as p_f1 and p_o1. p: all parameters by name."""
     return [value for name, value in p.items() if name[-1] == str(layer) and name[:-1] not in ('U', 'W', 'b')]
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import layers_of, own_of_layer, stacked
+from engine.data.parameters import layers_of, cell_parameters, stacked
 from engine.kernel.ops import SoftmaxCrossEntropy
 
 equal_computations = theano.scan_module.scan_utils.equal_computations
@@ -26,7 +26,7 @@ def is_as_in_c(network, p, ops):
     x, before, up, states, after = tt.imatrix('x'), state_symbols(p), None, [], []
     for k, state in enumerate(before, 1):
         a = ops.columns(p['U1'], x.flatten()) if k == 1 else ops.product(up, stacked(p[f'U{k}']))
-        h, C, last = ops.layer(a.reshape((x.shape[0], x.shape[1], -1)), p[f'W{k}'], p[f'b{k}'], own_of_layer(p, k),
+        h, C, last = ops.layer(a.reshape((x.shape[0], x.shape[1], -1)), p[f'W{k}'], p[f'b{k}'], cell_parameters(p, k),
                                state, -1)
         up, states, after = h.reshape((-1, h.shape[2])), [*states, h, C], [*after, *last]
     probabilities = ops.cross_entropy(ops.product(up, p['V'].T), p['c'], x)[2]

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.backend.theano_setup import theano, tt
 from engine import checks
-from engine.data.parameters import base_names, layers_of, own_of_layer, stacked, units, updates_of
+from engine.data.parameters import base_names, layers_of, cell_parameters, stacked, units, updates_of
 from engine.kernel.elementwise import Planned, same
 from engine.kernel.in_numpy import AnyCell, Arrays, Elementwise
 from engine.kernel.library import Library, empty, reused
@@ -323,7 +323,7 @@ class Texts:
         """Set the struct of a model with these parameters, and keep the arrays that it points to."""
         library, kernel, layers = self._library, self._library.functions(), layers_of(self._p)
         p = {name: np.require(array, requirements='CAW') for name, array in zip(self._p, arrays)}
-        own = [library.passed_together(list(map(library.passed, own_of_layer(p, k + 1)))) for k in range(layers)]
+        own = [library.passed_together(list(map(library.passed, cell_parameters(p, k + 1)))) for k in range(layers)]
         U1, *others, Vw, c = [np.ascontiguousarray(stacked(p['U1'])), *[p[name] for name in base_names(layers)[1:]]]
         weights = list(map(library.passed, [U1, *others]))
         self._layers = (_Layer * layers)(*[
