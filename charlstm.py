@@ -60,8 +60,8 @@ def stacked(U):
 
 
 # What network returns. costs: -log probabilities[y] (T,B), in nats. best: the most probable characters, int (T,B).
-# probabilities: (T*B,V). spread: the mean of -log probabilities over all characters, (T,B). states: h and C of each
-# layer after each step, pairs of (T,B,H). after: the same after the last step, (B,H). C is all states, side by side.
+# probabilities: (T*B,V). spread: the mean of -log probabilities over all characters, (T,B). states: (h, C) of each
+# layer after each step, (T,B,H) each. after: the same after the last step, (B,H) each.
 Outputs = collections.namedtuple('Outputs', 'costs best probabilities spread states after')
 
 
@@ -71,14 +71,14 @@ def network(x, y, states, p, ops, truncate=-1, masks=None):
     states: (h, C) of each layer before the first step, (B,H) each. p: the parameters by name. ops: the operations and
     the cell, a Kernel (engine/kernel/ops.py) or a Scan (engine/kernel/scan.py). truncate: the gradient flows through
     the last `truncate` steps; -1: all. masks: of dropout, (T,B,H) for each layer. They multiply h on its way up, not on
-    its way to the next step (Zaremba et al. 2014). cell_parameters: a layer's parameters besides U, W and b, which only
-    other cells than lstm_cell have (see CharLSTM).
+    its way to the next step (Zaremba et al. 2014).
     """
     up, of_steps, after = None, [], []
-    for k, before in enumerate(states, 1):                                 # the layers; x of the first is one-hot
+    for k, before in enumerate(states, 1):                 # the layers; x of the first one is one-hot
         a = ops.columns(p['U1'], x.flatten()) if k == 1 else ops.product(up, stacked(p[f'U{k}']))         # (T*B, 4H)
         a = a.reshape((x.shape[0], x.shape[1], -1))                                                       # (T, B, 4H)
-        h, C, last = ops.layer(a, p[f'W{k}'], p[f'b{k}'], cell_parameters(p, k), before, truncate)        # + W.h + b
+        more = cell_parameters(p, k)                       # besides U, W and b: none for lstm_cell (see CharLSTM)
+        h, C, last = ops.layer(a, p[f'W{k}'], p[f'b{k}'], more, before, truncate)         # adds W.h + b; (T, B, H)
         up = h if masks is None else h * masks[k - 1]                                                     # (T, B, H)
         up = up.reshape((-1, up.shape[2]))                                                                # (T*B, H)
         of_steps, after = [*of_steps, (h, C)], [*after, last]
@@ -115,7 +115,7 @@ def objective(x, y, states, cost_weights, masks, weight_masks, p, ops, lp):
 
     cost_weights (T,B): 1 / (T*B), or 0 for steps that are not trained on. masks: the network's, or None.
     weight_masks: those of W1, W2 ... (4,H,H), or None. They are of dropconnect, which leaves out recurrent weights (Wan
-    et al. 2013, Merity et al. 2018). p: the parameters that are trained, by name. lp: learning parameters by name.
+    et al. 2013, Merity et al. 2018). p: the parameters that are trained, by name. lp: learning parameters, numbers.
     """
     if weight_masks is not None:
         p = {**p, **{f'W{k}': p[f'W{k}'] * mask for k, mask in enumerate(weight_masks, 1)}}
@@ -205,9 +205,9 @@ def original_parameters(V, units, cell, random):
 
     Weights are uniform in +-1/sqrt(inputs), biases 0, but 1 for the forget gates, so that a new model remembers: a
     forget gate at sigmoid(0) halves the cell state at every step (Jozefowicz et al. 2015). cell: a Cell
-    (engine/kernel/cell.py), made from CharLSTM.cell. cell.counts.rows: how many rows k the parameters b, U and W have,
-    4 each for lstm_cell. cell.remembers: CharLSTM.remembers by the numbers of rows, {0: 1, 1: -1}: large biases of row
-    0, f, make a unit remember, and small ones of row 1, i.
+    (engine/kernel/cell.py), made from CharLSTM.cell. cell.counts.rows: how many rows b, U and W have, 4 each for
+    lstm_cell. cell.remembers: signs by the index of a row, {0: 1, 1: -1}, from CharLSTM.remembers: a unit remembers if
+    the bias of row 0, f, is large, and that of row 1, i, very negative.
     """
     shapes = parameter_shapes(V, units, cell.counts.rows)
     p = uniform(shapes, {name: shape[-1] for name, shape in shapes.items() if name[0] in 'UWV'}, random)
@@ -269,17 +269,17 @@ class CharLSTM:
 
         a_NAME          a row of pre-activations, such as a gate: U[k].x + W[k].h_prev + b[k]
         x_NAME, h_NAME  a row that reads only the input, U[k].x + b[k], or only h, W[k].h_prev + b[k]
-        NAME_prev       a state before the step; at least one
+        NAME_prev       a state before the step, at least one; if there are several, C above is all of them side by side
         NAME=0.5        a cell parameter: one number per unit, trained like the others; 0.5 is the initial value
 
     A plain RNN, for example, whose state is its h: def cell(a_n, C_prev): h = tt.tanh(a_n); return h, h
 
     remembers has the signs of the rows, by name, whose biases chrono_parameters sets: {'z': -1} if large a_z forget.
     Others to set are optimiser, a function like rmsprop, and optimiser_state, its state before the first step. A change
-    to these, lp or the functions above takes effect at the next call. After one to anything else that they read, such
-    as a global number, call compile. Do not share an object between threads. copy.copy shares the parameters: training
-    the copy changes the original. copy.deepcopy and pickle keep all except compiled functions, so that training
-    continues as it would have.
+    to these, lp or the functions above takes effect at the next call. After a change to anything else that they read,
+    such as a global number, call compile. Do not share an object between threads. copy.copy shares the parameters:
+    training the copy changes the original. copy.deepcopy and pickle keep all except compiled functions, so that
+    training continues as it would have.
     """
     remembers = {'f': 1, 'i': -1}
     symbols = sys.modules[__name__]    # this file: what compiles a model takes network, objective and so on from here
@@ -335,7 +335,7 @@ class CharLSTM:
         Raises Diverged if costs or parameters are no longer finite.
         """
         while not schedule.finished:
-            self.compiled('train_rmsprop')             # here, since Ctrl-C is delayed during a step
+            self.compiled('train_rmsprop')             # compile it now: within a step, below, Ctrl-C is delayed
             seconds = characters = 0
             for i in range(schedule.batch, self.n_batches['train']):
                 self.dyn_lrate = schedule.rate_at(schedule.step)
