@@ -269,17 +269,17 @@ class CharLSTM:
 
         a_NAME          a row of pre-activations, such as a gate: U[k].x + W[k].h_prev + b[k]
         x_NAME, h_NAME  a row that reads only the input, U[k].x + b[k], or only h, W[k].h_prev + b[k]
-        NAME_prev       a state before the step, at least one; if there are several, C above is all of them side by side
+        NAME_prev       a state before the step, at least one; in network, C is all of them side by side, (B,nH)
         NAME=0.5        a cell parameter: one number per unit, trained like the others; 0.5 is the initial value
 
     A plain RNN, for example, whose state is its h: def cell(a_n, C_prev): h = tt.tanh(a_n); return h, h
 
-    remembers has the signs of the rows, by name, whose biases chrono_parameters sets: {'z': -1} if large a_z forget.
-    Others to set are optimiser, a function like rmsprop, and optimiser_state, its state before the first step. A change
-    to these, lp or the functions above takes effect at the next call. After a change to anything else that they read,
-    such as a global number, call compile. Do not share an object between threads. copy.copy shares the parameters:
-    training the copy changes the original. copy.deepcopy and pickle keep all except compiled functions, so that
-    training continues as it would have.
+    remembers has, by name of a row, 1 if a large bias makes a new model remember, and -1 if a small one does. Names of
+    no row are ignored. Others to set are optimiser, a function like rmsprop, and optimiser_state, its state before the
+    first step. A change to these, lp or the functions above takes effect at the next call. After a change to anything
+    else that they read, such as a global number, call compile. Do not share an object between threads. copy.copy shares
+    the parameters: training the copy changes the original. copy.deepcopy and pickle keep all except compiled functions,
+    so that training continues as it would have.
     """
     remembers = {'f': 1, 'i': -1}
     symbols = sys.modules[__name__]    # this file: what compiles a model takes network, objective and so on from here
