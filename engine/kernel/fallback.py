@@ -5,7 +5,7 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import layers_of, cell_parameters, stacked
+from engine.data.parameters import cell_parameters, layers_of, stacked
 from engine.kernel.ops import SoftmaxCrossEntropy
 
 equal_computations = theano.scan_module.scan_utils.equal_computations

@@ -99,15 +99,31 @@ class AnyCell:
         return forward, backward
 
 
-class InNumPyKernel:
-    """The functions. cell: an Elementwise or AnyCell."""
+class Arrays:
+    """Stands in for a Library and for its functions, in NumPy. cell: an Elementwise or AnyCell."""
+    passed_together = list
 
-    def __init__(self, cell):
-        self.cell = cell
+    def __init__(self, dtype, cell):
+        self.dtype, self.counts, self.cell = dtype, cell.counts, cell
+
+    def path(self):
+        """Return None, since nothing is to be compiled."""
+
+    def functions(self):
+        return self
+
+    @staticmethod
+    def passed(array):
+        return array
 
     @staticmethod
     def threads():
         return 1
+
+    @staticmethod
+    def product(a, b, out):
+        """Return a function that fills out (M,N) with the product of a and b."""
+        return lambda: np.dot(a, b, out) is None
 
     @staticmethod
     def all_below(V, N, index):
@@ -200,27 +216,3 @@ class InNumPyKernel:
         dscores -= dspread[:, None] / V
         dscores[np.arange(N), y] -= dcost
         dbias[...] = np.ones(N, p.dtype).dot(dscores)
-
-
-class Arrays:
-    """Stands in for a Library, in NumPy. cell: an Elementwise or AnyCell."""
-
-    def __init__(self, dtype, cell):
-        self.dtype, self.counts, self.cell, self._functions = dtype, cell.counts, cell, InNumPyKernel(cell)
-
-    def path(self):
-        """Return None, since nothing is to be compiled."""
-
-    def functions(self):
-        return self._functions
-
-    @staticmethod
-    def product(a, b, out):
-        """Return a function that fills out (M,N) with the product of a and b."""
-        return lambda: np.dot(a, b, out) is None
-
-    @staticmethod
-    def passed(array):
-        return array
-
-    passed_together = list

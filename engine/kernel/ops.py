@@ -10,11 +10,11 @@ import functools
 
 import numpy as np
 
-from engine.backend.theano_setup import theano, tt
 from engine import checks
-from engine.data.parameters import base_names, layers_of, cell_parameters, stacked, units, updates_of
+from engine.backend.theano_setup import theano, tt
+from engine.data.parameters import base_names, cell_parameters, layers_of, stacked, units, updates_of
+from engine.kernel import in_numpy
 from engine.kernel.elementwise import Planned, same
-from engine.kernel.in_numpy import AnyCell, Arrays, Elementwise
 from engine.kernel.library import Library, empty, reused
 
 gof = theano.gof
@@ -391,7 +391,8 @@ class Kernel:
         if in_c:
             self._library = Library(cell.dtype, cell.program, bfloat16)
         else:
-            self._library = Arrays(cell.dtype, AnyCell(cell) if step_by_step else Elementwise(cell.program))
+            step = in_numpy.AnyCell(cell) if step_by_step else in_numpy.Elementwise(cell.program)
+            self._library = in_numpy.Arrays(cell.dtype, step)
 
     def columns(self, U, x):
         return TakeColumns(self._library)(U.reshape((-1, U.shape[2])), x)
