@@ -1,6 +1,5 @@
 """The state of a model between two steps: methods of CharLSTM.
 
-
 The first argument of each function is the model. Its attributes, besides those in the docstring of CharLSTM:
 
     group, precision, kernel    process group, precision of the inputs of matrix products, whether to use the C kernel
