@@ -105,30 +105,17 @@ def float64():
 
 # ---------------------------------------------------------------- models
 
-def compiled(floatX, kernel, **settings):
-    """Return a model with compiled functions, and the current values of the shared variables that they use."""
-    model = CharLSTM(random_seed=3, kernel=kernel)
-    with theano.change_flags(floatX=floatX):
-        model.model_setup(char_dim=V, num_units1=H1, num_units2=H2, drate=0.7, eps=1e-3, momentum=0.6,
-                          weight_decay=0.2, l1=0.03, l2=0.02, **settings)
-        # A float64 value in a graph would be slow on a GPU, so it is an error here.
-        with theano.change_flags(warn_float64='raise' if floatX == 'float32' else 'ignore'):
-            model.compile('predict', 'train_rmsprop')
-            shared = {*model.compiled('check').get_shared(), *model.compiled('train_sgd').get_shared()}
-        model.compiled('texts')
-    shared.update(model.compiled('train_rmsprop').get_shared())
-    return model, {variable: variable.get_value() for variable in shared}
-
-
 @pytest.fixture(scope='session')
 def compiled_models():
-    """Return a function that makes each model once: 'float32' or 'float64' (truncated) with the kernel, or 'scan'."""
+    """Return a function from a type to a compiled model, made once, and the first values of its shared variables."""
     @functools.cache
-    def get(name):
-        if name == 'scan':
-            with default_mode(theano.compile.mode.FAST_COMPILE):
-                return compiled('float32', kernel=False)
-        return compiled(name, kernel=True, bptt_maxdepth=3 if name == 'float64' else 50)
+    def get(floatX):
+        model = CharLSTM(random_seed=3)
+        with theano.change_flags(floatX=floatX):
+            model.model_setup(char_dim=V, num_units1=H1, num_units2=H2)
+            model.compile('predict', 'train_rmsprop', 'texts')
+        shared = {*model.p.values(), *model.compiled('train_rmsprop').get_shared()}
+        return model, {variable: variable.get_value() for variable in shared}
     return get
 
 

@@ -17,17 +17,6 @@ from numpy_model import H1, H2, NAMES, V
 from scripts import FAST, TRAIN, load, run, succeeded
 
 SIZES = dict(char_dim=V, num_units1=H1, num_units2=H2)
-COSTS = 'l1', 'l2', 'bptt_maxdepth', 'ar', 'tar'         # the learning parameters of numpy_model.gradients
-
-@pytest.fixture(params=['float32', 'float64', 'scan'])
-def model(request, compiled_models):
-    """Yield a model in its initial state: the kernel in both types (truncated in float64), and scan in float32."""
-    model, start = compiled_models(request.param)
-    for variable, value in start.items():
-        variable.set_value(value)
-    with theano.change_flags(floatX='float64' if request.param == 'float64' else 'float32'):
-        yield model
-
 
 def batch(T, B, seed=0):
     """Return random inputs and targets (T,B)."""
@@ -51,13 +40,15 @@ def new_model(kernel=True, **settings):
 # ---------------------------------------------------------------- interface
 
 def test_interface_of_the_original():
-    """Check the order and defaults of arguments, and the parameters. Everything added since 2016 is off."""
+    """Check the order and defaults of arguments, and parameters and biases. Everything added since 2016 is off."""
     for method, expected in ((CharLSTM.prepare_input, [0.30, 50, 50, True]),
                              (CharLSTM.model_setup, [None, 128, 128, 2e-3, 0.95, 1e-8, 50, 0, 0, None]),
                              (CharLSTM.generate_text, ['', 100, 'normal'])):
         defaults = [a.default for a in inspect.signature(method).parameters.values() if a.default is not a.empty]
         assert defaults[:len(expected)] == expected
     model = new_model(lrate=0.25, l1=0.5)
+    for name, biases in (('b1', [1, 0, 0, 0]), ('b2', [1, 0, 0, 0]), ('c', 0)):
+        assert (model.p[name].get_value().T == biases).all()
     assert {name: p.get_value().shape for name, p in model.p.items()} == dict(
         U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1), U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2), V=(V, H2), c=(V,))
     assert model.dyn_lrate.get_value() == 0.25 and {name: value for name, value in model.lp.items() if value} == dict(
@@ -66,46 +57,12 @@ def test_interface_of_the_original():
 
 # ---------------------------------------------------------------- steps
 
-def assert_two_steps_agree_with_numpy(model, train, rule, tolerance):
-    """Compare two consecutive steps at different rates, on batches of different T and B, one of them a vector.
-
-    rule: a NumPy function from (gradient, p, state, rate) to (step, new state). The parameters after each step and
-    everything that the function returns are compared.
-    """
-    p, states = set_random_parameters(model), dict.fromkeys(NAMES, (0, 0))
-    for (T, B), rate in (((5, 3), 1.0), ((4, 1), 0.5)):
-        x, y = batch(T, B, seed=T)
-        before = parameters_of(model)
-        model.dyn_lrate = rate
-        cost, best, *ratios = train(x, y) if B > 1 else train(x[:, 0], y[:, 0])
-        expected, _ = numpy_model.forward(p, x)
-        np.testing.assert_allclose(cost, numpy_model.costs(expected, y).mean(), **tolerance)
-        np.testing.assert_array_equal(best, expected.argmax(axis=2))
-        gradients = numpy_model.gradients(p, x, y, **{name: model.lp[name] for name in COSTS})
-        for name, ratio in zip(NAMES, ratios, strict=True):
-            step, states[name] = rule(gradients[name], p[name], states[name], rate)
-            np.testing.assert_allclose(before[name] - model.p[name].get_value(), step, err_msg=name, **tolerance)
-            np.testing.assert_allclose(ratio, np.linalg.norm(step) / np.linalg.norm(p[name]), err_msg=name,
-                                       **tolerance)
-            p[name] = p[name] - step
-
-
-def test_two_steps_of_each_rule_agree_with_numpy(model):
-    """RMSprop divides a small gradient by about eps, 1e-3 here, and so magnifies its rounding error."""
-    in32 = theano.config.floatX == 'float32'
-    assert_two_steps_agree_with_numpy(
-        model, model.theano_train_sgd, lambda g, p, state, rate: (numpy_model.sgd_step(g, rate), state),
-        dict(rtol=3e-4, atol=3e-6) if in32 else dict(rtol=1e-6, atol=1e-9))
-    assert_two_steps_agree_with_numpy(
-        model, model.theano_train_rmsprop, lambda *arguments: numpy_model.rmsprop_step(*arguments, model.lp),
-        dict(rtol=3e-3, atol=3e-4) if in32 else dict(rtol=1e-6, atol=1e-6))
-
-
-def test_steps_with_all_terms_agree_with_numpy(float64, interpreted, monkeypatch):
+@pytest.mark.parametrize('kernel', [True, False])
+def test_steps_with_all_terms_agree_with_numpy(float64, interpreted, monkeypatch, kernel):
     """Three steps, from states that are not zero. The reported costs exclude smoothing and penalties."""
     lp = dict(drate=0.7, eps=1e-3, momentum=0.6, weight_decay=0.2, bptt_maxdepth=3, l1=0.03, l2=0.02, ar=0.7, tar=1.3,
               smoothing=0.2, dropout=0.4, dropconnect=0.4, grad_clip=0.8, step_clip=0.9, average=0.15, lrate=0.5)
-    model, random = new_model(kernel=False, **lp), np.random.default_rng(3)
+    model, random = new_model(kernel, **lp), np.random.default_rng(3)
     p, squares, clipped = set_random_parameters(model), dict.fromkeys(NAMES, (0, 0)), []
     limited, average = [], None
     set_parameters(model, p)
@@ -119,10 +76,11 @@ def test_steps_with_all_terms_agree_with_numpy(float64, interpreted, monkeypatch
         *up, mask1, mask2 = [each / (1 - 26214 / 2 ** 16) for each in kept]          # 0.4 * 2^16 is 26214.4
         masks = dict(W1=mask1, W2=mask2)
         monkeypatch.setattr(steps, 'states_before', lambda model, x, rows: [state.T for state in states])
-        cost, _, *ratios = model.theano_train_rmsprop(x, y)
+        cost, best, *ratios = model.theano_train_rmsprop(x, y)
         dropped = {name: p[name] * masks.get(name, 1) for name in NAMES}
         probabilities = numpy_model.forward(dropped, x, states, up)[0]
         np.testing.assert_allclose(cost, numpy_model.costs(probabilities, y).mean())
+        np.testing.assert_array_equal(best, probabilities.argmax(axis=2))
         with monkeypatch.context() as patch:
             patch.setattr(numpy_model, 'costs', lambda probabilities, y, costs=numpy_model.costs: (
                 0.8 * costs(probabilities, y) - 0.2 * np.log(probabilities).mean(axis=2)))
@@ -145,21 +103,6 @@ def test_steps_with_all_terms_agree_with_numpy(float64, interpreted, monkeypatch
 
 
 # ---------------------------------------------------------------- states carried from batch to batch
-
-def test_training_carries_the_state(stateful):
-    """Two consecutive batches cost the same as one text of both. After reset_states, the states are zero again."""
-    x, y = PARTS['train'][:, :2 * S].T, PARTS['train'][:, 1:2 * S + 1].T
-    whole = numpy_model.costs(numpy_model.forward(P, x)[0], y)
-
-    def step(i):
-        return float(stateful.theano_train_sgd(stateful.X['train'][i], stateful.Y['train'][i])[0])
-
-    np.testing.assert_allclose([step(0), step(1)], [whole[:S].mean(), whole[S:].mean()], rtol=1e-5)
-    stateful.reset_states()
-    from_zero = numpy_model.costs(numpy_model.forward(P, x[S:])[0], y[S:]).mean()
-    assert abs(from_zero - whole[S:].mean()) > 1e-3
-    np.testing.assert_allclose(step(1), from_zero, rtol=1e-5)
-
 
 def test_validation_batches_and_validation_of_all_carry_states_of_their_own(stateful):
     """Batches come in order, and start over after the last. Training steps run in between. Nothing is drawn."""
@@ -286,36 +229,25 @@ def assert_uniform(values, low, high):
     assert stats.kstest(values.ravel(), 'uniform', args=(low, high - low)).pvalue > 1e-3
 
 
-def test_initial_biases():
-    """Original: 1 for the forget gates. Chrono: a quarter of the units remember for 2 to 100 steps.
+@pytest.mark.parametrize('cls, signs', [(CharLSTM, [1, -1, 0, 0]), (GRU, [0, 1, 0, 0]), (MinGRU, [-1, 0]),
+                                        (NoForgetGate, [-1, 0, 0]), (RNN, [0])])
+def test_chrono_biases(cls, signs):
+    """A quarter of the units remember for 2 to 100 steps.
 
-    That is 1 / (1 - f) steps, if the forget gate without input is f; the input gate is then 1 - f.
+    That is 1 / (1 - f) steps, if the forget gate without input is f, as is 1 - i, with the input gate i. GRU: z is the
+    second row, after x_n.
     """
-    model = CharLSTM(random_seed=1)
-    model.model_setup(char_dim=50, num_units1=401, num_units2=302, initial='original')
-    for name, biases in (('b1', [1, 0, 0, 0]), ('b2', [1, 0, 0, 0]), ('c', 0)):
-        assert (model.p[name].get_value().T == biases).all()
-    model.model_setup(char_dim=50, num_units1=401, num_units2=302, initial='chrono')
-    for name, H, n in (('b1', 401, 100), ('b2', 302, 75)):
-        biases = model.p[name].get_value()
-        f, i = 1 / (1 + np.exp(-biases[:2, :n].astype('float64')))
-        np.testing.assert_allclose(i, 1 - f, rtol=1e-5)
-        assert_uniform(1 / (1 - f), 2, 100)
-        assert_uniform(biases[:, n:] * math.sqrt(H), -1, 1)
-        assert_uniform(biases[2:, :n] * math.sqrt(H), -1, 1)
-
-
-@pytest.mark.parametrize('cls, signs', [(GRU, [0, 1, 0, 0]), (MinGRU, [-1, 0]), (NoForgetGate, [-1, 0, 0]), (RNN, [0])])
-def test_initial_biases_of_other_cells(cls, signs):
-    """GRU: z is the second row, after x_n. A gate z, or 1 - z, keeps the state for 2 to 100 steps."""
     model = cls(random_seed=1)
     model.model_setup(char_dim=50, num_units1=401, num_units2=302, initial='chrono')
-    for k, sign in enumerate(signs):
-        biases = model.p['b1'].get_value()[k]
-        if sign:
-            keeps = 1 / (1 + np.exp(-sign * biases[:100].astype('float64')))
-            assert_uniform(1 / (1 - keeps), 2, 100)
-        assert_uniform(biases[100 if sign else 0:] * math.sqrt(401), -1, 1)
+    for name, H, n in (('b1', 401, 100), ('b2', 302, 75)):
+        biases = model.p[name].get_value().astype('float64')
+        for of_row, sign in zip(biases, signs, strict=True):
+            if sign:
+                keeps = 1 / (1 + np.exp(-sign * of_row[:n]))
+                assert_uniform(1 / (1 - keeps), 2, 100)
+            assert_uniform(of_row[n if sign else 0:] * math.sqrt(H), -1, 1)
+        if cls is CharLSTM:
+            np.testing.assert_allclose(biases[1, :n], -biases[0, :n], rtol=1e-5)
 
 
 # ---------------------------------------------------------------- refusals

@@ -43,8 +43,12 @@ EVERYTHING = PREDICTED | WRITTEN | TRAINED | {
 
 @contextlib.contextmanager
 def patched(floatX='float32', bfloat16_by=None, without_compiler=False, on_gpu=False):
-    """Compute in this way: with other instructions, without a compiler, or by the operations for GPUs, on the CPU."""
-    with pytest.MonkeyPatch.context() as patch, theano.change_flags(floatX=floatX):
+    """Compute in this way: with other instructions, without a compiler, or by the operations for GPUs, on the CPU.
+
+    A float64 value in a float32 graph would be slow on a GPU, so it is an error.
+    """
+    flags = dict(floatX=floatX, warn_float64='raise' if floatX == 'float32' else 'ignore')
+    with pytest.MonkeyPatch.context() as patch, theano.change_flags(**flags):
         if bfloat16_by:
             patch.setenv(bfloat16.VARIABLE, bfloat16_by)
         if without_compiler:
