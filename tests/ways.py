@@ -150,6 +150,7 @@ class InTheano:
             m.set_value(0 * array)
             v.set_value(0 * array)
         model.averaged_steps, model.random, model.batch_size = 0, np.random.default_rng(7), case.B
+        model.functions.pop('texts', None)        # it may have the sizes of another case
         return model
 
     def answers(self, case):
