@@ -21,10 +21,11 @@ from charlstm import lstm_cell
 from engine.backend import compiler
 from engine.kernel import library, ops
 from engine.kernel.cell import Cell, c_functions
+from engine.kernel.fallback import StepByStep
 from engine.kernel.library import Library
 from engine.backend.theano_setup import theano, tt
 from cells import OWN, peephole_cell, three_states
-from numpy_model import NAMES, chosen, sigmoid
+from numpy_model import NAMES, chosen, lstm, sigmoid
 
 DTYPES = ('float32', 'float64')
 TOLERANCE = {'float32': dict(rtol=2e-5, atol=3e-6), 'float64': dict(rtol=1e-12, atol=1e-13)}
@@ -105,30 +106,26 @@ def layer_inputs(random, dtype, T, B, H):
     return [reals(random, dtype, *shape) for shape in ((T, B, 4 * H), (4, H, H), (4, H), (B, H), (B, H))]
 
 
-def gradient_inputs(dh, a_x, W, b, h0, C0):
-    """Return the inputs of LSTMGradient, from dh and the inputs of LSTM."""
-    return [dh, W] + [v.astype(W.dtype) for v in layer(a_x, W, b, h0, C0)[:3]] + [h0, C0]
-
-
 @lru_cache(maxsize=None)
 def examples(dtype):
     """Return each Op and inputs for it by name. All sizes are different."""
     random = np.random.default_rng(3)
-    index, layer_values = rows(random, 5, 7), layer_inputs(random, dtype, 3, 29, 17)
-    layer_gradient = gradient_inputs(reals(random, dtype, 3, 29, 17), *layer_values)
-    own = [reals(random, dtype, 17) for _ in OWN]
-    peephole_outputs = run(ops.LSTM(Library(dtype, PEEPHOLES)), layer_values + own)
+    index, of_layer, dh = rows(random, 5, 7), layer_inputs(random, dtype, 3, 29, 17), reals(random, dtype, 3, 29, 17)
+    with_peepholes = of_layer + [reals(random, dtype, 17) for _ in OWN]
+
+    def of_gradient(program, values):
+        return [dh, values[1], *run(ops.LSTM(Library(dtype, program)), values)[:3], *values[3:]]
+
     values = dict(zip(OPS, [
         [reals(random, dtype, 67, 71), reals(random, dtype, 71, 43)],
         [reals(random, dtype, 3, 41, 7)],
         [reals(random, dtype, 3, 5), index],
         [reals(random, dtype, 3, 5), index, reals(random, dtype, 7, 3)],
-        layer_values, layer_values,
-        layer_gradient, layer_gradient,
+        of_layer, of_layer,
+        of_gradient(STANDARD, of_layer), of_gradient(STANDARD, of_layer),
         [reals(random, dtype, 7, 5), reals(random, dtype, 5), index],
         [reals(random, dtype, 7), reals(random, dtype, 7), softmax(reals(random, dtype, 7, 5)), index],
-        layer_values + own,
-        [layer_gradient[0], layer_values[1], *peephole_outputs[:3], *layer_values[3:], *own]]))
+        with_peepholes, of_gradient(PEEPHOLES, with_peepholes)]))
     made = {}
     for name in OPS:
         kernel = Library(dtype, PEEPHOLES if 'peepholes' in name else STANDARD)
@@ -141,18 +138,14 @@ def examples(dtype):
 # ---------------------------------------------------------------- the same in NumPy
 
 def layer(a_x, W, b, h, C):
-    """Return the outputs of LSTM, in float64."""
-    hs, Cs, gates = [], [], []
-    W = W.astype('float64')
+    """Return the outputs of LSTM, in float64, by the cell of the model in NumPy."""
+    steps = []
     for a in a_x:
-        a = a.reshape(len(a), *b.shape) + b + np.einsum('kij,nj->nki', W, h)         # (B, 4, H)
-        f, i, o, g = sigmoid(a[:, 0]), sigmoid(a[:, 1]), sigmoid(a[:, 2]), np.tanh(a[:, 3])
-        C = f * C + i * g
-        h = o * np.tanh(C)
-        hs.append(h)
-        Cs.append(C)
-        gates.append(np.concatenate([f, i, o, g], axis=1))
-    return np.array(hs), np.array(Cs), np.array(gates), h, C
+        sums = a.reshape(len(a), *b.shape) + b + np.einsum('kij,nj->nki', W.astype('float64'), h)
+        a = sums.swapaxes(0, 1)                                                      # (4, B, H)
+        h, C = lstm(*a, C)
+        steps.append((h, C, np.concatenate([*sigmoid(a[:3]), np.tanh(a[3])], axis=1)))
+    return *map(np.array, zip(*steps)), h, C
 
 
 def softmax(scores):
@@ -307,6 +300,7 @@ def assert_continues(p, prime, bits, n, choice, states, text, after, dtype):
     (3, 9, 4, 11, 7, 2, dict(top_p=0.7)), (7, 5, 29, 70, 17, 33, dict(temperature=0.8, top_k=7, top_p=0.6)),
     (1, 6, 1, 2, 1, 1, dict(top_k=1)), (4, 0, 3, 5, 6, 7, dict()), (1, 0, 2, 3, 5, 4, dict())], ids=str)
 def test_text_is_drawn_from_the_models_distribution(dtype, random, m, n, B, V, H1, H2, choice):
+    """Also by StepByStep, which writes where C does not."""
     method, temperature, top_k, top_p = (dict(method='normal', temperature=1, top_k=10 ** 6, top_p=1) | choice).values()
     prime, bits = rows(random, V, m, B), random.integers(2 ** 53, size=(n if method == 'normal' else 0, B))
     choice, states = (temperature, top_k, top_p), [reals(random, dtype, B, H) for H in (H1, H1, H2, H2)]
@@ -314,6 +308,13 @@ def test_text_is_drawn_from_the_models_distribution(dtype, random, m, n, B, V, H
     texts = ops.Texts(LIBRARIES[dtype], {name: theano.shared(p[name].astype(dtype)) for name in NAMES})
     text, *after = texts.write(prime, bits, n, choice, *map(np.copy, states))
     assert_continues(p, prime, bits, n, choice, states, text, after, dtype)
+
+    def predict(x, *states):
+        probabilities, after = numpy_model.forward(p, x, [state.T for state in states])
+        return np.log(probabilities.reshape(-1, V)), *[state.T for state in after]
+
+    if dtype == 'float64':
+        np.testing.assert_array_equal(StepByStep(predict, (H1, H2), 1).write(prime, bits, n, choice, *states)[0], text)
 
 
 # ---------------------------------------------------------------- inputs that do not match

@@ -18,7 +18,7 @@ from engine.backend.theano_setup import theano
 from engine.kernel.cell import Cell, held_cell, inputs_of
 from judges import assert_drawn
 from models import P, default_mode, spelled
-from numpy_model import H1, H2, LETTERS, V, chosen, forward, sigmoid
+from numpy_model import H1, H2, LETTERS, V, chosen, sigmoid
 from scripts import ROOT, run, succeeded
 
 FIVE = 'abcde'
@@ -95,19 +95,6 @@ def test_argmax_is_the_most_probable_character_after_the_whole_text(model):
     for choice in (dict(method='max'), dict(method='argmax', temperature=1e30), dict(top_k=1), dict(top_p=1e-9),
                    dict(temperature=0), dict(temperature=1e-7), dict(temperature=5e-324)):
         assert model.generate_text('dec', 150, **choice) == text
-
-
-@pytest.mark.parametrize('choice', [
-    dict(), dict(temperature=0.4), dict(temperature=3.0), dict(top_k=4), dict(top_p=0.6),
-    dict(temperature=0.7, top_k=5, top_p=0.8)], ids=str)
-def test_frequencies_of_the_first_character(stateful, choice):
-    n = 6007
-    expected = chosen(forward(P, np.array([[3], [7]]))[0][-1, 0], **choice)
-    assert (expected == 0).any() == ('top_k' in choice or 'top_p' in choice)
-    texts = stateful.generate_text('dh', 3, count=n, **choice)
-    counts = np.array([sum(text[2] == ch for text in texts) for ch in LETTERS])
-    assert (counts[expected == 0] == 0).all()
-    assert (abs(counts / n - expected) <= 5 * np.sqrt(expected * (1 - expected) / n)).all()
 
 
 def test_characters_of_probability_zero_are_never_drawn(model):
