@@ -26,19 +26,23 @@ def slowly_cut(text, ratio, B, S, stateful=False):
     parts = {}
     for part, piece in (('train', text[:n_train * S]), ('valid', text[n_train * S:])):
         if stateful:
-            length = len(piece) // B
-            streams = [piece[b * length:(b + 1) * length] for b in range(B)]
-            starts = range(0, max(0, length - 1), S)
-            parts[part] = [[(s[k:k + S][:length - 1 - k], s[k + 1:k + 1 + S]) for s in streams] for k in starts]
+            parts[part] = streams(piece[:len(piece) // B * B], B, S)
         else:
             rows = [(s[:-1], s[1:]) for s in (sequences[:n_train] if part == 'train' else sequences[n_train:])]
             parts[part] = [rows[k:k + B] for k in range(0, len(rows) - B + 1, B)]
     return parts
 
 
-def batches_of(model, part):
+def streams(text, R, S):
+    """Return the batches of R streams of a text, in the format of slowly_cut. R must divide its length."""
+    length = len(text) // R
+    rows = [text[b * length:(b + 1) * length] for b in range(R)]
+    return [[(row[k:k + S][:length - 1 - k], row[k + 1:k + 1 + S]) for row in rows] for k in range(0, length - 1, S)]
+
+
+def batches_of(model, part, rows):
     """Return a part of a model's batches in the format of slowly_cut."""
-    return [[tuple(spelled(model, side[:, b]) for side in pair) for b in range(model.batch_size)]
+    return [[tuple(spelled(model, side[:, b]) for side in pair) for b in range(rows)]
             for pair in zip(model.X[part], model.Y[part])]
 
 
@@ -68,7 +72,7 @@ def test_batches(shared_folder, text, ratio, B, S, stateful):
     assert enough
     for part, expected in slowly_cut(read, ratio, B, S, stateful).items():
         assert model.n_batches[part] == len(model.X[part]) == len(model.Y[part]) == len(expected)
-        assert batches_of(model, part) == expected
+        assert batches_of(model, part, B) == expected
         assert {side.dtype for side in [*model.X[part], *model.Y[part]]} <= {np.dtype('int32')}
         for side in (model.X[part], model.Y[part]):
             np.testing.assert_equal(list(side[1:]), list(side)[1:])
@@ -151,17 +155,9 @@ def test_fixed_split(shared_folder, text, valid, test, B, S, stateful):
         # Streams leave out a remainder of fewer characters than rows.
         learned = texts[part] if not stateful else texts[part][:len(texts[part]) // R * R]
         expected = slowly_cut(texts[part], 0, R, S)['train'] if not stateful else streams(learned, R, S)
-        assert [[tuple(spelled(model, side[:, b]) for side in pair) for b in range(R)]
-                for pair in zip(model.X[part], model.Y[part])] == expected
+        assert batches_of(model, part, R) == expected
     assert {role: spelled(model, codes) for role, codes in model.texts.items()} == {
         role: texts[role] for role in ('valid', 'test')}
-
-
-def streams(text, R, S):
-    """Return the batches of R streams of a text, in the format of slowly_cut. R must divide its length."""
-    length = len(text) // R
-    rows = [text[b * length:(b + 1) * length] for b in range(R)]
-    return [[(row[k:k + S][:length - 1 - k], row[k + 1:k + 1 + S]) for row in rows] for k in range(0, length - 1, S)]
 
 
 def test_texts_are_renumbered_with_the_batches(text_file):

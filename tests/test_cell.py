@@ -15,7 +15,7 @@ from charlstm import CharLSTM, lstm_cell, tt
 from engine.kernel import cell as cells_in_code, formula
 from engine.page.page import file_of_page
 from engine.output.info import description
-from engine.kernel.cell import Cell, held_cell
+from engine.kernel.cell import Cell
 from engine.backend import compiler
 from engine.kernel.library import joined
 from engine.backend.theano_setup import theano
@@ -143,7 +143,7 @@ def test_functions_in_javascript_are_theanos():
 
 @pytest.mark.parametrize('cell', [odd_cell, logical_cell, peephole_cell])
 def test_gradient_in_javascript_is_the_programs(cell):
-    """It is computed unit by unit, in an array in which the gates of a unit are not adjacent."""
+    """As are h and C. They are computed unit by unit, in an array in which the gates of a unit are not adjacent."""
     racer, made, H = pytest.importorskip('py_mini_racer'), Cell(cell, 'float64'), 7
     context, random, program = context_of(racer.MiniRacer, made), np.random.default_rng(3), made.program
     a, C_prev, dh, dC, values = [random.uniform(-2, 2, shape).round(3) for shape in
@@ -154,27 +154,16 @@ def test_gradient_in_javascript_is_the_programs(cell):
         for (let k = 0; k < H; k++) {{
           cellForward(n, k, 4 * H + k, 5 * H + k, 6 * H + k, own[k], H);
         }}
-        const after = n.slice(5 * H, 7 * H), held = n.slice(0, 7 * H);
-        held.splice(0, 4 * H, ...{np.concatenate([*a]).tolist()});
-        for (let k = 0; k < H; k++) {{
-          cellHeld(held, k, 4 * H + k, 5 * H + k, 6 * H + k, [...own[k], Number(k > 2), 0.25], H);
-        }}
+        const after = n.slice(5 * H, 7 * H);
         for (let k = 0; k < H; k++) {{
           cellBackward(n, k, 4 * H + k, 6 * H + k, own[k], 7 * H + k, 8 * H + k, 9 * H + k, d_own[k], H);
         }}
-        JSON.stringify({{after, held: held.slice(5 * H), d_own,
-                         backward: [...n.slice(9 * H), ...n.slice(8 * H, 9 * H)]}})'''))
+        JSON.stringify({{after, d_own, backward: [...n.slice(9 * H), ...n.slice(8 * H, 9 * H)]}})'''))
     inputs = dict(zip(cells_in_code.inputs_of(made.counts), [*a, C_prev, *values]))
     h, C, *kept = cells.evaluate(program.forward, inputs)
     inputs.update({f'kept[{k}]': value for k, value in enumerate(kept)}, **{'after[0]': C, 'dh': dh, 'd_after[0]': dC})
     gradients = cells.evaluate(program.backward, inputs)
     np.testing.assert_allclose(n['after'], np.concatenate([h, C]), rtol=1e-12)
-    held_values = [*values, np.arange(H) > 2, np.full(H, 0.25)]
-    held = held_cell(made)
-    held = cells.evaluate(held.program.forward, dict(zip(cells_in_code.inputs_of(held.counts),
-                                                         [*a, C_prev, *held_values])))
-    np.testing.assert_allclose(n['held'], np.concatenate(held[:2]), rtol=1e-12)
-    assert (held[1][3:] == 0.25).all() and np.allclose(held[1][:3], C[:3])
     np.testing.assert_allclose(n['backward'], np.concatenate(gradients[:5]), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(np.reshape(n['d_own'], (H, -1)).T, 0.5 + np.reshape(gradients[5:], (-1, H)), rtol=1e-9)
 
@@ -317,20 +306,6 @@ def test_checkpoint_of_another_cell(path, tmp_path, refused, capsys):
         for read in (other.load_params, other.model_setup):
             with refused(ValueError, 'another cell', '--cell'):
                 read(saved[lstm_cell])
-
-
-def test_page_of_a_cell_computes_it(path):
-    racer = pytest.importorskip('py_mini_racer')
-    for cell in (odd_cell, logical_cell):
-        model = model_with(cell, path)
-        context = context_of(racer.MiniRacer, Cell(cell, 'float32'))
-        p = {name: value.get_value().ravel().tolist() for name, value in model.p.items()}
-        x = [model.uchar.index(ch) for ch in TEXT[:50]]
-        found = json.loads(context.eval(
-            f'const p = {json.dumps(p)}; for (const name in p) p[name] = Float32Array.from(p[name]);'
-            f'const network = new Network(p);'
-            f'JSON.stringify({x}.map(k => (network.read(k), Array.from(network.logs(), Math.exp))))'))
-        np.testing.assert_allclose(found, model.theano_predict(x)[0][:, 0], rtol=2e-5, atol=1e-7)
 
 
 # ---------------------------------------------------------------- README.md, "Changing the model"

@@ -1,7 +1,6 @@
 """The default recipe of train.py, and the recipe of 2016."""
 import bz2
 import math
-import re
 from collections import Counter
 
 import numpy as np
@@ -9,11 +8,11 @@ import pytest
 
 from engine.data.batches import Text
 from engine.parallel import SingleProcess
-from engine.run import recipe, table
+from engine.run import recipe
 from engine.run.options import set_units
 from learner import Learner, learn, options, settled
 from numpy_model import NAMES, random_parameters
-from scripts import B, FAST, N_TRAIN, PRODUCE, TEXT, TRAIN, load, run, succeeded
+from scripts import B, FAST, N_TRAIN, TEXT, TRAIN, load, run, succeeded
 
 
 @pytest.mark.parametrize('characters, parameters, expected', [
@@ -136,14 +135,3 @@ def test_original_logs_as_in_2016_also_without_validation(tmp_path, monkeypatch,
         learn(tmp_path, lambda rates: float('nan'), '--original', '--epochs', epochs, resume=resume)
     assert (tmp_path / 'r_t.txt.out').read_text() == ''.join(
         f'{epoch} 2.0 {cost}' + 8 * ' 0.5' + '\n' for epoch in (0.0, 0.5, 1.0, 1.5))
-
-
-def test_info_says_what_was_chosen(short_run, in_process):
-    said = in_process(PRODUCE, short_run.checkpoint, '--info').stdout
-    chosen, by_default = (re.search(f'\n{title}: (.*)', said).group(1)
-                          for title in ('options', 'options at their defaults'))
-    names = [name.replace('-', '_') for name in re.findall('--([a-z0-9-]+)', chosen + ' ' + by_default)]
-    kept = {name for name, row in table.ROWS.items() if row.kept in ('run', 'lp') and row.kind is not bool}
-    assert sorted(names) == sorted(kept - {'cell'})                    # it has the standard cell
-    assert re.search(r'--patience \d+ .*--dropout 0\.\d+ --dropconnect 0\.\d+', chosen)
-    assert '--warmup 100' in by_default

@@ -4,8 +4,7 @@ import math
 import re
 import shlex
 import string
-import subprocess
-import sys
+from pydoc_data.topics import topics
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 from novel import NOVEL
 from numpy_model import NAMES
 from scripts import (FAST, H1, H2, N_TRAIN, PRODUCE, SMALL, STATEFUL, TEXT, TRAIN, WITH_MATPLOTLIB, Compiling,
-                     assert_refused, environment, interrupted, load, paste, refuse_training, run, start, succeeded,
+                     assert_refused, interrupted, load, paste, refuse_training, run, start, succeeded,
                      without_id)
 
 ENGLISH = 'It is a truth universally acknowledged that the old cat sat by the hill and sang. ' * 60
@@ -152,13 +151,6 @@ def test_advice_follows_the_share_of_the_text_that_the_bundled_model_knows(folde
     assert ('a text this short gains' in capfd.readouterr().out) == advised
 
 
-def test_reader_that_is_gone_stops_the_run_as_ctrl_c_does(folder):
-    command = shlex.join(map(str, [sys.executable, TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results', '--epochs',
-                                   10 ** 6, '--patience', 0]))
-    subprocess.run(f'{command} | head -12', shell=True, env=environment(FAST), timeout=300, capture_output=True)
-    assert (folder / 'results' / 'r_t.txt_interrupted.npz').exists()
-
-
 # ---------------------------------------------------------------- texts that are refused, and the default one
 
 def test_texts_that_are_refused(folder, in_process):
@@ -178,29 +170,19 @@ def test_output_folder_in_a_folder_of_texts_is_refused(folder, in_process):
         in_process(TRAIN, 'books', 'r', *SMALL, '--output-dir', 'books2')
 
 
-def train_a_little(program, url, text):
-    """Start the copied train.py without input and stop it after a step. Return its output and its vocabulary."""
-    results = program / 'training_results'
+@pytest.mark.parametrize('text', ['prideandprejudice', 'python_reference'])
+def test_default_text(program, server, closed_url, text):
+    """The novel is fetched once; without a network, Python's reference takes its place. A step is enough."""
+    folder, results, novel = program / 'text_input', program / 'training_results', text == 'prideandprejudice'
+    url = server.url if novel else closed_url
     # With --original, no advice on a short text, as Python 3.11's is, looks for the bundled model.
-    process = start(program / 'train.py', '--original', '--num-units1', 2, '--num-units2', 3, flags=FAST,
-                    cwd=program.parent, env={'CHARLSTM_NOVEL_URL': url})
-    result = interrupted(process, results / ('run0_%s.out' % text))
-    assert (result.returncode, result.stderr) == (130, '')
-    return result.stdout, load(results / ('run0_%s_interrupted.npz' % text))['uchar'].tolist()
-
-
-def test_default_text_is_fetched_once(program, server):
-    _, characters = train_a_little(program, server.url, 'prideandprejudice.txt')
-    assert characters == sorted(set(NOVEL))
-    assert (program / 'text_input' / 'prideandprejudice.txt').read_bytes() == NOVEL.encode('utf-8')
-    again = run(program / 'train.py', cwd=program.parent, env={'CHARLSTM_NOVEL_URL': server.url})
-    assert_refused(again, 'run0_prideandprejudice.txt', 'exists already', '--overwrite')
-    assert len(server.requests) == 1
-
-
-def test_default_text_without_a_network(program, closed_url):
-    from pydoc_data.topics import topics
-    out, characters = train_a_little(program, closed_url, 'python_reference.txt')
-    assert len([line for line in out.splitlines() if closed_url in line and 'python_reference.txt' in line]) == 1
-    assert [path.name for path in (program / 'text_input').glob('*.txt')] == ['python_reference.txt']
-    assert characters == sorted(set('\n'.join(topics.values())))
+    words = dict(cwd=program.parent, env={'CHARLSTM_NOVEL_URL': url}, flags=FAST)
+    process = start(program / 'train.py', '--original', '--num-units1', 2, '--num-units2', 3, **words)
+    result = interrupted(process, results / f'run0_{text}.txt.out')
+    assert (result.returncode, result.stderr) == (130, '') and [*folder.glob('*.txt')] == [folder / f'{text}.txt']
+    said = [line for line in result.stdout.splitlines() if url in line and 'python_reference.txt' in line]
+    assert len(said) == (not novel)
+    characters = load(results / f'run0_{text}.txt_interrupted.npz')['uchar'].tolist()
+    assert characters == sorted(set(NOVEL if novel else '\n'.join(topics.values())))
+    assert_refused(run(program / 'train.py', **words), f'run0_{text}.txt', 'exists already', '--overwrite')
+    assert len(server.requests) == novel
