@@ -20,15 +20,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server
         server.requests.append(self.path)
-        moved = self.path == '/moved'
-        self.send_response(302 if moved else server.status)
-        if moved:
-            self.send_header('Location', '/novel')
-        elif server.promised is not None:
+        self.send_response(server.status)
+        if server.promised is not None:
             self.send_header('Content-Length', str(server.promised))
         self.end_headers()
-        if not moved:
-            self.wfile.write(server.body)
+        self.wfile.write(server.body)
 
     def log_message(self, *args):
         pass

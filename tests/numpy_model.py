@@ -144,10 +144,6 @@ def gradients(p, x, y, l1=0, l2=0, bptt_maxdepth=-1, ar=0, tar=0, h=1e-5, states
     return result
 
 
-def sgd_step(gradient, lrate):
-    return lrate * gradient
-
-
 def rmsprop_step(gradient, p, state, lrate, lp):
     """Return the step of RMSprop for a parameter, and its new state: the mean square and the sum of gradients."""
     m, v = state

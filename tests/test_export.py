@@ -20,29 +20,13 @@ from engine.terminal import BUNDLED
 from engine.kernel import export
 from numpy_model import LETTERS, V, lively_parameters, sigmoid
 from scripts import ROOT, run, sentences, write_chain
-from ways import Case, InTheano
+from ways import READING_IN_C, Case, InTheano
 
-N, GREEDY = 10_000, 300
+N, GREEDY = 2000, 300
 WARNINGS = ['-std=c99', '-Wall', '-Wextra', '-pedantic', '-Werror']
 SANITIZERS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-g']
 COMPILERS = ['gcc', 'clang']
 
-# Reads character codes, and prints the cost of each except the first.
-READER = '''
-#define MODEL_ONLY
-#include "model.c"
-int main(void)
-{
-    model_state state = {{{0}}, {{0}}};
-    float log_p[V];
-    int x;
-    for (long n = 0; scanf("%d", &x) == 1; n++) {
-        if (n) printf("%.9g\\n", -log_p[x]);
-        model_read(&state, x, log_p);
-    }
-    return 0;
-}
-'''
 # Prints the characters that 1000 evenly spaced numbers draw at a temperature.
 DRAWER = '''
 #define MODEL_ONLY
@@ -80,6 +64,13 @@ def output(*command, text=''):
 def numbers_in_c(program, codes):
     """Return the numbers that a program prints for character codes."""
     return np.array(output(program, text=' '.join(map(str, codes))).split(), float)
+
+
+def costs_in_c(exported, n, *how):
+    """Return the costs of the first n characters but one, by a program that is compiled as `how` says."""
+    x, y = exported.codes[:n - 1], exported.codes[1:n]
+    logs = numbers_in_c(compiled(exported.folder, READING_IN_C, *how), x).reshape(n - 1, -1)          # and states
+    return -logs[np.arange(n - 1), y]
 
 
 # ---------------------------------------------------------------- the models
@@ -146,7 +137,7 @@ def test_numbers_of_c_keep_their_sign():
 
 
 def test_c_computes_the_model(exported):
-    assert_costs(numbers_in_c(compiled(exported.folder, READER), exported.codes), exported)
+    assert_costs(costs_in_c(exported, N + 1), exported)
     program = compiled(exported.folder, options=['-O3', '-march=native'])
     assert output(program, exported.prime, str(GREEDY), '0').decode() == exported.greedy + '\n'
 
@@ -156,8 +147,8 @@ def test_c_compiles_without_warnings(exported):
     if exported.name == 'bundled':
         return                                         # it takes seconds to compile
     for compiler in COMPILERS:
-        program = compiled(exported.folder, READER, compiler, [*WARNINGS, '-O3', '-march=native'])
-        np.testing.assert_allclose(numbers_in_c(program, exported.codes[:200]), exported.costs[:199], atol=1e-5)
+        found = costs_in_c(exported, 200, compiler, [*WARNINGS, '-O3', '-march=native'])
+        np.testing.assert_allclose(found, exported.costs[:199], atol=1e-5)
         program = compiled(exported.folder, None, compiler, [*WARNINGS, '-O1', *SANITIZERS])
         assert output(program, exported.prime, str(GREEDY), '0').decode() == exported.greedy + '\n'
 

@@ -28,10 +28,6 @@ def test_costs_are_those_of_the_checkpoints(short_run):
         np.testing.assert_allclose(costs, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_costs_are_those_of_score_text(stateful):
-    np.testing.assert_allclose(stateful.passage_costs(), stateful.score_text(stateful.text.passage[1]), rtol=1e-5)
-
-
 def test_watching_changes_nothing(stateful_model):
     """The parameters, the validation costs and the next random numbers stay the same."""
     def end(watched):

@@ -11,7 +11,7 @@ from engine.parallel import SingleProcess
 from engine.run import recipe
 from engine.run.options import set_units
 from learner import Learner, learn, options, settled
-from numpy_model import NAMES, random_parameters
+from numpy_model import NAMES
 from scripts import B, FAST, N_TRAIN, TEXT, TRAIN, load, run, succeeded
 
 
@@ -63,14 +63,6 @@ def test_large_layers_learn_at_a_smaller_rate(units, expected):
     assert settled('--num-units1', units[0], '--num-units2', units[1]).lrate == expected
     o = settled('--num-units1', units[0], '--lrate', 0.5, '--dropout', 0.45)
     assert (o.lrate, o.dropout, o.dropconnect) == (0.5, 0.45, 0.3)
-
-
-def test_units_are_those_of_init(tmp_path):
-    path = str(tmp_path / 'p.npz')
-    np.savez(path, uchar=np.array(list('abcd')), **random_parameters(1, V=4, H1=7, H2=3))
-    o = settled('--init', path, '--small')
-    assert (o.num_units1, o.num_units2) == (7, 3)
-    assert settled('--init', path, '--num-units1', 5).num_units1 == 5          # the checkpoint then refuses it
 
 
 @pytest.mark.parametrize('valid, block', [('a new — sentence, of ñ. ' * 9, 900_000), (None, 900_000), (None, 101)])

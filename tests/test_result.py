@@ -131,15 +131,6 @@ def test_commit_of_a_clone(tmp_path, monkeypatch):
     assert found == [None, commit, f'{commit}-dirty']
 
 
-def test_best_has_the_lowest_validation_cost_of_the_log(short_run):
-    found = json.loads((short_run.folder / 'r_t.txt_result.json').read_text())
-    assert found['finished'] and found['best_valid_nats'] == short_run.costs.min()
-    assert {found[name] for name in found if re.match('(valid|test)_', name)} == {None}
-    assert log_rows(short_run.folder / 'r_t.txt_epochs.out')[:, 2].tolist() == short_run.costs.tolist()
-    best, of_epoch = [load(short_run.folder / f'r_t.txt_{end}.npz') for end in ('best', f'epoch{short_run.best_epoch}')]
-    assert all(np.array_equal(best[name], of_epoch[name]) for name in NAMES)
-
-
 # ---------------------------------------------------------------- stopped and resumed
 
 def test_interrupted_run_scores_when_it_is_finished(fixed, copied, tmp_path):

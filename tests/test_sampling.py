@@ -10,15 +10,15 @@ from scipy import stats
 
 import cells
 import numpy_model
-from cells import evaluate, peephole_cell
-from charlstm import CharLSTM, lstm_cell, tt
+from cells import evaluate
+from charlstm import CharLSTM, tt
 from damage import write_checkpoint
 from engine.methods import compile as compiling, sampling
 from engine.backend.theano_setup import theano
 from engine.kernel.cell import Cell, held_cell, inputs_of
 from judges import assert_drawn
 from models import P, default_mode, spelled
-from numpy_model import H1, H2, LETTERS, V, chosen, sigmoid
+from numpy_model import H1, H2, LETTERS, V, chosen
 from scripts import ROOT, run, succeeded
 
 FIVE = 'abcde'
@@ -300,43 +300,27 @@ def test_held_model_is_made_again_after_model_setup_and_with_another_cell(interp
         assert len(model.generate_text('ab', 5, hold={'C2': {1: 1.0}})) == 5 and len(model.p) == 8
 
 
-@pytest.mark.parametrize('cell, expected', [
-    (lstm_cell, lambda i, C: sigmoid(i['a[2]']) * np.tanh(C)),
-    (peephole_cell, lambda i, C: sigmoid(i['a[2]'] + i['own[2]'] * C) * np.tanh(C)),
-    (lambda a_f, a_o, C_prev: (tt.tanh(a_o), a_f * C_prev), lambda i, C: np.tanh(i['a[1]'])),
-    (lambda a_f, C_prev: (C_prev, C_prev * a_f), lambda i, C: i['before[0]']),
-    (lambda a_f, C_prev: [a_f * C_prev] * 2, lambda i, C: C)])
-def test_h_follows_from_the_held_C(cell, expected):
-    """It does if the cell computes h from C. Units that are not held stay the same."""
+@pytest.mark.parametrize('cell, names', [
+    (lambda a_f, a_o, C_prev: (tt.tanh(a_o), a_f * C_prev), 'C'), (lambda a_f, C_prev: (C_prev, C_prev * a_f), 'C'),
+    (lambda a_f, C_prev, n_prev: (tt.tanh(a_f + C_prev), tt.tanh(a_f), C_prev), 'n'),                # a delay line
+    (lambda a_f, C_prev, n_prev: (2 * a_f, a_f, a_f), 'Cn')])
+def test_held_states_that_h_does_not_read(cell, names):
+    """h stays, unless it is computed from them, as in the last case; other states and units stay always.
+
+    In test_every_way.py, h follows from held states.
+    """
     made, random = Cell(cell, 'float64'), np.random.default_rng(3)
-    held = held_cell(made)
-    assert [*held.own] == [*made.own, 'is held C', 'held at C'] and held.name == made.name
-    *names, name_of_held, name_of_at = inputs_of(held.counts)
-    inputs = {name: random.uniform(-1, 1, (3, 4)) for name in names}
-    free = evaluate(made.program.forward, inputs)[:2]
-    is_held, at = np.array([0, 1, 0, 1.0]), random.uniform(-2, 2, 4)
-    found = evaluate(held.program.forward, {**inputs, name_of_held: is_held, name_of_at: at})[:2]
-    C = np.where(is_held, at, free[1])
-    np.testing.assert_array_equal(found[1], C)
-    np.testing.assert_allclose(found[0], expected(inputs, C), rtol=1e-13)
-    np.testing.assert_array_equal(np.array(found)[:, :, ::2], np.array(free)[:, :, ::2])
-
-
-def test_held_states_that_are_others():
-    """A delay line returns the state before, which h reads, too; and a state may be returned twice."""
-    for cell, names in ((lambda a_f, C_prev, n_prev: (tt.tanh(a_f + C_prev), tt.tanh(a_f), C_prev), 'n'),
-                        (lambda a_f, C_prev, n_prev: (2 * a_f, a_f, a_f), 'Cn')):
-        made = Cell(cell, 'float64')
-        inputs = dict(zip(inputs_of(held_cell(made).counts), np.random.default_rng(3).normal(size=(7, 2, 3))))
-        free = evaluate(made.program.forward, inputs)[:3]
-        for k, name in enumerate('Cn'):
-            inputs[f'own[{2 * k}]'] = np.full((2, 3), float(name in names))
-            inputs[f'own[{2 * k + 1}]'] = np.full((2, 3), k + 5.0)
-        found = evaluate(held_cell(made).program.forward, inputs)[:3]
-        for k, name in enumerate('Cn', 1):
-            np.testing.assert_array_equal(found[k], k + 4 if name in names else free[k])
-        if names == 'n':
-            np.testing.assert_array_equal(found[0], free[0])
+    held, is_held = held_cell(made), np.array([0, 1, 0, 1.0])
+    assert [*held.own] == [f'{name} {state}' for state in made.states for name in ('is held', 'held at')]
+    inputs = {name: random.uniform(-1, 1, (3, 4)) for name in inputs_of(held.counts)}
+    for k, state in enumerate(made.states):
+        inputs[f'own[{2 * k}]'] = is_held * (state in names)
+    h, *states = evaluate(made.program.forward, inputs)[:1 + len(made.states)]
+    found, *after = evaluate(held.program.forward, inputs)[:1 + len(made.states)]
+    stays = (is_held == 0) | (names != 'Cn')
+    np.testing.assert_array_equal(found[:, stays], h[:, stays])
+    for k, state in enumerate(states):
+        np.testing.assert_array_equal(after[k], np.where(inputs[f'own[{2 * k}]'], inputs[f'own[{2 * k + 1}]'], state))
 
 
 # ---------------------------------------------------------------- refusals

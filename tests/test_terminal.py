@@ -213,12 +213,6 @@ def test_error_of_the_parser_is_one_line(script, words, capsys):
     assert end.value.code == 2 and capsys.readouterr().err.count('\n') == 1
 
 
-def test_reader_that_ends(tmp_path):
-    write_checkpoint(tmp_path / 'p.npz')
-    result = paste(f'{shlex.join([sys.executable, str(PRODUCE)])} p.npz --info | head -c 9', tmp_path)
-    assert len(result.stdout) == 9 and result.stderr == ''
-
-
 @pytest.mark.parametrize('script, package', [(TRAIN, 'theano'), (PRODUCE, 'numpy')], ids=['train', 'produce_text'])
 def test_missing_package(script, package, without, folder):
     arguments = ['t.txt', 'r', '--output-dir', 'results'] if script == TRAIN else [

@@ -55,15 +55,6 @@ def test_imports_go_downwards_without_a_circle():
     graphlib.TopologicalSorter(below).prepare()        # raises CycleError
 
 
-@pytest.mark.parametrize('script', ['train', 'produce_text'])
-def test_help_imports_neither_numpy_nor_theano(script):
-    """This makes --help fast."""
-    code = ('import atexit, runpy, sys\nsys.argv = ["x.py", "--help"]\nsys.path.insert(0, ".")\n'
-            'atexit.register(lambda: print({"theano", "numpy"} & set(sys.modules)))\n'
-            f'runpy.run_path("{script}.py", run_name="__main__")')
-    assert python(code)[0].splitlines()[-1] == 'set()'
-
-
 # ---------------------------------------------------------------- settings
 
 def test_import_of_theano_before_does_no_harm():

@@ -119,7 +119,7 @@ def test_init_through_train(short_run, in_process, capfd, tmp_path):
                '--init', short_run.checkpoint]
     result = in_process(*command, '--num-units1', 6, '--num-units2', 7)
     assert_refused(result, str(short_run.checkpoint), '(5, 7)', '(6, 7)')
-    for typed in (['--num-units1', 5, '--num-units2', 7], []):
+    for typed in (['--num-units1', 5, '--num-units2', 7], [], ['--small']):
         with pytest.raises(Compiling):
             in_process(*command, *typed)
         out = capfd.readouterr().out
