@@ -169,8 +169,9 @@ def test_warnings_of_an_edited_network(monkeypatch, capsys, kernel):
 
 @pytest.fixture
 def make(make_model):
-    """Return a function that makes models of a class with the same text and averaged parameters."""
-    return lambda kind=Adam, seed=1: make_model(seed, TEXT, kind, dropout=0.3, grad_clip=2, step_clip=1.5, average=0.9)
+    """Return a function that makes models of a class with the same text and, by default, averaged parameters."""
+    return lambda kind=Adam, seed=1, **more: make_model(seed, TEXT, kind, **{
+        **dict(dropout=0.3, grad_clip=2, step_clip=1.5, average=0.9), **more})
 
 
 def test_adam_agrees_with_numpy(float64, monkeypatch):
@@ -205,15 +206,26 @@ def test_step_clip_does_not_limit_sgd_of_ones_own(make):
     assert (model.p['c'].get_value() == same.p['c'].get_value()).all()
 
 
-@pytest.mark.parametrize('kind, state', [(Adam, {'state_count', 'state_means_c', 'm_c'}), (Plain, set())])
-def test_run_resumes_bit_for_bit(make, path, kind, state):
-    first, second = make(kind), make(kind, seed=2)
+ALL = dict(smoothing=0.1, ar=0.7, tar=1.3, dropconnect=0.2, reset=0.3, initial='chrono')
+
+
+@pytest.mark.parametrize('kind, more, state', [
+    (Adam, {}, {'state_count', 'state_means_c', 'm_c'}), (Plain, {}, set()),
+    (CharLSTM, ALL, {'carried_h1', 'm_U1', 'weights_W1'}), (CharLSTM, dict(average=0), {'m_U1'})],
+    ids=['Adam', 'SGD', 'all terms', 'no average'])
+def test_run_resumes_bit_for_bit(make, path, kind, more, state):
+    """In the middle of the text, with dropout and carried states, in an object with another seed.
+
+    The average has not reached its full weight yet. This depends on the number of steps, which is saved as well.
+    """
+    first, second = make(kind, **more), make(kind, seed=2, **more)
     returned(first, 0, 3)
-    assert second.resume(first.save_params(path, dict(at=3))) == dict(at=3)
-    assert returned(second, 3, 6) == returned(first, 3, 6)
+    assert second.resume(first.save_params(path, dict(mine=[1, None, 'é']))) == dict(mine=[1, None, 'é'])
+    assert returned(second, 3, 7) == returned(first, 3, 7)
     stored, again = [{name: array.tobytes() for name, array in load(model.save_params(path)).items()}
                      for model in (first, second)]
     assert stored == again and state <= set(stored) and set(read_mean_squares(path)) == (set(NAMES) if state else set())
+    assert ('weights_W1' in stored) == ('average' not in more) and stored.get('weights_W1') != stored['W1']
 
 
 def test_state_begins_anew_with_model_setup_and_with_parameters_of_other_shapes(make, path):

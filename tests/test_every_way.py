@@ -1,5 +1,7 @@
 """A table of all ways to compute a model, and tests that they agree. A way that is in no row fails here.
 
+Several processes are compared with one in test_process_group.py.
+
 A row is a way; its columns are the answers that it can give (tests/ways.py). Answers are compared with the model in
 NumPy, and trained parameters with finite differences of NumPy's costs. Texts are checked character by character: those
 of the most probable characters by the probabilities in NumPy, drawn ones by a statistic.
@@ -13,7 +15,6 @@ import shutil
 import numpy as np
 import pytest
 
-import mpi
 import test_export
 import ways
 from engine.methods import compile as compiling
@@ -66,22 +67,11 @@ class Elsewhere:
     """Answers that other processes wrote. start: a function that starts them, given the prefix of their files."""
 
     def __init__(self, folder, start):
-        self.out, self.ranks = folder / 'answers', []
+        self.out = folder / 'answers'
         start(self.out)
 
     def answers(self, case):
-        files = sorted(self.out.parent.glob(f'{self.out.name}_{CASES.index(case)}_rank*.npz'))
-        found, *others = [dict(np.load(file)) for file in files]
-        for other in others:                   # all processes have the same answers
-            assert all(np.array_equal(found[name], other[name], equal_nan=True) for name in found)
-        return found
-
-
-def in_two_processes(out):
-    if mpi.MISSING:
-        pytest.skip(f'{", ".join(mpi.MISSING)} is missing')
-    result = mpi.run(2, ways.__file__, out, flags='', timeout=600)
-    assert result.returncode == 0, result.stderr
+        return dict(np.load(f'{self.out}_{CASES.index(case)}.npz'))
 
 
 def compiled(compiler='', options=''):
@@ -125,7 +115,6 @@ ROWS = {
         lambda folder: InTheano(lambda: patched('float64', without_compiler=True), kernel=False), EVERYTHING, FLOAT64),
     'scan': (lambda folder: InTheano(lambda: patched(on_gpu=True), ['predicted', 'trained']), EVERYTHING - WRITTEN,
              FLOAT32),
-    'two processes': (lambda folder: Elsewhere(folder, in_two_processes), TRAINED, FLOAT32),
     'resumed': (lambda folder: Resumed(folder / 'p.npz'), TRAINED, FLOAT32),
     'JavaScript': (lambda folder: InJavaScript(racer()), PREDICTED | WRITTEN, FLOAT32),
     'JavaScript, streams': (lambda folder: InStreams(racer()), {'streams'}, FLOAT32),
@@ -138,8 +127,7 @@ ELSEWHERE = ['NumPy float64', 'any cell', 'any cell float64, without a compiler'
              'C bfloat16 emulated']            # rows tested in test_other_ways.py, by another process
 # Ways that differ from another row by no code of a cell's, as by a compiler, and scan, which calls its function.
 NO_NEW_CODE = ['C by clang', 'C, vectors of 32 bytes', 'C, vectors of 16 bytes', 'C, graph not optimised', 'GPU',
-               'any cell float64, without a compiler', 'NumPy float64', 'C bfloat16 emulated', 'two processes',
-               'resumed', 'scan']
+               'any cell float64, without a compiler', 'NumPy float64', 'C bfloat16 emulated', 'resumed', 'scan']
 EXACT = 'C float64'                    # the reference for trained parameters: its gradient is verified
 # The same way with the settings of a page that trains.
 EXACT_OF_PAGE = {'of page': (lambda folder: InTheano(lambda: patched('float64'), ['trained'], OF_PAGE, STEPS_OF_PAGE),)}
@@ -239,8 +227,6 @@ def assert_right(way, name, case):
         pytest.skip(WHY_NOT)
     if name.startswith('C bfloat16') and name.split()[-1] not in INSTRUCTIONS:
         pytest.skip('this processor has no such instructions')
-    if name == 'two processes' and case.B < 2:
-        return                                 # each process needs a row
     found, model = way(name).answers(case), InNumPy(to_bfloat16 if 'bfloat16' in name else same)
     assert {key.split()[0] if key.split()[0] in TRAINED else 'streams' if 'streams' in key else key
             for key in found if key not in case.states} == asked

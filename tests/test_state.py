@@ -11,7 +11,7 @@ import numpy_model
 from charlstm import CharLSTM, read_about, read_checkpoint
 from engine.backend.theano_setup import theano
 from engine.methods.state import optimiser_variables
-from models import TEXT, parameters_of, prepared, spelled, text_of, trained
+from models import TEXT, parameters_of, prepared, spelled, text_of
 from numpy_model import LETTERS, NAMES, random_parameters
 from scripts import load
 from texts import CHARACTERS
@@ -151,26 +151,6 @@ def test_init_on_another_text(make_model, path):
 
 
 # ---------------------------------------------------------------- resuming
-
-AVERAGING = dict(dropout=0.3, grad_clip=2, step_clip=1.5, smoothing=0.1, ar=0.7, tar=1.3, dropconnect=0.2,
-                 reset=0.3, average=0.9, initial='chrono')
-
-
-@pytest.mark.parametrize('changed', [dict(dropout=0.3, grad_clip=2), AVERAGING], ids=['without an average', 'with one'])
-def test_model_resumes_bit_for_bit(make_model, tmp_path, changed):
-    """With the kernel, in the middle of the text, with dropout and carried states, in an object with another seed.
-
-    The average has not reached its full weight yet. This depends on the number of steps, which is saved as well.
-    """
-    first, second = make_model(1, **changed), make_model(2, **changed)
-    trained(first, 0, 3)
-    assert second.resume(first.save_params(tmp_path / 'p', dict(mine=[1, None, 'é']))) == dict(mine=[1, None, 'é'])
-    assert trained(second, 3, 7) == trained(first, 3, 7)
-    a, b = [load(model.save_params(tmp_path / 'end')) for model in (first, second)]
-    assert as_bytes(a) == as_bytes(b)
-    assert set(a) >= {'carried_h1', 'm_U1'} and ('weights_W1' in a) == ('average' in changed)
-    assert 'weights_W1' not in a or (a['weights_W1'] != a['W1']).any()
-
 
 def test_validation_batches_resume_bit_for_bit(make_model, tmp_path):
     """At the beginning of the validation text, at its end, after it, and again at its end."""

@@ -1,6 +1,6 @@
 """The ways to compute a model, each with a method answers(case), whose results test_every_way.py compares.
 
-As a program it writes the answers of this process, one of several or one on a GPU: python ways.py OUT.
+As a program it writes the answers of this process, such as one on a GPU: python ways.py OUT.
 """
 import contextlib
 import json
@@ -14,7 +14,6 @@ sys.path[:0] = map(str, Path(__file__).resolve().parents[:2])
 
 from cells import CELLS  # noqa: E402
 from charlstm import CharLSTM  # noqa: E402
-from engine import parallel as process_group  # noqa: E402
 from engine.kernel.cell import Cell  # noqa: E402
 from pages import context_of  # noqa: E402
 from engine.methods.state import optimiser_variables, zero_states  # noqa: E402
@@ -192,10 +191,10 @@ class InTheano:
 
     def trained(self, model, case):
         """Return what training steps report, and the parameters and optimiser states after them."""
-        (x, y), rows, reported, found = case.batch, model.group.rows(case.B), [], {}
+        (x, y), reported, found = case.batch, [], {}
         for step in range(1, 1 + self.steps):
-            cost, _, *ratios = model.theano_train_rmsprop(x[:, rows], y[:, rows])
-            reported.append([model.group.mean(float(cost), y[:, rows].size)[0], *ratios])
+            cost, _, *ratios = model.theano_train_rmsprop(x, y)
+            reported.append([cost, *ratios])
             squares, sums = [dict(zip(model.p, optimiser_variables(model)[name])) for name in ('mean_squares', 'sums')]
             for kind, arrays in (('weights', model.weights), ('averages', model.p), ('squares', squares),
                                  ('sums', sums)):
@@ -259,20 +258,6 @@ const learning = (x, y, B, rate, recipe, steps) => {
   });
 };
 '''
-
-
-class InProcesses(InTheano):
-    """Training by this process and others of a communicator of mpi4py."""
-
-    def __init__(self, comm):
-        super().__init__(asked=['trained'], comm=comm)
-
-    def model(self, case):
-        model = super().model(case)
-        for step in model.functions.values():
-            if hasattr(step, '_sums'):
-                step._sums = None                  # a buffer with the sizes of another case
-        return model
 
 
 class InJavaScript:
@@ -365,13 +350,9 @@ class InExportedC:
 
 
 def main():
-    way, rank, size = InTheano(), *process_group.rank_and_size()
-    if size != 1:
-        from mpi4py import MPI
-        way = InProcesses(MPI.COMM_WORLD)
-    for k, case in enumerate(CASES):
-        if case in EVERY_LINE and case.B >= size:              # each process needs a row
-            np.savez(f'{sys.argv[1]}_{k}_rank{rank}.npz', **way.answers(case))
+    way = InTheano()
+    for case in EVERY_LINE:
+        np.savez(f'{sys.argv[1]}_{CASES.index(case)}.npz', **way.answers(case))
 
 
 if __name__ == '__main__':
