@@ -160,26 +160,21 @@ def test_fixed_split(shared_folder, text, valid, test, B, S, stateful):
         role: texts[role] for role in ('valid', 'test')}
 
 
-def test_texts_are_renumbered_with_the_batches(text_file):
+def test_metadata_of_a_fixed_split_and_its_texts_are_renumbered_with_the_batches(text_file):
     paths = {role: text_file(content, name=role) for role, content in OTHERS.items()}
     text = Text(text_file(POEM), 0.3, 3, 5, 'utf-8', True, SingleProcess(), **paths)
+    metadata = text.metadata()
+    for role, content in OTHERS.items():
+        digest = hashlib.sha256(content.encode('utf-8')).hexdigest()
+        assert metadata[role] == dict(path=paths[role], characters=len(content), sha256=digest)
+        assert text.sources[role]['sha256'] == digest
+    assert metadata['ratio_valid'] == 0 and text.sources['train']['sha256'] == metadata['sha256']
     before, uchar = {role: codes.copy() for role, codes in text.texts.items()}, list(text.uchar)
     x = text.X['valid'][0]
     text.renumber(['-', *reversed(uchar)])
     for role, codes in text.texts.items():
         np.testing.assert_array_equal(codes, len(uchar) - before[role])
     np.testing.assert_array_equal(text.X['valid'][0], len(uchar) - x)
-
-
-def test_metadata_of_a_fixed_split(text_file):
-    paths = {role: text_file(content, name=role) for role, content in OTHERS.items()}
-    model = prepared(text_file(POEM), batch_size=3, seq_length=7, **paths)
-    metadata = model.text.metadata()
-    for role, content in OTHERS.items():
-        digest = hashlib.sha256(content.encode('utf-8')).hexdigest()
-        assert metadata[role] == dict(path=paths[role], characters=len(content), sha256=digest)
-        assert model.text.sources[role]['sha256'] == digest
-    assert metadata['ratio_valid'] == 0 and model.text.sources['train']['sha256'] == metadata['sha256']
 
 
 # ---------------------------------------------------------------- refusals

@@ -32,10 +32,10 @@ def test_pickled_payload_would_run(tmp_path, monkeypatch):
 
 
 def test_undamaged_checkpoint_is_read(path):
-    """The file that the table damages, and one with metadata, which the original's checkpoints lack."""
+    """The file that the table damages, also by a path of bytes, and one with metadata, which the original's lack."""
     parameters, uchar = read_checkpoint(write_checkpoint(path))
     assert set(parameters) == set(NAMES) and len(uchar) == len(parameters['c'])
-    assert read_about(path) == {}
+    assert read_about(path) == {} and read_checkpoint(os.fsencode(path))[1].tolist() == uchar.tolist()
     changes = dict(validation_index=3, later='field', text=TEXT_OF_RUN, progress=PROGRESS, lp=dict(lrate=1))
     about(**changes)(path)
     assert read_about(path) == dict(METADATA, format=FORMAT, arrays=[], **changes)
@@ -118,11 +118,6 @@ def test_what_is_no_file(tmp_path, refused):
             read(tmp_path / 'missing.npz')
         with refused(IsADirectoryError, tmp_path):
             read(tmp_path)
-
-
-def test_path_may_be_bytes(short_run):
-    found, uchar = read_checkpoint(os.fsencode(short_run.checkpoint))
-    assert len(found) == 8 and len(uchar) == len(found['c'])
 
 
 @pytest.mark.parametrize('progress', [dict(cost=math.nan), dict(cost=np.float32(1))], ids=['nan', 'NumPy'])

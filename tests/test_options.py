@@ -25,13 +25,17 @@ OUT_OF_RANGE = {
     'grad_clip': [-0.1], 'step_clip': [-0.1], 'dropout': [1.0, -0.1], 'dropconnect': [1.0],
     'smoothing': [1.0, -0.1], 'ar': [-0.1], 'tar': [-0.1, np.nan], 'reset': [1.0], 'average': [1.0],
     'anneal': [-0.1, 1.5, np.nan], 'original': ['yes'], 'encoding': ['', 'hex'], 'kernel': ['maybe'],
-    'initial': ['zero'], 'precision': ['float16']}
+    'initial': ['zero'], 'precision': ['float16'], 'run': ['', 'a/b', '../r']}
 
 
-@pytest.mark.parametrize('name, value', [(name, value) for name, values in OUT_OF_RANGE.items() for value in values])
-def test_value_out_of_range_is_refused_when_it_is_set(refused, name, value):
-    with refused(ValueError, name):
-        Options({name: value})
+CONTRADICTIONS = [dict(original=True, small=True), dict(valid='t.txt', ratio_valid=0.3), dict(test_adapt=True)]
+
+
+@pytest.mark.parametrize('words', [
+    *[{name: value} for name, values in OUT_OF_RANGE.items() for value in values], *CONTRADICTIONS], ids=repr)
+def test_options_that_are_out_of_range_or_contradict(refused, words):
+    with refused(ValueError, *[] if words in CONTRADICTIONS else words):
+        Options(words)
 
 
 @pytest.mark.parametrize('script, arguments, named', [
@@ -40,14 +44,6 @@ def test_value_out_of_range_is_refused_when_it_is_set(refused, name, value):
     (TRAIN, ['t.txt', 'r', 'more'], 'more'), (PRODUCE, ['p.npz', '--method', 'best'], '--method')])
 def test_argument_of_the_wrong_kind(folder, in_process, script, arguments, named):
     assert_changes_nothing(folder, in_process, script, *arguments, words=[named])
-
-
-@pytest.mark.parametrize('words', [
-    dict(original=True, small=True), dict(valid='t.txt', ratio_valid=0.3), dict(test_adapt=True), dict(run=''),
-    dict(run='a/b'), dict(run='../r')], ids=repr)
-def test_options_that_contradict(refused, words):
-    with refused(ValueError):
-        Options(words)
 
 
 # ---------------------------------------------------------------- --resume
@@ -129,5 +125,3 @@ def test_help_needs_no_package_and_names_the_defaults(script, without):
     for name, row in table.ROWS.items() if script == TRAIN else ():
         entry = re.search(r'^ +--{}\s.*(\n {{20,}}.*)?'.format(name.replace('_', '-')), shown, re.MULTILINE)
         assert row.kind is bool or 'default: ' in entry.group() or name in ('init', 'resume', 'test'), name
-
-

@@ -26,16 +26,12 @@ def draw(tmp_path):
 
 
 @pytest.mark.parametrize('title', ['H$', '$H^$', r'$\frac$', 'H\0\n', 'H\udce9', '', 'H\U00012000'])
-def test_any_title_is_drawn(draw, title):
-    assert (draw(title) < 0.5).any()
-
-
 @pytest.mark.parametrize('steps, epochs', [
     ([], []), ([(0.1, nan)], [(1, nan, nan, 1, 9)]), ([(0, 2)], [(1, 2, nan, 1, 9)]),
     ([(0.5, nan), (1, 2)], [(1, 2, 2.1, 1, 9)]), ([(0, 1), (1, inf)], [(1, inf, nan, 1, 9), (2, 1, 3, 1, 9)]),
     (STEPS * 7, [])])
-def test_any_costs_are_drawn(draw, steps, epochs):
-    assert (draw('H', steps, epochs, {'bzip2': 2.5}) < 0.5).any()
+def test_any_costs_are_drawn_with_any_title(draw, title, steps, epochs):
+    assert (draw(title, steps, epochs, {'bzip2': 2.5}) < 0.5).any()
 
 
 def test_baselines_are_lines_if_they_are_near_the_curves(draw):
@@ -44,5 +40,3 @@ def test_baselines_are_lines_if_they_are_near_the_curves(draw):
     for name, cost in (('bzip2', 2.5), ('guessing', 3.4)):
         assert lines(draw(baselines={name: cost})) > lines(without) == 2                   # the frame's
     assert (draw(baselines={'guessing': 3.8, 'bzip2': 1.2}) == without).all()
-
-

@@ -182,7 +182,7 @@ def raising(error):
     return namespace['program']
 
 
-@pytest.mark.parametrize('program, status, line', [
+@pytest.mark.parametrize('program, ends_with, line', [
     (lambda options: None, 0, ''), (lambda options: 130, 130, ''),
     (raising(ValueError('x is no file')), 2, 'p: x is no file\n'),
     (raising(FileNotFoundError('cannot read x')), 2, 'p: cannot read x\n'),
@@ -190,19 +190,14 @@ def raising(error):
     (raising(MemoryError('of 5 GB')), 2, 'p: not enough memory: of 5 GB\n'),
     (raising(RuntimeError('CUDA_ERROR_OUT_OF_MEMORY: out of memory\nApply node')), 2,
      'p: not enough memory: CUDA_ERROR_OUT_OF_MEMORY: out of memory\n'),
-    (raising(ModuleNotFoundError('No module named x', name='x.y')), 2, 'p: No module named x: pip install x\n')])
-def test_how_a_script_ends(monkeypatch, capsys, program, status, line):
+    (raising(ModuleNotFoundError('No module named x', name='x.y')), 2, 'p: No module named x: pip install x\n'),
+    (users_cell(), ValueError, ''), (raising(TypeError()), TypeError, '')])            # Python shows the traceback
+def test_how_a_script_ends(monkeypatch, capsys, program, ends_with, line):
+    """ends_with: the status, or an error that stays."""
     monkeypatch.setattr(sys, 'argv', ['p'])
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(SystemExit if type(ends_with) is int else ends_with) as end:
         terminal.main(terminal.Parser(prog='p'), program)
-    assert (end.value.code, capsys.readouterr().err) == (status, line)
-
-
-@pytest.mark.parametrize('program', [users_cell(), raising(TypeError())], ids=["a user's cell", 'a bug'])
-def test_error_that_shows_its_traceback(monkeypatch, program):
-    monkeypatch.setattr(sys, 'argv', ['p'])
-    with pytest.raises((ValueError, TypeError)):
-        terminal.main(terminal.Parser(prog='p'), program)
+    assert (getattr(end.value, 'code', ends_with), capsys.readouterr().err) == (ends_with, line)
 
 
 @pytest.mark.parametrize('script', [train, produce_text], ids=lambda script: script.__name__)
