@@ -5,7 +5,6 @@ import math
 import os
 import pickle
 import zipfile
-from typing import Callable, NamedTuple, Tuple
 
 import numpy as np
 
@@ -24,12 +23,6 @@ PROGRESS = dict(epoch=1, batch=0, rate=0.5, best_cost=2, best_epoch=1, cost_sum=
                 stale=0, fewer_epochs=None, valid_batch_cost=None, id='0', logs={},
                 options=dict(run='r', cell=None, num_units1=3, num_units2=2))
 TRACE = 'unpickled'           # the file that a Payload leaves in the current folder
-
-
-class Damage(NamedTuple):
-    write: Callable[[str], None]
-    words: Tuple[str, ...] = ()
-    in_metadata: bool = False    # only the metadata is damaged
 
 
 class Payload:
@@ -144,5 +137,4 @@ ABOUT = {
     **{f'about: progress {changes}': about(progress={**PROGRESS, **changes}) for changes in (
         dict(best_cost='2'), dict(best_cost=math.nan), dict(best_cost=10 ** 40), dict(batch=None), dict(epoch=-1),
         dict(stale=True), dict(options=[]), dict(options=dict(PROGRESS['options'], run=5)))}}
-DAMAGE = {**{name: Damage(write) for name, write in WRITERS.items()},
-          **{name: Damage(write, in_metadata=True) for name, write in ABOUT.items()}}
+DAMAGE = {**WRITERS, **ABOUT}          # ABOUT: only the metadata is damaged

@@ -106,6 +106,12 @@ def costs(probabilities, y):
     return np.array([[-np.log(probabilities[t, n, y[t, n]]) for n in range(B)] for t in range(T)])
 
 
+def costs_of(p, text):
+    """Return the costs (n-1,) of the characters of a text but the first. p: the arrays of a checkpoint."""
+    codes = np.array([list(p['uchar']).index(ch) for ch in text])[:, None]
+    return costs(forward(p, codes[:-1])[0], codes[1:])[:, 0]
+
+
 def gradients(p, x, y, l1=0, l2=0, bptt_maxdepth=-1, ar=0, tar=0, h=1e-5, states=None, masks=None):
     """Return the gradients of (total + l1 sum|p| + l2 sum p^2) / (T B) by name, from central differences.
 

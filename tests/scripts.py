@@ -135,18 +135,17 @@ def start(script, *arguments, flags='', env=None, **options):
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
-def without_progress(stderr):
-    """Return what a script wrote without the lines on how far it is, which only a busy machine makes it print."""
-    return re.sub('(?m)^.*: [0-9,]+( of [0-9,]+)? (files|steps|characters)\n', '', stderr)
-
-
 def finish(process, timeout=600):
-    """Wait for a process, which is killed after the timeout, and return its CompletedProcess, without_progress."""
+    """Wait for a process, which is killed after the timeout, and return its CompletedProcess.
+
+    Its stderr has no lines on how far it is, which only a busy machine makes it print.
+    """
     try:
         out, err = process.communicate(timeout=timeout)
     finally:
         process.kill()
-    return subprocess.CompletedProcess(process.args, process.returncode, out, without_progress(err))
+    err = re.sub('(?m)^.*: [0-9,]+( of [0-9,]+)? (files|steps|characters)\n', '', err)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def run(script, *arguments, timeout=600, **options):
@@ -235,18 +234,15 @@ def sequences(text, count, length=None):
     return list(match.groups())
 
 
-def wrote(result, path, headings=5, warned=0):
+def wrote(result, path, headings=5):
     """Return what produce_text.py wrote to stdout, after asserting that it succeeded.
 
-    Its stderr must have `warned` warnings, the description of the model, `headings` headings, the path that the text
-    was appended to, and nothing else.
+    Its stderr must have the description of the model, `headings` headings, the path that the text was appended to, and
+    nothing else.
     """
-    said = [line for line in result.stderr.splitlines() if line]
-    assert result.returncode == 0, result.stderr
-    assert [line.startswith('charlstm: ') for line in said[:warned + 1]] == [True] * warned + [False], result.stderr
-    assert ' units, ' in said[warned]
-    assert said[warned + 1:] == ['# sequence {}:'.format(i) for i in range(1, headings + 1)] + [
-        'appended to {}'.format(path)]
+    about, *said = [line for line in result.stderr.splitlines() if line]
+    assert result.returncode == 0 and ' units, ' in about and not about.startswith('charlstm: '), result.stderr
+    assert said == [f'# sequence {i}:' for i in range(1, headings + 1)] + [f'appended to {path}']
     return result.stdout
 
 
@@ -263,7 +259,7 @@ def write_chain(path, uchar):
 
 
 def paste(line, folder, flags=FAST, **changes):
-    """Run a command line in a folder, as if pasted into a shell; return its CompletedProcess, without_progress."""
+    """Run a command line in a folder, as if pasted into a shell, and `finish` it."""
     return finish(subprocess.Popen(line, shell=True, cwd=str(folder), env=environment(flags, **changes),
                                    encoding='utf-8', stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE))
@@ -279,5 +275,3 @@ def arrays_and_about(checkpoint):
     about = json.loads(str(arrays.pop('about')))
     del about['progress']['logs'], about['progress']['id']           # the id differs in each run
     return dict({name: array.tobytes() for name, array in arrays.items()}, about=about)
-
-

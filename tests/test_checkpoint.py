@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from charlstm import CharLSTM, read_about, read_checkpoint
-from damage import DAMAGE, METADATA, PROGRESS, TEXT_OF_RUN, TRACE, about, write_checkpoint
+from damage import ABOUT, DAMAGE, METADATA, PROGRESS, TEXT_OF_RUN, TRACE, about, write_checkpoint
 from engine.data.parameters import FORMAT, Checkpoint, read_parameters, read_run, write
 from numpy_model import NAMES, random_parameters
 from scripts import ROOT
@@ -18,15 +18,15 @@ from scripts import ROOT
 @pytest.mark.parametrize('name', DAMAGE)
 def test_damage_is_refused_and_nothing_run(name, tmp_path, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)                                   # an unpickled Payload would create a file here
-    DAMAGE[name].write('p.npz')
+    DAMAGE[name]('p.npz')
     with refused(ValueError, 'p.npz is not a checkpoint'):
-        (read_about if DAMAGE[name].in_metadata else read_checkpoint)('p.npz')
+        (read_about if name in ABOUT else read_checkpoint)('p.npz')
     assert os.listdir('.') == ['p.npz']
 
 
 def test_pickled_payload_would_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    DAMAGE['pickle: array V'].write('p.npz')
+    DAMAGE['pickle: array V']('p.npz')
     np.load('p.npz', allow_pickle=True)['V']
     assert os.path.exists(TRACE)
 
@@ -44,7 +44,7 @@ def test_undamaged_checkpoint_is_read(path):
 def test_damage_takes_little_memory(tmp_path):
     """Reading the whole table in one process, after the bundled model, adds less than 150 MB to its memory."""
     for k, damage in enumerate(DAMAGE.values()):
-        damage.write(str(tmp_path / f'{k}.npz'))
+        damage(str(tmp_path / f'{k}.npz'))
     code = """
 import glob, os, resource, sys
 from engine.data.parameters import read_about, read_parameters

@@ -21,11 +21,7 @@ SETTINGS = dict(smoothing=0.1, ar=1, tar=1, l2=0.1, grad_clip=0.01, step_clip=1,
 TRAINING, READING = {'rmsprop', 'sgd'}, {'predict', 'text', 'other programs'}
 Adam = readme_classes()['Adam']
 leak = 0.1
-
-
-@pytest.fixture(autouse=True)
-def interpreted_all(interpreted):
-    pass
+pytestmark = pytest.mark.usefixtures('interpreted')
 
 
 def made(kernel=True, **settings):

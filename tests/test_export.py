@@ -200,10 +200,6 @@ def test_drawing_in_c(tmp_path):
 
 # ---------------------------------------------------------------- PyTorch
 
-def load_tensors(path):
-    return pytest.importorskip('safetensors.numpy').load_file(str(path))
-
-
 def save_tensors(path, tensors, vocabulary=LETTERS, **about):
     """Write a file as a user of PyTorch does."""
     about.update(vocabulary=json.dumps(list(vocabulary)))
@@ -239,7 +235,7 @@ STANDARD = pytest.mark.parametrize('exported', ['bundled', 'other sizes'], indir
 
 @STANDARD
 def test_nn_lstm_in_numpy_computes_the_model(exported):
-    tensors = load_tensors(exported.folder / 'model.safetensors')
+    tensors = pytest.importorskip('safetensors.numpy').load_file(exported.folder / 'model.safetensors')
     assert_costs(Torch(tensors).costs(exported.codes), exported)
     assert greedy(Torch(tensors), exported) == exported.greedy
 

@@ -267,27 +267,18 @@ def test_cross_entropy_of_extreme_scores(dtype):
 
 # ---------------------------------------------------------------- sampling
 
-def assert_continues(p, prime, bits, n, choice, states, text, after, dtype):
-    """Assert that each character was drawn, as choice says, from the model's distribution after the text before."""
-    tolerance = 1e-5 if dtype == 'float32' else 1e-12
-    assert text.dtype == 'int32' and text.shape == (len(prime) + n, prime.shape[1])
-    np.testing.assert_array_equal(text[:len(prime)], prime)
-    probabilities, states = numpy_model.forward(p, text[:-1], [v.T.astype('float64') for v in states])
-    for s, b in np.ndindex(n, prime.shape[1]):
-        p, drawn = probabilities[len(prime) - 1 + s, b], text[len(prime) + s, b]
+def written(p, prime, bits, n, choice, states):
+    """Return the text that the model in NumPy writes with these random bits, and the states before its last row."""
+    temperature, top_k, top_p = choice
+    text, states = prime, numpy_model.forward(p, prime[:-1], states)[1]
+    for k in range(n):
+        (now,), states = numpy_model.forward(p, text[-1:], states)                  # (B, V)
+        drawn = now.argmax(axis=1)
         if len(bits):
-            # If top_p equals the sum of some of them up to rounding, the next one may be included or not.
-            temperature, top_k, top_p = choice
-            explained = []
-            for bound in (top_p - tolerance, top_p + tolerance):
-                q = chosen(p, temperature, int(top_k), bound)
-                below, u = q[:drawn].sum(), bits[s, b] / 2 ** 53
-                explained.append(q[drawn] > 0 and below - tolerance < u < below + q[drawn] + tolerance)
-            assert any(explained)
-        else:
-            assert p[drawn] > p.max() - tolerance
-    for state, expected in zip(after, states):
-        np.testing.assert_allclose(state, expected.T, **TOLERANCE[dtype])
+            cumulative = np.cumsum([chosen(row, temperature, int(top_k), top_p) for row in now], axis=1)
+            drawn = (cumulative > bits[k][:, None] / 2 ** 53).argmax(axis=1)
+        text = np.vstack([text, drawn])
+    return text, states
 
 
 @pytest.mark.parametrize('m, n, B, V, H1, H2, choice', [
@@ -302,15 +293,18 @@ def test_text_is_drawn_from_the_models_distribution(dtype, random, m, n, B, V, H
     choice, states = (temperature, top_k, top_p), [reals(random, dtype, B, H) for H in (H1, H1, H2, H2)]
     p = numpy_model.random_parameters(m + n, dtype, V, H1, H2)
     texts = ops.Texts(LIBRARIES[dtype], {name: theano.shared(p[name].astype(dtype)) for name in NAMES})
-    text, *after = texts.write(prime, bits, n, choice, *map(np.copy, states))
-    assert_continues(p, prime, bits, n, choice, states, text, after, dtype)
+    expected, end = written(p, prime, bits, n, choice, [state.T.astype('float64') for state in states])
 
     def predict(x, *states):
         probabilities, after = numpy_model.forward(p, x, [state.T for state in states])
         return np.log(probabilities.reshape(-1, V)), *[state.T for state in after]
 
-    if dtype == 'float64':
-        np.testing.assert_array_equal(StepByStep(predict, (H1, H2), 1).write(prime, bits, n, choice, *states)[0], text)
+    for writer in (texts, StepByStep(predict, (H1, H2), 1)):
+        text, *after = writer.write(prime, bits, n, choice, *map(np.copy, states))
+        assert text.dtype == 'int32'
+        np.testing.assert_array_equal(text, expected)
+        for found, state in zip(after, end if n or writer is texts else []):
+            np.testing.assert_allclose(found, state.T, **TOLERANCE[dtype])
 
 
 # ---------------------------------------------------------------- inputs that do not match

@@ -25,11 +25,10 @@ def draw(tmp_path):
     return draw
 
 
-@pytest.mark.parametrize('title', ['H$', '$H^$', r'$\frac$', 'H\0\n', 'H\udce9', '', 'H\U00012000'])
-@pytest.mark.parametrize('steps, epochs', [
-    ([], []), ([(0.1, nan)], [(1, nan, nan, 1, 9)]), ([(0, 2)], [(1, 2, nan, 1, 9)]),
-    ([(0.5, nan), (1, 2)], [(1, 2, 2.1, 1, 9)]), ([(0, 1), (1, inf)], [(1, inf, nan, 1, 9), (2, 1, 3, 1, 9)]),
-    (STEPS * 7, [])])
+@pytest.mark.parametrize('title, steps, epochs', [
+    ('H$', [], []), ('$H^$', [(0.1, nan)], [(1, nan, nan, 1, 9)]), ('', [(0, 2)], [(1, 2, nan, 1, 9)]),
+    (r'$\frac$', [(0.5, nan), (1, 2)], [(1, 2, 2.1, 1, 9)]), ('H\0\n', STEPS * 7, []), ('H\udce9', STEPS, EPOCHS),
+    ('H\U00012000', [(0, 1), (1, inf)], [(1, inf, nan, 1, 9), (2, 1, 3, 1, 9)])])
 def test_any_costs_are_drawn_with_any_title(draw, title, steps, epochs):
     assert (draw(title, steps, epochs, {'bzip2': 2.5}) < 0.5).any()
 

@@ -23,7 +23,7 @@ from engine.backend.theano_setup import theano
 from engine.output import info
 from engine.run import table
 from models import P, default_mode
-from numpy_model import costs, forward
+from numpy_model import costs_of
 from scripts import (FAST, PRODUCE, ROOT, TEXT, TRAIN, assert_refused, contents, finish, load, run, sequences, snapshot,
                      start, succeeded, write_chain, wrote)
 
@@ -112,8 +112,7 @@ def test_score_of_a_file(produce, tmp_path):
     left_out, mean, _, *rest = succeeded(produce('--score', tmp_path / 'x.txt')).splitlines()
     assert left_out == "left out 3 characters that the model never saw: '☃' (2), 'Z' (1)"
     p, known = load('r_t.txt_best.npz'), text.replace('☃', '').replace('Z', '')
-    codes = np.array([list(p['uchar']).index(ch) for ch in known])[:, None]
-    nats = costs(forward(p, codes[:-1])[0], codes[1:])[:, 0]
+    nats = costs_of(p, known)
     printed = re.search(r'(\d+) characters, ([\d.]+) nats and ([\d.]+) bits per character, perplexity ([\d.]+)', mean)
     np.testing.assert_allclose([float(number) for number in printed.groups()],
                                [len(known), nats.mean(), nats.mean() / math.log(2), math.exp(nats.mean())], atol=6e-4)
@@ -178,10 +177,7 @@ def test_score_of_each_line(produce, tmp_path):
     rows = [row.split('\t', 2) for row in result.stdout[:-1].split('\n')]
     p, known = load('r_t.txt_best.npz'), [''.join(ch for ch in line if ch not in '☃\t\u2028') for line in lines]
     assert [(int(n), line) for _, n, line in rows] == [(len(line) + 1, whole) for line, whole in zip(known, lines)]
-    expected = []
-    for line in known:
-        codes = np.array([list(p['uchar']).index(ch) for ch in f'\n{line}\n'])[:, None]
-        expected.append(costs(forward(p, codes[:-1])[0], codes[1:]).sum())
+    expected = [costs_of(p, f'\n{line}\n').sum() for line in known]
     np.testing.assert_allclose([float(nats) for nats, _, _ in rows], expected, rtol=1e-5, atol=1e-5)
     (left_out, total), n = result.stderr.splitlines(), sum(map(len, known)) + len(lines)
     assert left_out.startswith('left out 3 characters ') and f'18 lines, {n} characters' in total

@@ -6,13 +6,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from charlstm import CharLSTM
 from engine.data.batches import Text
 from engine.parallel import SingleProcess
 from engine.run import recipe
 from engine.run.options import set_units
 from learner import Learner, learn, options, settled
-from numpy_model import NAMES
 from scripts import B, FAST, N_TRAIN, TEXT, TRAIN, load, run, succeeded
+from test_kernel import any_number_of_threads, needs_openmp
 
 
 @pytest.mark.parametrize('characters, parameters, expected', [
@@ -81,7 +82,8 @@ def test_costs_of_simple_models(text_file, monkeypatch, capsys, valid, block):
         '{:.2f} by guessing, {:.2f} by letter frequencies, {:.2f} by bzip2\n'.format(*costs))
 
 
-def test_original_is_a_plain_loop_over_the_class(tmp_path):
+@needs_openmp
+def test_original_is_a_plain_loop_over_the_class(tmp_path, interpreted):
     """With the class's defaults and the rates of 2016, the parameters are the same to the last bit."""
     (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
     sizes = '--num-units1 5 --num-units2 7 --batch-size 20 --seq-length 11 --random-seed 3'.split()
@@ -89,25 +91,18 @@ def test_original_is_a_plain_loop_over_the_class(tmp_path):
     succeeded(run(TRAIN, tmp_path / 't.txt', 'r', *words, flags=FAST))
     stored = load(tmp_path / 'r_t.txt_epoch12.npz')
 
-    code = """
-import sys
-import numpy as np
-sys.path.insert(0, sys.argv[1])
-from charlstm import CharLSTM
-model = CharLSTM(random_seed=3)
-model.prepare_input(sys.argv[2], batch_size=20, seq_length=11, verbose=False)
-model.model_setup(num_units1=5, num_units2=7)
-for epoch in range(1, 13):
-    model.dyn_lrate.set_value(2e-3 * 0.97 ** max(0, epoch - 9))
-    for x, y in zip(model.X['train'], model.Y['train']):
-        model.theano_train_rmsprop(x, y)
-np.savez(sys.argv[3], **{name: p.get_value() for name, p in model.p.items()})
-"""
-    succeeded(run('-c', code, TRAIN.parent, tmp_path / 't.txt', tmp_path / 'plain.npz', flags=FAST,
-                  env={'OMP_NUM_THREADS': '1'}))
-    plain = load(tmp_path / 'plain.npz')
-    for name in NAMES:
-        assert stored[name].tobytes() == plain[name].tobytes(), name
+    model = CharLSTM(random_seed=3)
+    model.prepare_input(tmp_path / 't.txt', batch_size=20, seq_length=11, verbose=False)
+    model.model_setup(num_units1=5, num_units2=7)
+    model.compile('train_rmsprop')
+    with any_number_of_threads() as set_threads:
+        set_threads(1)                                     # as in all processes that tests start
+        for epoch in range(1, 13):
+            model.dyn_lrate.set_value(2e-3 * 0.97 ** max(0, epoch - 9))
+            for x, y in zip(model.X['train'], model.Y['train']):
+                model.theano_train_rmsprop(x, y)
+    for name, p in model.p.items():
+        assert stored[name].tobytes() == p.get_value().tobytes(), name
 
     # One row per step in the format of 2016, each with the cost of a validation batch with the same parameters.
     rows, n = [line.split(' ') for line in (tmp_path / 'r_t.txt.out').read_text().splitlines()], N_TRAIN * B // 20

@@ -15,7 +15,7 @@ from charlstm import CharLSTM, read_mean_squares
 from engine.methods import saving
 from engine.backend import bfloat16
 from learner import progress_of
-from numpy_model import NAMES, costs, forward
+from numpy_model import NAMES, costs_of
 from scripts import (DRIVER, FAST, PRODUCE, ROOT, STATEFUL, TEXT, TRAIN, WITH_COSTS, arrays_and_about, assert_refused,
                      load, log_rows, run, succeeded)
 
@@ -58,20 +58,12 @@ def resume(folder, *words, at=None, do=KILL, checkpoint='r_t.txt_epoch3.npz'):
     return run(*command, '--resume', f'results/{checkpoint}', *words, cwd=folder, flags=FAST)
 
 
-def cost_by_numpy(checkpoint, text):
-    """Return the mean cost of all characters of a text but the first, read as one stream."""
-    p = load(checkpoint)
-    codes = np.searchsorted(p['uchar'], list(text))[:, None]
-    p = {name: p[name].astype('float64') for name in NAMES}
-    return costs(forward(p, codes[:-1])[0], codes[1:]).mean()
-
-
 # ---------------------------------------------------------------- what is scored
 
 def test_fixed_texts_cost_what_numpy_says(fixed):
     best = fixed.results / 'r_t.txt_best.npz'
     for name in ('valid', 'test'):
-        np.testing.assert_allclose(fixed.result[f'{name}_nats'], cost_by_numpy(best, TEXTS[name]), rtol=2e-5)
+        np.testing.assert_allclose(fixed.result[f'{name}_nats'], costs_of(load(best), TEXTS[name]).mean(), rtol=2e-5)
     for name in ('best_valid', 'valid', 'test', 'test_adapted'):
         assert fixed.result[f'{name}_bits'] == pytest.approx(fixed.result[f'{name}_nats'] / math.log(2), rel=1e-12)
         assert f'{fixed.result[name + "_nats"]:.4f} nats ({fixed.result[name + "_bits"]:.4f} bits)' in fixed.out
@@ -162,7 +154,7 @@ def test_new_best_model_is_scored_again(fixed, copied):
                   '--epochs', 5, cwd=copied, flags=FAST))
     found = result_of(copied)
     assert (found['best_epoch'], found['best_valid_nats'], found['option_epochs']) == (5, 0.25, 5)
-    best = cost_by_numpy(copied / 'results' / 'r_t.txt_best.npz', TEXTS['test'])
+    best = costs_of(load(copied / 'results' / 'r_t.txt_best.npz'), TEXTS['test']).mean()
     assert found['test_nats'] == pytest.approx(best, rel=2e-5) != fixed.result['test_nats']
 
 

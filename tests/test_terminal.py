@@ -168,16 +168,9 @@ def test_pipe_gets_control_characters_as_they_are(encoding, expected):
 
 # ---------------------------------------------------------------- the end of a script
 
-def users_cell():
-    """Return a function that raises ValueError in a module outside the program."""
-    namespace = {'__name__': 'mine'}
-    exec('def cell(options):\n    raise ValueError("shapes")', namespace)
-    return namespace['cell']
-
-
-def raising(error):
-    """Return a function that raises an error like a module of the program."""
-    namespace = {'__name__': 'engine.x', 'error': error}
+def raising(error, module='engine.x'):
+    """Return a function that raises an error in a module, by default of the program."""
+    namespace = {'__name__': module, 'error': error}
     exec('def program(options):\n    raise error', namespace)
     return namespace['program']
 
@@ -191,7 +184,8 @@ def raising(error):
     (raising(RuntimeError('CUDA_ERROR_OUT_OF_MEMORY: out of memory\nApply node')), 2,
      'p: not enough memory: CUDA_ERROR_OUT_OF_MEMORY: out of memory\n'),
     (raising(ModuleNotFoundError('No module named x', name='x.y')), 2, 'p: No module named x: pip install x\n'),
-    (users_cell(), ValueError, ''), (raising(TypeError()), TypeError, '')])            # Python shows the traceback
+    # Python shows the traceback.
+    (raising(ValueError('shapes'), 'users'), ValueError, ''), (raising(TypeError()), TypeError, '')])
 def test_how_a_script_ends(monkeypatch, capsys, program, ends_with, line):
     """ends_with: the status, or an error that stays."""
     monkeypatch.setattr(sys, 'argv', ['p'])

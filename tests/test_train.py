@@ -42,7 +42,7 @@ def test_training_says_what_it_does_and_nothing_on_stderr(trained):
 
 
 @pytest.mark.parametrize('layers, said', [(1, '1 layer of 5 units'), (3, '3 layers of 5, 7 and 7 units')])
-def test_other_numbers_of_layers(tmp_path, layers, said):
+def test_other_numbers_of_layers(tmp_path, produce, layers, said):
     """Trained, resumed bit for bit, described, started from, exported and read again, scored, adapted, and held."""
     (tmp_path / 't.txt').write_text('the dog sang. old cats sat by a hill.\n' * 70)
     small = ['t.txt', 'r', *[word for word in STATEFUL if layers > 1 or word not in ('--num-units2', '7')]]
@@ -55,15 +55,16 @@ def test_other_numbers_of_layers(tmp_path, layers, said):
     assert all(straight[name].tobytes() == resumed[name].tobytes() for name in straight if name != 'about')
     assert said in succeeded(run(TRAIN, 't.txt', 'i', *STATEFUL[4:], '--init', best, '--epochs', 1, '--output-dir',
                                  'out', cwd=tmp_path, flags=FAST))
-    assert run(PRODUCE, best, '--export', 'm.safetensors', cwd=tmp_path).returncode == 0
-    costs = [run(PRODUCE, model, '--score', 't.txt', *more, '--json', cwd=tmp_path, flags=FAST).stdout
-             for model, more in ((best, []), ('m.safetensors', []), (best, ['--adapt']))]
+    tensors = tmp_path / 'm.safetensors'
+    assert produce('--export', tensors, checkpoint=str(best)).returncode == 0
+    costs = [produce('--score', tmp_path / 't.txt', *more, '--json', checkpoint=str(model)).stdout
+             for model, more in ((best, []), (tensors, []), (best, ['--adapt']))]
     nats, again, adapted = [json.loads(cost) for cost in costs]
     nats, again, adapted = [found['nats_per_character'] for found in (nats, again, adapted['adapted'])]
-    assert nats == again != adapted and said in succeeded(run(PRODUCE, 'm.safetensors', '--info', cwd=tmp_path))
-    held = run(PRODUCE, best, '--hold', f'C{layers}:4=1', '--count', 1, '--length', 9, cwd=tmp_path, flags=FAST)
-    assert len(held.stdout) > 9
-    assert_refused(run(PRODUCE, best, '--hold', f'C{layers + 1}:4=1', cwd=tmp_path), f"'C{layers}'")
+    assert nats == again != adapted and said in produce('--info', checkpoint=str(tensors)).stdout
+    words = '--count', 1, '--length', 9, tmp_path / 'text', '--hold'
+    assert len(produce(*words, f'C{layers}:4=1', checkpoint=str(best)).stdout) > 9
+    assert_refused(produce(*words, f'C{layers + 1}:4=1', checkpoint=str(best)), f"'C{layers}'")
 
 
 @pytest.fixture(scope='module')
