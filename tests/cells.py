@@ -48,10 +48,13 @@ def logical_cell(a_f, a_i, a_o, a_g, C_prev):
 
 
 def three_states(h_r, a_f, x_g, a_o, C_prev, n_prev, kept_prev, p_f=0.5, q=-0.25):
-    """Return h and three states from rows of all kinds; C is read by no other state, and kept by h alone."""
+    """Return h and three states from rows of all kinds; C is read by no other state, and kept by h alone.
+
+    On a GPU, Theano's code of maximum and minimum needs a patch.
+    """
     n = tt.nnet.sigmoid(a_f + p_f * n_prev) * n_prev + tt.exp(-tt.sqr(x_g))
     C = tt.tanh(h_r) * C_prev + q * x_g
-    kept = tt.maximum(kept_prev * 0.5, a_o)
+    kept = tt.minimum(tt.maximum(kept_prev * 0.5, a_o), 0.7)
     return tt.nnet.sigmoid(a_o) * tt.tanh(C / (1 + abs(n))) + 0.1 * kept, C, n, kept
 
 
@@ -100,7 +103,7 @@ def slstm_in_numpy(a_f, a_i, a_o, a_z, C_prev, n_prev, m_prev, keep=same):
 
 def three_in_numpy(h_r, a_f, x_g, a_o, C_prev, n_prev, kept_prev, p_f, q, keep=same):
     n = keep(sigmoid(a_f + p_f * n_prev) * n_prev + np.exp(-x_g ** 2), 'n')
-    C, kept = keep(np.tanh(h_r) * C_prev + q * x_g), keep(np.maximum(kept_prev / 2, a_o), 'kept')
+    C, kept = keep(np.tanh(h_r) * C_prev + q * x_g), keep(np.clip(a_o, kept_prev / 2, 0.7), 'kept')
     return sigmoid(a_o) * np.tanh(C / (1 + abs(n))) + 0.1 * kept, C, n, kept
 
 

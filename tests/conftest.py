@@ -187,6 +187,13 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def with_text(tmp_path):
+    """Return a folder with a text t.txt."""
+    (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
+    return tmp_path
+
+
+@pytest.fixture
 def program(tmp_path):
     """Return the folder of a copy of the program."""
     return copy_of_program(tmp_path / 'program')

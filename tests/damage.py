@@ -32,8 +32,6 @@ class Payload:
         return open, (TRACE, 'w')
 
 
-# ---------------------------------------------------------------- ways to write a file
-
 def write_checkpoint(path, **changes):
     """Write a good checkpoint with changed arrays and return its path. Arrays that are None are left out."""
     np.savez(path, **{name: array for name, array in dict(ARRAYS, **changes).items() if array is not None})
@@ -100,8 +98,6 @@ def with_value(name, value):
     array.flat[-1] = value
     return arrays(**{name: array})
 
-
-# ---------------------------------------------------------------- the table
 
 PICKLED, OBJECTS = pickle.dumps(Payload()), np.array([Payload()], dtype=object)
 WRITERS = {

@@ -29,8 +29,6 @@ def counting(model, monkeypatch):
     return read
 
 
-# ---------------------------------------------------------------- texts
-
 @pytest.mark.parametrize('room, most', [(1, 1), (V * 4 - 1, 3), (10 ** 6, 7)])
 def test_costs_and_alternatives_of_a_text(stateful, monkeypatch, room, most):
     """Texts are read in pieces whose probabilities do not exceed PROBABILITIES."""
@@ -68,8 +66,6 @@ def test_costs_of_lines_are_those_of_each_by_itself(lined, monkeypatch, rows, ro
     np.testing.assert_allclose(lined.score_lines(iter(lines[::-1])), found[::-1], rtol=1e-5)
     assert lined.score_lines([]).shape == (0,)
 
-
-# ---------------------------------------------------------------- adapting
 
 @pytest.mark.parametrize('averaged, rate', [(False, 0.7), (True, 0.007)])
 def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch, averaged, rate):
@@ -125,8 +121,6 @@ def test_mean_squares_of_checkpoints(stateful, path):
         assert read_mean_squares(path) == {}
 
 
-# ---------------------------------------------------------------- what units follow
-
 def test_correlations_are_pearsons(stateful):
     states = stateful.states(TEXT)
     found = stateful.correlations(TEXT, states)
@@ -151,8 +145,6 @@ def test_correlations_are_pearsons(stateful):
 def test_features(name, text, expected):
     assert ''.join(map(str, analysis.FEATURES[name](text).tolist())) == expected
 
-
-# ---------------------------------------------------------------- refusals
 
 @pytest.mark.parametrize('method, arguments', [(method, arguments) for method, *arguments in [
     *[(method, text) for method in ('score_text', 'alternatives', 'states')

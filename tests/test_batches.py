@@ -125,8 +125,6 @@ def test_processes_have_their_rows_of_texts_that_the_first_reads(text_file, tmp_
         np.testing.assert_array_equal(share.X['train'][0], len(whole.uchar) - 1 - of_all)
 
 
-# ---------------------------------------------------------------- validation and test texts
-
 OTHERS = dict(valid='Über allen Gipfeln ist Ruh. ', test='a𝄞')
 
 
@@ -176,8 +174,6 @@ def test_metadata_of_a_fixed_split_and_its_texts_are_renumbered_with_the_batches
         np.testing.assert_array_equal(codes, len(uchar) - before[role])
     np.testing.assert_array_equal(text.X['valid'][0], len(uchar) - x)
 
-
-# ---------------------------------------------------------------- refusals
 
 @pytest.mark.parametrize('text, settings', [
     ('', {}), ('\ufeff', {}), ('\n' * 50, {}), (POEM[:99], dict(batch_size=15)), (POEM, dict(ratio_valid=0.99)),

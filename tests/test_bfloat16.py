@@ -70,8 +70,6 @@ def test_same_bits_with_the_same_threads(by):
             assert all(a.tobytes() == b.tobytes() for a, b in zip(first, second))
 
 
-# ---------------------------------------------------------------- the model
-
 def trained(precision, tmp_path, steps):
     model = CharLSTM(random_seed=4, precision=precision)
     path = tmp_path / 'text.txt'
@@ -102,8 +100,6 @@ def test_checkpoint_is_of_float32_and_resumes_to_the_bit(by, tmp_path, refused):
         plain.resume(str(tmp_path / 'half.npz'))
     plain.load_params(str(tmp_path / 'half.npz'))                  # for writing and scoring
 
-
-# ---------------------------------------------------------------- refusals
 
 @pytest.mark.parametrize('floatX, instructions, settings', [
     ('float32', 'emulated', dict(precision='half')), ('float64', 'emulated', dict(precision='bfloat16')),

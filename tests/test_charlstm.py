@@ -37,8 +37,6 @@ def new_model(kernel=True, **settings):
     return model
 
 
-# ---------------------------------------------------------------- interface
-
 def test_interface_of_the_original():
     """Check the order and defaults of arguments, and parameters and biases. Everything added since 2016 is off."""
     for method, expected in ((CharLSTM.prepare_input, [0.30, 50, 50, True]),
@@ -54,8 +52,6 @@ def test_interface_of_the_original():
     assert model.dyn_lrate.get_value() == 0.25 and {name: value for name, value in model.lp.items() if value} == dict(
         lrate=0.25, drate=0.95, eps=1e-8, bptt_maxdepth=50, l1=0.5)
 
-
-# ---------------------------------------------------------------- steps
 
 @pytest.mark.parametrize('kernel', [True, False])
 def test_steps_with_all_terms_agree_with_numpy(float64, interpreted, monkeypatch, kernel):
@@ -101,8 +97,6 @@ def test_steps_with_all_terms_agree_with_numpy(float64, interpreted, monkeypatch
             np.testing.assert_allclose(model.p[name].get_value(), average[name], rtol=1e-5, atol=1e-6, err_msg=name)
     assert {*clipped} == {True, False} and 0.02 < np.mean(limited) < 0.98
 
-
-# ---------------------------------------------------------------- states carried from batch to batch
 
 def test_validation_batches_and_validation_of_all_carry_states_of_their_own(stateful):
     """Batches come in order, and start over after the last. Training steps run in between. Nothing is drawn."""
@@ -165,8 +159,6 @@ def test_rows_that_are_reset_begin_with_zeros(interpreted, text_file):
     assert len(seen) > 1
 
 
-# ---------------------------------------------------------------- learning
-
 def test_learns_a_repeated_text_by_heart(text_file):
     """The character after an 'a' depends on up to three characters before it, so memory is needed."""
     text = 'abracadabra, ' * 40
@@ -211,8 +203,6 @@ def test_fit_ends_with_the_parameters_of_the_best_epoch(tmp_path, interpreted):
     assert (after[-1]['c'] != after[best]['c']).any()
 
 
-# ---------------------------------------------------------------- initial values
-
 @pytest.mark.parametrize('initial, sizes', [
     ('original', dict(U1=50, W1=40, U2=40, W2=30, V=30)),
     ('chrono', dict(U1=1, W1=40, U2=30, W2=30, V=30, c=30))])
@@ -249,8 +239,6 @@ def test_chrono_biases(cls, signs):
         if cls is CharLSTM:
             np.testing.assert_allclose(biases[1, :n], -biases[0, :n], rtol=1e-5)
 
-
-# ---------------------------------------------------------------- refusals
 
 @pytest.mark.parametrize('name, values', [
     ('num_units1', [0, 2.5, math.nan, '7', None]), ('num_units2', [0, -3]), ('lrate', [0, math.inf, '0.1', None]),

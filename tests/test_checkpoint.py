@@ -61,8 +61,6 @@ for path in [None, *glob.glob(sys.argv[1] + '/*.npz')]:
     subprocess.run([sys.executable, '-c', code, str(tmp_path)], cwd=ROOT, check=True, timeout=60)
 
 
-# ---------------------------------------------------------------- the original's vocabularies of bytes
-
 @pytest.mark.parametrize('text, encoding, uchar', [
     ('abc\0', 'utf-8', 'abc\0'), ('abé', 'utf-8', 'abÃ©'), ('abé', 'latin-1', 'abé'), ('ab“€', 'cp1252', 'ab“€')])
 def test_vocabulary_of_bytes_is_read_as_text(path, tmp_path, text, encoding, uchar):
@@ -75,8 +73,6 @@ def test_vocabulary_of_bytes_is_read_as_text(path, tmp_path, text, encoding, uch
     again = read_checkpoint(model.save_params(tmp_path / 'again'))
     assert ''.join(again[1]) == uchar
 
-
-# ---------------------------------------------------------------- mutations
 
 def read_all(path):
     """Return everything that is read from a run's checkpoint: arrays as bytes by name, uchar and metadata."""
@@ -109,8 +105,6 @@ def test_mutated_bytes_are_refused_or_change_nothing(short_run, tmp_path):
             refused += 1
     assert 60 < refused < 120
 
-
-# ---------------------------------------------------------------- other refusals
 
 def test_what_is_no_file(tmp_path, refused):
     for read in (read_checkpoint, read_about, CharLSTM().load_params):

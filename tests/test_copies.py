@@ -42,8 +42,6 @@ def test_passages_are_those_found_by_hand(texts, least):
     assert (longest and (longest['start'], longest['length'], longest['at'])) == expected
 
 
-# ---------------------------------------------------------------- in words
-
 BOOK = 'First line.\nThe second line is\n' + ''.join(map(chr, range(0x400, 0x464))) + '\nand the last.\n'
 LETTERS = BOOK[31:131]                                     # 100 different ones, in line 3
 COPIES = ['--copies', 'book.txt', '--encoding', 'utf-16']
@@ -83,8 +81,6 @@ def test_copies_of_what_is_written_and_scored(produce, tmp_path, monkeypatch):
     passage = dict(start=1, length=50, at=31, line=3, before=BOOK[:31], after=LETTERS[50:90])
     assert found == dict(file='book.txt', characters=51, copied_characters=50, longest=passage, passages=[passage])
 
-
-# ---------------------------------------------------------------- on the page
 
 def test_page_underlines_passages(browser, short_run, tmp_path):
     """It underlines those after the prime, and says where the longest one at the selected character occurs."""

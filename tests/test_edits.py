@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import charlstm
-import numpy_model
 from cells import coupled_cell, readme_classes
 from charlstm import CharLSTM, lstm_cell, read_about, read_mean_squares, tt
 from engine.backend.theano_setup import theano
@@ -30,8 +29,6 @@ def made(kernel=True, **settings):
     model.uchar = list(LETTERS)
     return model
 
-
-# ---------------------------------------------------------------- functions
 
 def trained(model, step):
     """Return the results of a first training step and the parameters after it, as bytes."""
@@ -161,32 +158,11 @@ def test_warnings_of_an_edited_network(monkeypatch, capsys, kernel):
     assert ('sampling.c' in capsys.readouterr().err) == kernel
 
 
-# ---------------------------------------------------------------- optimisers
-
 @pytest.fixture
 def make(make_model):
     """Return a function that makes models of a class with the same text and, by default, averaged parameters."""
     return lambda kind=Adam, seed=1, **more: make_model(seed, TEXT, kind, **{
         **dict(dropout=0.3, grad_clip=2, step_clip=1.5, average=0.9), **more})
-
-
-def test_adam_agrees_with_numpy(float64, monkeypatch):
-    """At two rates. eps is so large that the rounding errors of gradients near 0 are not magnified."""
-    adam(monkeypatch)
-    model = made(eps=1e-3, l2=0.02)
-    set_parameters(model)
-    p, m, v = {name: value.get_value() for name, value in model.p.items()}, dict.fromkeys(NAMES, 0), {}
-    for t, rate in enumerate((0.1, 0.1, 0.05), 1):
-        x, y = np.roll([X, Y], t, axis=1)
-        model.dyn_lrate = rate
-        ratios = model.theano_train_rmsprop(x, y)[2:]
-        for (name, gradient), ratio in zip(numpy_model.gradients(p, x, y, l2=0.02).items(), ratios):
-            m[name] = 0.9 * m[name] + 0.1 * gradient
-            v[name] = 0.999 * v.get(name, 0) + 0.001 * gradient ** 2
-            step = rate * (m[name] / (1 - 0.9 ** t)) / (np.sqrt(v[name] / (1 - 0.999 ** t)) + 1e-3)
-            np.testing.assert_allclose(ratio, np.linalg.norm(step) / np.linalg.norm(p[name]), rtol=1e-5)
-            p[name] = p[name] - step
-            np.testing.assert_allclose(model.p[name].get_value(), p[name], rtol=1e-6, atol=1e-7, err_msg=name)
 
 
 class Plain(CharLSTM):
@@ -236,8 +212,6 @@ def test_state_begins_anew_with_model_setup_and_with_parameters_of_other_shapes(
     assert counts == [2, 0, 0]
 
 
-# ---------------------------------------------------------------- learning parameters
-
 @pytest.mark.parametrize('name, value', [
     ('l2', 0.5), ('dropout', 0.5), ('smoothing', 0.3), ('ar', 9), ('grad_clip', 1e-3), ('drate', 0.5),
     ('bptt_maxdepth', 2), ('dropconnect', np.float64(0.5))])
@@ -250,8 +224,6 @@ def test_learning_parameter_that_is_changed_counts(path, name, value):
     assert trained(model, model.theano_train_rmsprop) == trained(fresh, fresh.theano_train_rmsprop) != before
     assert read_about(model.save_params(path))['lp'] == dict(fresh.lp)
 
-
-# ---------------------------------------------------------------- refusals
 
 @pytest.mark.parametrize('name, value', [('lrate', 0.1), ('average', 0.9), ('dropuot', 0.1), ('dropout', 1),
                                          ('l1', -1), ('step_clip', np.nan)])

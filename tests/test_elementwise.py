@@ -27,8 +27,6 @@ def thunks(f):
     return [node.tag.formula for node in f.maker.fgraph.toposort() if getattr(node.tag, 'formula', None)]
 
 
-# ---------------------------------------------------------------- formulas
-
 def in_memory_orders(values):
     """Yield an array as it is, in column order, reversed in memory, and with gaps."""
     yield values
@@ -102,8 +100,6 @@ def test_constants_of_other_types_and_one_file_for_equal_formulas():
     assert first.path == second.path and first.name == second.name
 
 
-# ---------------------------------------------------------------- all other operations
-
 @pytest.mark.parametrize('dtype', ['int8', 'uint16', 'int64', 'float64', 'bool'])
 def test_other_types(by, dtype):
     """Shapes that differ raise an error."""
@@ -156,8 +152,6 @@ def test_parts_of_arrays():
     np.testing.assert_array_equal(first, expected)
     assert second == 3
 
-
-# ---------------------------------------------------------------- what is planned once
 
 def test_calls_with_equal_other_and_changed_arrays(by):
     """The same array with other numbers, other shapes in between, an array that is no view, and results kept."""

@@ -1,7 +1,7 @@
 """The model on Theano's GPU backend: on CUDA, on OpenCL, or on OpenCL without a GPU (pocl).
 
-test_every_way.py has its numbers; this file has the scripts and a custom cell. The tests are skipped if pygpu is not
-installed or finds no device. Each part runs in a separate process, which has one device.
+test_every_way.py has its numbers, also of cells whose OpenCL code differs; this file has the scripts. The tests are
+skipped if pygpu is not installed or finds no device. Each part runs in a separate process, which has one device.
 """
 import importlib.util
 import subprocess
@@ -27,25 +27,6 @@ def device():
 DEVICE, WHY_NOT = device(), f'pygpu is not installed, or finds none of {", ".join(DEVICES)}'
 pytestmark = pytest.mark.skipif(DEVICE is None, reason=WHY_NOT)
 
-# A cell with operations whose OpenCL code differs.
-CELL = '''
-import sys
-import numpy as np
-from charlstm import CharLSTM, tt
-
-class Model(CharLSTM):
-    @staticmethod
-    def cell(a_f, a_i, a_o, a_g, C_prev):
-        C = tt.maximum(tt.minimum(tt.nnet.sigmoid(a_f) * C_prev + tt.nnet.sigmoid(a_i) * tt.tanh(a_g), 0.5), -0.5)
-        return tt.nnet.sigmoid(a_o) * C, C
-
-model = Model(random_seed=1)
-model.model_setup(char_dim=9, num_units1=5, num_units2=3)
-x = np.arange(12).reshape(4, 3) % 9
-costs = [model.theano_train_sgd(x, x[::-1])[0] for _ in range(3)]
-np.savez(sys.argv[1], costs=costs, **{name: p.get_value() for name, p in model.p.items()})
-'''
-
 
 def output(result):
     assert result.returncode == 0, result.stderr
@@ -55,14 +36,6 @@ def output(result):
 def on(device, code, *arguments):
     """Return the standard output of a program that computes on a device."""
     return output(run('-c', code, *arguments, cwd=ROOT, flags=f'device={device}'))
-
-
-def test_a_cell_with_maximum_and_minimum(tmp_path):
-    for name in ('cpu', DEVICE):
-        on(name, CELL, tmp_path / f'{name[:3]}.npz')
-    cpu, device = [dict(np.load(tmp_path / f'{name[:3]}.npz')) for name in ('cpu', DEVICE)]
-    for name, value in cpu.items():
-        np.testing.assert_allclose(device[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 def test_the_scripts(tmp_path, text_file):

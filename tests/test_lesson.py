@@ -17,8 +17,6 @@ from scripts import FAST, ROOT, assert_refused, load, run, succeeded
 T, B, H1, H2 = 6, 3, 5, 2
 
 
-# ---------------------------------------------------------------- the model in NumPy
-
 def two_batches():
     """Return the parameters p, and the characters x and y of two consecutive batches."""
     characters = np.random.default_rng(1).integers(V, size=(2 * T + 1, B))
@@ -79,8 +77,6 @@ def test_program_in_numpy_writes_a_checkpoint_that_the_class_reads(tmp_path):
     assert_refused(run(*words, cwd=ROOT), 'a.npz exists already')
 
 
-# ---------------------------------------------------------------- what the lesson shows
-
 def test_table_of_the_derivation_is_what_the_command_prints():
     printed = succeeded(run('-m', 'engine.lesson.gradient', cwd=ROOT))
     lesson = (ROOT / 'engine' / 'lesson' / 'README.md').read_text(encoding='utf-8')
@@ -108,8 +104,6 @@ def test_cells_have_the_formulas_of_the_experiments(cls, C_of, h_of, interpreted
     np.testing.assert_allclose(C, expected, rtol=1e-12)
     np.testing.assert_allclose(h, h_of(arrays[2], C) if h_of else sigmoid(arrays[2]) * np.tanh(C), rtol=1e-12)
 
-
-# ---------------------------------------------------------------- the exercises
 
 class OldPeephole(CharLSTM):
     """The output gate reads the previous C."""

@@ -46,8 +46,6 @@ def test_argument_of_the_wrong_kind(folder, in_process, script, arguments, named
     assert_changes_nothing(folder, in_process, script, *arguments, words=[named])
 
 
-# ---------------------------------------------------------------- --resume
-
 @pytest.mark.parametrize('words', [
     ['--lrate', 0.5], ['--l1', 0.1], ['--num-units1', 6], ['--random-seed', 4], ['--valid-every', 7], ['--no-stateful'],
     ['--small'], ['--precision', 'bfloat16'], ['--init', 'other.npz'], ['--output-dir', 'elsewhere'],
@@ -92,8 +90,6 @@ def test_text_that_is_a_device_is_not_read(in_process, path, monkeypatch):
         assert page.held_out(Checkpoint(path)) is None
 
 
-# ---------------------------------------------------------------- options of a new run
-
 def test_typed_options_win_over_every_recipe():
     for more in ([], ['--original'], ['--small']):
         o = options('--dropout', 0.1, '--epochs', 3, *more)
@@ -116,8 +112,6 @@ def test_every_learning_parameter_is_an_option_that_the_model_gets():
     model.model_setup(num_units1=3, num_units2=2, char_dim=5, **o.kept('lp'))
     assert model.lp == o.kept('lp') and (model.lp['lrate'], model.lp['dropout'], model.lp['ar']) == (0.25, 0.5, 2)
 
-
-# ---------------------------------------------------------------- --help
 
 @pytest.mark.parametrize('script', [TRAIN, PRODUCE])
 def test_help_needs_no_package_and_names_the_defaults(script, without):

@@ -3,8 +3,6 @@ import pytest
 
 from scripts import FAST, ROOT, run
 
-PLAIN = 'cxx='                          # nothing is compiled
-
 MRG = ('from theano.sandbox.rng_mrg import MRG_RandomStreams\n'
        'random = theano.function([], MRG_RandomStreams(3).uniform((1,)))\nassert random() != random()')
 # Programs by the patch that they need. Without it, each raises an error.
@@ -80,5 +78,5 @@ print(theano.tensor.basic.np.ndarray is np.ndarray, theano.tensor.basic.np.fft.f
 print("scipy.stats" in sys.modules, "scipy.signal" in sys.modules)
 print(round(float(theano.tensor.chi2sf(2.0, 2.0).eval()), 4))
 '''
-    printed = run('-c', code, cwd=ROOT, flags=PLAIN).stdout.splitlines()
+    printed = run('-c', code, cwd=ROOT, flags='cxx=').stdout.splitlines()             # nothing is compiled
     assert printed == ['[]', '[]', '[]', 'True True', 'False False', '0.3679']

@@ -10,7 +10,7 @@ import pytest
 import mpi
 from models import member
 from mpi import needs_mpi
-from scripts import ROOT, STATEFUL, TEXT, TRAIN, arrays_and_about, finish, load, log_rows, run
+from scripts import ROOT, STATEFUL, TRAIN, arrays_and_about, finish, load, log_rows, run
 
 LIMIT = 60         # seconds in which a failure must end all processes, even on a busy machine
 
@@ -25,8 +25,6 @@ def test_shares_of_rows(refused):
     with refused(ValueError, 3, 4):
         member(0, 4).rows(3)
 
-
-# ---------------------------------------------------------------- train.py
 
 OPTIONS = [*STATEFUL, '--epochs', 2, '--save-every', 1, '--output-dir', 'results']
 # Runs train.py with a statement before each step.
@@ -46,13 +44,6 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 '''
 
 
-@pytest.fixture
-def text(tmp_path):
-    """Return a folder with a text t.txt."""
-    (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
-    return tmp_path
-
-
 def own_lines(result):
     """Return the program's own lines on standard error, to which mpiexec adds others."""
     return re.findall(r'train\.py: .*|Traceback', result.stderr)
@@ -66,14 +57,14 @@ ALL = [*OPTIONS, *CELL, *"""--batch-size 10 --bptt-maxdepth 4 --l1 0.03 --l2 0.0
 
 
 @needs_mpi
-def test_several_processes_learn_what_one_does(text):
+def test_several_processes_learn_what_one_does(with_text):
     """In float64, and nothing is printed twice.
 
     If it is resumed after the first epoch, the run ends with the same bits, and by one process up to rounding.
     """
-    options, results = dict(cwd=str(text), flags=mpi.FAST + ',floatX=float64'), text / 'results'
+    options, results = dict(cwd=str(with_text), flags=mpi.FAST + ',floatX=float64'), with_text / 'results'
     one = run(TRAIN, 't.txt', 'a', *ALL, **options)
-    three = mpi.run(3, TRAIN, text / 't.txt', 'b', *ALL, **options)
+    three = mpi.run(3, TRAIN, with_text / 't.txt', 'b', *ALL, **options)
     assert (one.returncode, three.returncode, own_lines(three)) == (0, 0, []), one.stderr + three.stderr
     assert three.stdout.count('\nepoch 1/2') == one.stdout.count('\nepoch 1/2') == 1
     assert re.search('^to resume: mpiexec .*-n 3 .* -m mpi4py .*train.py --resume', three.stdout, re.MULTILINE)
@@ -106,38 +97,38 @@ def test_several_processes_learn_what_one_does(text):
     ('if rank == 1 and epochs > 1: self.p["c"].set_value(self.p["c"].get_value() + 1e-6)', [2],
      ['the processes have different parameters'])],
     ids=['killed', 'full disk', 'bug', 'different parameters'])
-def test_failure_of_one_process_ends_all(text, statement, status, said):
+def test_failure_of_one_process_ends_all(with_text, statement, status, said):
     """The error is printed once. The checkpoint of the epoch before stays."""
-    result = mpi.run(2, '-c', PATCHED.format(statement), ROOT, TRAIN, 't.txt', 'r', *OPTIONS, cwd=str(text))
-    seconds = time.time() - os.path.getmtime(text / 'results' / 'r_t.txt.out')
+    result = mpi.run(2, '-c', PATCHED.format(statement), ROOT, TRAIN, 't.txt', 'r', *OPTIONS, cwd=str(with_text))
+    seconds = time.time() - os.path.getmtime(with_text / 'results' / 'r_t.txt.out')
     assert result.returncode % 256 in status and seconds < LIMIT, result.stderr
     assert len(own_lines(result)) == len(said[:1]) and all(words in result.stderr for words in said)
-    assert load(text / 'results' / 'r_t.txt_epoch1.npz')
+    assert load(with_text / 'results' / 'r_t.txt_epoch1.npz')
 
 
 @needs_mpi
 @pytest.mark.parametrize('arguments, words', [
     (['absent.txt', 'r'], 'absent.txt'), (['t.txt', 'r', '--batch-size', '1'], 'the batch size is 1'),
     (['t.txt', 'r', '--lrate', 'fast'], '--lrate')], ids=['found by rank 0', 'found by each', 'found by the parser'])
-def test_bad_input_is_said_once(text, arguments, words):
-    result = mpi.run(2, TRAIN, *arguments, '--output-dir', 'results', cwd=str(text))
+def test_bad_input_is_said_once(with_text, arguments, words):
+    result = mpi.run(2, TRAIN, *arguments, '--output-dir', 'results', cwd=str(with_text))
     lines = own_lines(result)
     assert result.returncode == 2 and len(lines) == 1 and words in lines[0], result.stderr
-    assert not (text / 'results').exists()
+    assert not (with_text / 'results').exists()
 
 
 @needs_mpi
-def test_signal_to_mpiexec_leaves_a_checkpoint(text):
+def test_signal_to_mpiexec_leaves_a_checkpoint(with_text):
     """mpiexec forwards SIGUSR1, and all processes stop after the same step."""
-    process = mpi.start(2, TRAIN, 't.txt', 'r', *OPTIONS, '--epochs', 10 ** 6, '--patience', 0, cwd=str(text))
+    process = mpi.start(2, TRAIN, 't.txt', 'r', *OPTIONS, '--epochs', 10 ** 6, '--patience', 0, cwd=str(with_text))
     deadline = time.time() + 300
-    while not (text / 'results' / 'r_t.txt_epoch1.npz').exists():
+    while not (with_text / 'results' / 'r_t.txt_epoch1.npz').exists():
         assert process.poll() is None and time.time() < deadline, 'train.py saves no checkpoint'
         time.sleep(0.05)
     process.send_signal(signal.SIGUSR1)
     result = finish(process, LIMIT)
     assert result.returncode == 130 and 'interrupted in epoch' in result.stdout and not own_lines(result), result.stderr
-    assert load(text / 'results' / 'r_t.txt_interrupted.npz')['carried_h1'].shape == (6, 5)
+    assert load(with_text / 'results' / 'r_t.txt_interrupted.npz')['carried_h1'].shape == (6, 5)
 
 
 @needs_mpi

@@ -58,8 +58,6 @@ def resume(folder, *words, at=None, do=KILL, checkpoint='r_t.txt_epoch3.npz'):
     return run(*command, '--resume', f'results/{checkpoint}', *words, cwd=folder, flags=FAST)
 
 
-# ---------------------------------------------------------------- what is scored
-
 def test_fixed_texts_cost_what_numpy_says(fixed):
     best = fixed.results / 'r_t.txt_best.npz'
     for name in ('valid', 'test'):
@@ -122,8 +120,6 @@ def test_commit_of_a_clone(tmp_path, monkeypatch):
     commit = subprocess.getoutput(f'{git} rev-parse --short HEAD')
     assert found == [None, commit, f'{commit}-dirty']
 
-
-# ---------------------------------------------------------------- stopped and resumed
 
 def test_interrupted_run_scores_when_it_is_finished(fixed, copied, tmp_path):
     """It is first stopped in training, then while it scores, and then ends like a run that never stopped."""

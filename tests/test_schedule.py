@@ -12,8 +12,6 @@ from scripts import log_rows
 NAN = float('nan')
 
 
-# ---------------------------------------------------------------- the learning rate
-
 @pytest.mark.parametrize('words, rates', [
     ('--lrate-decay 0.5 --lrate-decay-epoch 3 --epochs 4', [8, 8, 4, 2]),
     ('--lrate-decay 0.5 --epochs 3', [8, 8, 8]), ('--lrate-decay-epoch 2 --epochs 3', [8, 8, 8]),      # no decay
@@ -49,8 +47,6 @@ def test_resumed_with_a_smaller_rate(tmp_path):
 def test_samples_come_after_the_first_epoch_and_then_every_hundred_steps_at_most(batches, epochs):
     assert [n for n in range(1, 10) if Schedule(settled(), batches, epoch=n).should_report][:4] == epochs
 
-
-# ---------------------------------------------------------------- the end
 
 def test_finished_run_is_resumed_with_larger_limits(tmp_path):
     _, now = learn(tmp_path, by_number(5, 4, 4, 4), '--epochs', 4, '--patience', 2)        # both end together
@@ -112,8 +108,6 @@ def test_finished_run_whose_rate_fell_early_goes_on_with_more_epochs(tmp_path):
     n = int(more[1])
     np.testing.assert_allclose(again.rates[10:], np.interp(range(10, n), [0.6 * n, n], [8, 0.4]))
 
-
-# ---------------------------------------------------------------- costs that are not finite
 
 def costing(monkeypatch, cost):
     """Let a Learner's steps cost cost(n, rate), after n steps."""

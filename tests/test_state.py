@@ -27,8 +27,6 @@ def as_bytes(arrays):
     return {name: array.tobytes() for name, array in arrays.items()}
 
 
-# ---------------------------------------------------------------- a text for a model that has parameters
-
 @pytest.fixture
 def model(text_file):
     """Return a model that has parameters and a text of eight letters."""
@@ -57,8 +55,6 @@ def test_a_line_warns_of_sequences_longer_than_the_gradient_reaches(text_file, c
         model.model_setup(num_units1=7, num_units2=4, bptt_maxdepth=depth)
         assert ('bptt_maxdepth' in capsys.readouterr().err) == warns
 
-
-# ---------------------------------------------------------------- what is written can be read
 
 @pytest.mark.parametrize('floatX', ['float32', 'float64'])
 @settings(max_examples=20)
@@ -149,8 +145,6 @@ def test_init_on_another_text(make_model, path):
         assert q['c'][k] == source['c'][j]
     assert sum(known) == 6 and len(known) == 8
 
-
-# ---------------------------------------------------------------- resuming
 
 def test_validation_batches_resume_bit_for_bit(make_model, tmp_path):
     """At the beginning of the validation text, at its end, after it, and again at its end."""

@@ -21,7 +21,7 @@ from engine import terminal
 from engine.parallel import SingleProcess
 from learner import by_number, learn
 from numpy_model import NAMES
-from scripts import (FAST, N_TRAIN, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_changes_nothing, assert_refused,
+from scripts import (FAST, N_TRAIN, PRODUCE, ROOT, SMALL, TRAIN, assert_changes_nothing, assert_refused,
                      copy_of_program, environment, finish, interrupted, load, paste, run, start)
 
 # A script that prints control characters, characters that ASCII lacks, and others.
@@ -40,8 +40,6 @@ SHOWN = (r'\x1b[31m|\r|\x9b|\x00|\x7f|\x08|\u2028\u2029|\u202a\u202e|\u2066\u206
          '\u200d\u200e\u200f|\t|é|—|𝄞|' r'\udce9')
 PIPED, ASCII = [KINDS.encode(encoding, 'backslashreplace').decode() for encoding in ('utf-8', 'ascii')]
 
-
-# ---------------------------------------------------------------- a terminal
 
 def on_terminal(arguments, folder, interrupt_at=None, close_at=None, columns=80):
     """Run Python on a terminal; return its exit status and what it wrote to the terminal.
@@ -78,21 +76,19 @@ LONG = [TRAIN, 't.txt', 'r', *SMALL, '--epochs', 15675 // N_TRAIN, '--output-dir
 
 
 @pytest.mark.parametrize('end', ['interrupt_at', 'close_at'])
-def test_training_on_a_terminal_is_saved_when_it_is_interrupted_or_the_terminal_closed(tmp_path, end):
-    (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
-    status, screen = on_terminal(LONG, tmp_path, **{end: b'epoch 3/'})        # printed, not only in the bar
-    assert status == 130 and set(NAMES) < set(load(tmp_path / 'r_t.txt_interrupted.npz'))
-    assert (tmp_path / 'r_t.txt_result.json').exists() and r'\r' not in screen and r'\x' not in screen
+def test_training_on_a_terminal_is_saved_when_it_is_interrupted_or_the_terminal_closed(with_text, end):
+    status, screen = on_terminal(LONG, with_text, **{end: b'epoch 3/'})        # printed, not only in the bar
+    assert status == 130 and set(NAMES) < set(load(with_text / 'r_t.txt_interrupted.npz'))
+    assert (with_text / 'r_t.txt_result.json').exists() and r'\r' not in screen and r'\x' not in screen
 
 
-def test_training_is_saved_when_nobody_reads_its_output(tmp_path):
-    (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
-    process = start(*LONG, flags=FAST, cwd=tmp_path)
+def test_training_is_saved_when_nobody_reads_its_output(with_text):
+    process = start(*LONG, flags=FAST, cwd=with_text)
     while not process.stdout.readline().startswith('epoch 1/'):
         assert process.poll() is None
     process.stdout.close()
     result = finish(process)
-    assert (result.returncode, result.stderr) == (130, '') and (tmp_path / 'r_t.txt_interrupted.npz').exists()
+    assert (result.returncode, result.stderr) == (130, '') and (with_text / 'r_t.txt_interrupted.npz').exists()
 
 
 BAR = f"""
@@ -151,8 +147,6 @@ def test_lines_without_a_terminal(monkeypatch, capsys):
         f'scoring x: {n} of 5,000 characters\n' for n in ('1,000', '3,000', '4,000')))
 
 
-# ---------------------------------------------------------------- characters
-
 def test_control_characters_are_escaped_on_a_terminal(tmp_path):
     """They are escaped in output, messages and errors."""
     assert on_terminal(['-c', PRINTS], tmp_path) == (2, f'{SHOWN}\n{SHOWN}\np: {SHOWN}\n')
@@ -165,8 +159,6 @@ def test_pipe_gets_control_characters_as_they_are(encoding, expected):
     assert (result.returncode, result.stdout.decode(encoding)) == (2, expected + '\n')
     assert result.stderr.decode(encoding) == f'{expected}\np: {expected}\n'
 
-
-# ---------------------------------------------------------------- the end of a script
 
 def raising(error, module='engine.x'):
     """Return a function that raises an error in a module, by default of the program."""
@@ -210,16 +202,13 @@ def test_missing_package(script, package, without, folder):
     assert_changes_nothing(folder, run, script, *arguments, env=changes, words=[package, 'pip install -r requirements'])
 
 
-# ---------------------------------------------------------------- signals
-
 @pytest.mark.parametrize('number', [signal.SIGHUP, signal.SIGINT])
-def test_training_goes_on_where_a_signal_is_ignored(tmp_path, number):
+def test_training_goes_on_where_a_signal_is_ignored(with_text, number):
     """nohup ignores the signal of a closed terminal, and a shell script ignores Ctrl-C in its background jobs."""
-    (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
-    process = start(TRAIN, 't.txt', 'r', *SMALL, '--epochs', 7, '--output-dir', '.', flags=FAST, cwd=tmp_path,
+    process = start(TRAIN, 't.txt', 'r', *SMALL, '--epochs', 7, '--output-dir', '.', flags=FAST, cwd=with_text,
                     preexec_fn=lambda: signal.signal(number, signal.SIG_IGN))
-    result = interrupted(process, tmp_path / 'r_t.txt.out', number)
-    assert (result.returncode, result.stderr) == (0, '') and (tmp_path / 'r_t.txt_epoch7.npz').exists()
+    result = interrupted(process, with_text / 'r_t.txt.out', number)
+    assert (result.returncode, result.stderr) == (0, '') and (with_text / 'r_t.txt_epoch7.npz').exists()
 
 
 def test_second_signal_stops_at_once():
@@ -231,8 +220,6 @@ def test_second_signal_stops_at_once():
             with pytest.raises(KeyboardInterrupt):
                 signal.raise_signal(number)
 
-
-# ---------------------------------------------------------------- printed commands
 
 @pytest.mark.parametrize('where, shown', [('some where $HOME', '{}/train.py'), ("its author's", 'char lstm/train.py'),
                                           ("its author's/char lstm", 'train.py')])
@@ -280,8 +267,6 @@ def test_near(tmp_path, monkeypatch, path, shown):
 def test_typed_options_are_parsed_as_the_same_options(options):
     assert vars(train.build_parser().parse_args(terminal.words_of(options))) == options
 
-
-# ---------------------------------------------------------------- requirements
 
 def test_uv_and_pip_install_the_same():
     """uv reads the block at the beginning of a script (PEP 723)."""

@@ -1,4 +1,5 @@
 """Reading a file, a folder of files, or a text in memory as characters and their codes."""
+import contextlib
 import hashlib
 import io
 import os
@@ -15,8 +16,6 @@ from engine.output.report import known
 from models import prepared, text_of
 from texts import CHARACTERS, POEM, TEXTS, as_read, written
 
-
-# ---------------------------------------------------------------- characters
 
 @settings(max_examples=80)
 @given(text=TEXTS, in_memory=st.booleans())
@@ -87,8 +86,6 @@ def test_text_without_unknown_characters(text, uchar):
     assert unknown == {ch: text.count(ch) for ch in text if ch not in uchar}
 
 
-# ---------------------------------------------------------------- folders
-
 def folder_of(path, texts):
     """Make a folder with files of these texts, or bytes, by name; return its path."""
     for name, text in texts.items():
@@ -125,11 +122,10 @@ def test_sha256_is_of_the_bytes_and_of_where_files_end(tmp_path):
     assert read_text(folder_of(tmp_path / 'x', {'y.txt': 'a', 'z/y.txt': 'b', 'z/z.txt': 'cd'}))[2] == digests[2]
 
 
-# ---------------------------------------------------------------- texts in memory
-
 @pytest.mark.parametrize('make, name', [
     (lambda path: io.StringIO(POEM), '<text>'), (lambda path: io.BytesIO(POEM.encode()), '<text>'),
-    (lambda path: open(path, encoding='utf-8'), 'the path'), (lambda path: open(path, 'rb'), 'the path')])
+    (lambda path: open(path, encoding='utf-8'), 'the path'), (lambda path: open(path, 'rb'), 'the path'),
+    (lambda path: contextlib.nullcontext(os.fsencode(path)), 'the path')])                # a path of bytes
 def test_open_text_trains_like_a_file(text_file, path, make, name):
     """The checkpoint stores its name instead of a path. fit accepts it as well."""
     file = text_file(POEM)
@@ -144,8 +140,6 @@ def test_open_text_trains_like_a_file(text_file, path, make, name):
         models[0].prepare_input(source, batch_size=3, seq_length=7, verbose=False, valid=valid)
     assert models[0].n_batches['valid'] == models[0].n_batches['train'] > 1
 
-
-# ---------------------------------------------------------------- refusals
 
 @pytest.mark.parametrize('make, error', [
     (lambda folder: str(folder), ValueError), (lambda folder: str(folder / 'missing.txt'), FileNotFoundError),
@@ -166,9 +160,3 @@ def test_unknown_encoding(text_file, lettered, path, refused, encoding):
             read(text_file(POEM), encoding=encoding)
     with refused(ValueError, f'encoding is {encoding!r}'):
         lettered.load_params(path, encoding=encoding)
-
-
-def test_path_of_bytes(text_file):
-    path, model = text_file(POEM), CharLSTM()
-    model.prepare_input(os.fsencode(path), batch_size=2, seq_length=7)
-    assert model.text.sources['train']['path'] == path

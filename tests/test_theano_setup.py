@@ -18,6 +18,7 @@ model = charlstm.CharLSTM(random_seed=1, kernel=False)
 model.model_setup(char_dim=5, num_units1=3, num_units2=2)
 print(float(model.theano_check([[0, 1], [2, 3]], [[1, 2], [3, 4]])[0]) > 1, model.p['c'].dtype)
 '''
+IN_C = TWO_STEPS.replace('kernel=False', 'kernel=True')
 
 
 def python(code, flags=FAST, **changes):
@@ -26,8 +27,6 @@ def python(code, flags=FAST, **changes):
     assert result.returncode == 0, result.stderr
     return result.stdout, result.stderr
 
-
-# ---------------------------------------------------------------- the imports of modules
 
 def imported(path):
     """Yield the modules that a file imports, and the names that it imports from them."""
@@ -54,8 +53,6 @@ def test_imports_go_downwards_without_a_circle():
             assert all(other.startswith('engine.') for other in others - lesson) and not others & lesson, name
     graphlib.TopologicalSorter(below).prepare()        # raises CycleError
 
-
-# ---------------------------------------------------------------- settings
 
 def test_import_of_theano_before_does_no_harm():
     """The earlier import fails, except with Python 3.10 and NumPy 2.0."""
@@ -89,15 +86,14 @@ def test_computes_on(monkeypatch, cxx, kernel, expected):
     assert ('which needs a C++ compiler' in model.computes_on()) == (not cxx)
 
 
-# ---------------------------------------------------------------- what cannot be used
-
 @pytest.mark.parametrize('flags, words', [
     ('device=cuda', ['device=cuda cannot be used (pygpu is not installed)']),
     ('cxx=/no/such/g++', ['/no/such/g++ cannot be run', 'apt install g++', 'THEANO_FLAGS=cxx=']),
+    ('cxx={false},base_compiledir={folder}', ['compiler.CompilerError: the C++ compiler failed (1']),
     ('base_compiledir=/dev/null/x', ['cannot save compiled code', '/dev/null/x', 'THEANO_FLAGS=base_compiledir='])])
-def test_device_compiler_or_folder_that_cannot_be_used(flags, words):
+def test_device_compiler_or_folder_that_cannot_be_used(tmp_path, flags, words):
     """Theano would continue without it, or fail in its own import. The last line says what to do."""
-    result = run('-c', 'import charlstm', cwd=ROOT, env={'THEANO_FLAGS': flags})
+    result = run('-c', IN_C, cwd=ROOT, env={'THEANO_FLAGS': flags.format(false=shutil.which('false'), folder=tmp_path)})
     last = result.stderr.splitlines()[-1]
     assert result.returncode == 1 and last.startswith(('ValueError', 'OSError', 'engine.backend.compiler.Compiler'))
     for word in words:
@@ -111,19 +107,13 @@ def test_without_the_header_of_python_and_a_compiler(flags):
     assert python(before + TWO_STEPS, flags=flags) == ('True float32\n', '')
 
 
-def test_compiler_that_fails(tmp_path):
-    cold = run('-c', TWO_STEPS.replace('kernel=False', 'kernel=True'), cwd=ROOT,
-               env={'THEANO_FLAGS': f'cxx={shutil.which("false")},base_compiledir={tmp_path}'})
-    assert cold.stderr.splitlines()[-1].startswith('engine.backend.compiler.CompilerError: the C++ compiler failed (1')
-
-
 @pytest.mark.parametrize('full', [False, True])
 def test_folder_of_compiled_code_that_cannot_be_written(tmp_path, full):
     """It belongs to another user, or the disk is full, which a file size limit of a kilobyte imitates."""
     folder = tmp_path / 'own'
     folder.mkdir(0o700 if full else 0o500)
     before = (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))) if full else without_privileges
-    result = run('-c', TWO_STEPS.replace('kernel=False', 'kernel=True'), cwd=ROOT, preexec_fn=before,
+    result = run('-c', IN_C, cwd=ROOT, preexec_fn=before,
                  env={'THEANO_FLAGS': f'base_compiledir={folder}', 'PYTHONDONTWRITEBYTECODE': '1'})
     last = result.stderr.splitlines()[-1]
     assert last.startswith('OSError: cannot save compiled code: ') and 'THEANO_FLAGS=base_compiledir=' in last
