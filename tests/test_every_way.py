@@ -311,8 +311,8 @@ def test_every_way_is_in_a_row(way):
 def test_every_operation_of_the_kernel_is_in_a_row(way, name, others):
     found, model = way(name), None
     for case in (CASES[0], CASES[-1]):
-        model = found.model(case)
         found.answers(case)
+        model = found.model(case)
         assert set(model.functions) >= {'predict', 'check', 'states', 'texts', 'train_rmsprop'}
         functions = [f for f in model.functions.values() if hasattr(f, 'maker')]
         assert set().union(*map(ops_of, functions)) >= {

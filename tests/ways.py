@@ -149,11 +149,11 @@ class InTheano:
             m.set_value(0 * array)
             v.set_value(0 * array)
         model.averaged_steps, model.random, model.batch_size = 0, np.random.default_rng(7), case.B
-        model.functions.pop('texts', None)        # it may have the sizes of another case
         return model
 
     def answers(self, case):
         with self.mode():
+            self.model(case).functions.pop('texts', None)      # it may have the sizes of another case
             return {name: value for ask in self.asked
                     for name, value in getattr(self, ask)(self.model(case), case).items()}
 
