@@ -1,10 +1,9 @@
 """A table of all ways to compute a model, and tests that they agree. A way that is in no row fails here.
 
-Several processes are compared with one in test_process_group.py.
-
 A row is a way; its columns are the answers that it can give (tests/ways.py). Answers are compared with the model in
 NumPy, and trained parameters with finite differences of NumPy's costs. Texts are checked character by character: those
-of the most probable characters by the probabilities in NumPy, drawn ones by a statistic.
+of the most probable characters by the probabilities in NumPy, drawn ones by a statistic. Several processes: see
+test_process_group.py.
 """
 import contextlib
 import inspect

@@ -153,7 +153,6 @@ class InTheano:
 
     def answers(self, case):
         with self.mode():
-            self.model(case).functions.pop('texts', None)      # it may have the sizes of another case
             return {name: value for ask in self.asked
                     for name, value in getattr(self, ask)(self.model(case), case).items()}
 

@@ -78,19 +78,19 @@ def choose(p, bits):
 class StepByStep:
     """Reads and writes texts as ops.Texts does, by a function that predicts.
 
-    predict: from characters (T,B) and states to log probabilities (T*B,V) and new states. units: of each layer. S: how
-    many states the cell has.
+    predict: from characters (T,B) and states to log probabilities (T*B,V) and new states. sizes: a function without
+    arguments to the units of each layer, which set_value may change. S: how many states the cell has.
     """
 
-    def __init__(self, predict, units, S):
-        self._predict, self._units, self._S = predict, units, S
+    def __init__(self, predict, sizes, S):
+        self._predict, self._sizes, self._S = predict, sizes, S
 
     def begin(self):
         """Do nothing: the function reads the parameters in each call."""
 
     def read(self, x, *states):
         """Return what Texts.read does."""
-        logs, *after = self._predict(x, *checks.states(states, x.shape[1], self._units, self._S))
+        logs, *after = self._predict(x, *checks.states(states, x.shape[1], self._sizes(), self._S))
         return logs.reshape(*x.shape, -1), after
 
     def write(self, prime, bits, n, choice, *states):

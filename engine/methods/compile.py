@@ -1,4 +1,6 @@
 """Compile what a model computes, when it is needed, and again after edits: methods of CharLSTM."""
+import functools
+
 import numpy as np
 
 from engine.backend import bfloat16, compiler, theano_setup
@@ -88,7 +90,7 @@ def build_texts(model, ops, name):
         return ops.texts(model.p)
     if ops.in_c:
         warn('network was edited and engine/kernel/sampling.c was not: texts are written step by step, more slowly')
-    return StepByStep(compiled(model, 'predict'), sizes(model), cell_of_model(model).counts.S)
+    return StepByStep(compiled(model, 'predict'), functools.partial(sizes, model), cell_of_model(model).counts.S)
 
 
 def build_train(model, ops, name):
