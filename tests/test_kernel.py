@@ -305,6 +305,9 @@ def test_text_is_drawn_from_the_models_distribution(dtype, random, m, n, B, V, H
         np.testing.assert_array_equal(text, expected)
         for found, state in zip(after, end if n or writer is texts else []):
             np.testing.assert_allclose(found, state.T, **TOLERANCE[dtype])
+    for characters, before in ((prime + V, states), (prime, states[1:])):
+        with pytest.raises(ValueError):
+            texts.write(characters, bits, n, choice, *before)
 
 
 # ---------------------------------------------------------------- inputs that do not match

@@ -16,6 +16,7 @@ from damage import write_checkpoint
 from engine.methods import compile as compiling, sampling
 from engine.backend.theano_setup import theano
 from engine.kernel.cell import Cell, held_cell, inputs_of
+from engine.kernel.library import Library
 from judges import assert_drawn
 from models import P, default_mode, spelled
 from numpy_model import H1, H2, LETTERS, V, chosen
@@ -274,6 +275,7 @@ def test_nothing_is_compiled_once_a_text_has_begun(interpreted, hold):
     assert next(pieces) == ['abc']
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiling, 'bar', None)
+        patch.setattr(Library, 'functions', None)
         assert len(next(pieces)[0]) == 37
 
 

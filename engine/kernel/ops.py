@@ -47,7 +47,7 @@ class _KernelOp(gof.Op):
     def _arrays(self, declared):
         """Return the dtype and the sizes of each of the declared arrays."""
         parts = [text.rpartition(' ') for text in declared.values()]
-        return [(dtype or self.library.dtype, shape.split(',') if shape else []) for dtype, _, shape in parts]
+        return [(dtype or self.library.dtype, shape.split(',')) for dtype, _, shape in parts]
 
     def make_node(self, *inputs):
         inputs = [tt.as_tensor_variable(v) for v in inputs]
@@ -312,7 +312,7 @@ class Texts:
     """
 
     def __init__(self, library, p):
-        self._library, self._p, self._packed = library, p, None
+        self._library, self._p, self._packed, self._kernel = library, p, None, library.functions()       # loads it now
         self._storage = [variable.container.storage for variable in p.values()]    # get_value would take longer
 
     def begin(self):
@@ -321,7 +321,7 @@ class Texts:
 
     def _pack(self, arrays):
         """Set the struct of a model with these parameters, and keep the arrays that it points to."""
-        library, kernel, layers = self._library, self._library.functions(), layers_of(self._p)
+        library, kernel, layers = self._library, self._kernel, layers_of(self._p)
         p = {name: np.require(array, requirements='CAW') for name, array in zip(self._p, arrays)}
         own = [library.passed_together(list(map(library.passed, cell_parameters(p, k + 1)))) for k in range(layers)]
         U1, *others, Vw, c = [np.ascontiguousarray(stacked(p['U1'])), *[p[name] for name in base_names(layers)[1:]]]
@@ -343,39 +343,41 @@ class Texts:
             self._packed = updates, arrays
         return self._struct
 
-    def _call(self, struct, states, threads, **fields):
-        """Call `sample` of kernel.h. fields: of its struct."""
+    def _call(self, struct, states, threads, text, **fields):
+        """Call `sample` of kernel.h. text: int32 (length,B). fields: of its struct."""
+        length, B = text.shape
+        checks.states(states, B, [layer.H for layer in self._layers], self._library.counts.S)
         passed = list(map(self._library.passed, states))
         for k, layer in enumerate(self._layers):
             layer.h, layer.C = passed[2 * k:2 * k + 2]
-        for name, value in fields.items():
+        for name, value in dict(fields, B=B, length=length, text=self._library.passed(text)).items():
             setattr(struct, name, value)
-        if self._library.functions().sample(ctypes.byref(struct), threads):
+        if not self._kernel.all_below(struct.V, struct.prime * B, struct.text):
+            raise ValueError(f'the text has characters that are not below {struct.V}')
+        if self._kernel.sample(ctypes.byref(struct), threads):
             raise MemoryError
 
     def read(self, x, *states):
         """Return log probabilities (T,B,V) after each of the characters x, int32 (T,B), and the new states.
 
-        Raises ValueError if the states have other shapes than the model's.
+        Raises ValueError if the states have other shapes than the model's, or for characters that it does not have.
         """
-        (T, B), struct, passed = x.shape, self._model(), self._library.passed
-        checks.states(states, B, [layer.H for layer in self._layers], self._library.counts.S)
-        log_p = np.empty((T, B, struct.V), self._library.dtype)
-        threads = self._library.functions().threads() if T * B > 1 else 1      # waking a second one takes too long
-        self._call(struct, states, threads, B=B, prime=T, length=T, text=passed(x), log_p=passed(log_p))
+        struct = self._model()
+        log_p = np.empty((*x.shape, struct.V), self._library.dtype)
+        threads = self._kernel.threads() if x.size > 1 else 1                  # waking a second one takes too long
+        self._call(struct, states, threads, x, prime=len(x), log_p=self._library.passed(log_p))
         return log_p, states
 
     def write(self, prime, bits, n, choice, *states):
         """Return texts of M + n characters, int32 (M+n,B), and the states after all characters but the last.
 
-        prime: their first M characters. bits: a number from 0 to 2^53 - 1 for each character to draw, int64 (n,B), or
-        shape (0,B) to take the most probable ones. choice: temperature, top_k and top_p.
+        prime: their first M characters, int32. bits: a number from 0 to 2^53 - 1 for each character to draw, int64
+        (n,B), or shape (0,B) to take the most probable ones. choice: temperature, top_k and top_p. Errors: as for read.
         """
-        (M, B), passed, (temperature, top_k, top_p) = prime.shape, self._library.passed, map(float, choice)
-        text = np.concatenate([prime, np.empty((n, B), np.int32)])
-        self._call(self._model(), states, self._library.functions().threads(), B=B, prime=M, length=M + n,
-                   text=passed(text), bits=passed(bits) if len(bits) else None, temperature=temperature,
-                   top_k=int(top_k), top_p=top_p, log_p=None)
+        temperature, top_k, top_p = map(float, choice)
+        text = np.concatenate([prime, np.empty((n, prime.shape[1]), np.int32)])
+        self._call(self._model(), states, self._kernel.threads(), text, prime=len(prime), temperature=temperature,
+                   bits=self._library.passed(bits) if len(bits) else None, top_k=int(top_k), top_p=top_p, log_p=None)
         return [text, *states]
 
 

@@ -89,7 +89,7 @@ def build_texts(model, ops, name):
     if ops.in_c and is_as_in_c(model.symbols.network, model.p, ops):
         return ops.texts(model.p)
     if ops.in_c:
-        warn('network was edited and engine/kernel/sampling.c was not: texts are written step by step, more slowly')
+        warn('network was edited and engine/kernel/sampling.c was not: texts are read and written step by step, slowly')
     return StepByStep(compiled(model, 'predict'), functools.partial(sizes, model), cell_of_model(model).counts.S)
 
 

@@ -47,7 +47,7 @@ def stream_text(model, seed='', text_length=100, method='normal', count=1, tempe
     checks.choice('method', method, ('normal', 'argmax', 'max'))
     checks.whole('text_length', text_length, 0)
     checks.whole('count', count, 1)
-    prime = np.repeat(encoded(seed, model.uchar, 'the prime')[:, None], count, axis=1)     # (m, count)
+    prime = np.repeat(encoded(seed, model.uchar, 'the prime').astype(np.int32)[:, None], count, axis=1)   # (m, count)
     if text_length and not seed:
         prime = model.random.integers(most, size=(1, count), dtype=np.int32)
     if not finite(model):

@@ -64,11 +64,11 @@ def choose(typed, find_input):
     find_input: a function from the typed input, or None, to the path of a new run's text.
     """
     from engine.run.results import checkpoints_of, newest                  # late: fit needs no files of a run
-    o, checkpoint, found = Options(typed), None, {}
+    o, checkpoint, found, name = Options(typed), None, {}, None
     if o.resume in (None, 'last'):
         o.input = find_input(o.input)
     if o.resume == 'last':
-        found = checkpoints_of(o)
+        found, name = checkpoints_of(o), o.name
         checkpoint = newest(found)
         print(f'resuming from {checkpoint}' if checkpoint else 'this run has no checkpoint yet: starting a new run')
         o.resume, o.init = (str(checkpoint), None) if checkpoint else (None, o.init)       # init is for a new run only
@@ -76,7 +76,7 @@ def choose(typed, find_input):
         checkpoint = Checkpoint(o.resume)
     if o.resume:
         take_over(o, checkpoint)
-        found = found or checkpoints_of(o)
+        found = found if o.name == name else checkpoints_of(o)         # its files may have been renamed
     else:
         o.random_seed = secrets.randbelow(10 ** 9) if o.random_seed is None else o.random_seed
         set_units(o)

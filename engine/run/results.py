@@ -123,8 +123,7 @@ class Run:
         schedule = self.schedule
         if schedule.epoch and not schedule.batch:
             self._save_epoch()
-        best = self.path(BEST)
-        if schedule.best_epoch and not (best in self._found and self._group.broadcast(os.path.exists, best)):
+        if schedule.best_epoch and not self._group.broadcast(readable, read_about, self.path(BEST)):
             self.say(f'the checkpoint of the best epoch, {schedule.best_epoch}, is missing: a later one replaces it')
             schedule.best_cost, schedule.best_epoch, schedule.stale = None, 0, 0
         if schedule.finished:

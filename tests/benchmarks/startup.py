@@ -5,7 +5,7 @@
     cold, compile train.py     what train.py with its defaults, on a text as long as a novel, says it compiled in
     cold, first text           until train.py has printed a text of the model
     cold, produce_text.py      whole process, one text of 500 characters
-    lstm_cell edited           compile train_rmsprop, sample and check of another cell, with all else compiled
+    lstm_cell edited           compile train_rmsprop, texts and check of another cell, with all else compiled
     warm, train.py             whole process, an epoch of 6 batches, with its picture
     warm, produce_text.py      whole process
 
