@@ -28,6 +28,8 @@ SCRIPTS = MODEL + ('text', 'page', 'reader', 'surprise', 'why', 'guess', 'cells'
 MOST_CHARACTERS = 10_000       # shown of a file
 MOST_EPOCHS = 100              # whose samples and costs a page shows
 ALTERNATIVES = 5               # most probable characters shown at each place
+HELD_OUT = '_held_out.txt'     # ending of a held-out text beside a checkpoint, whose training text may not be at hand
+TITLES = {'prideandprejudice.txt': 'Pride and Prejudice', 'coriolanus.txt': 'Coriolanus'}      # in text_input
 
 
 class Shown(NamedTuple):
@@ -117,6 +119,13 @@ def marks(text, copies):
         dict(place, start=begins + place['start']) for place in passages])
 
 
+def title(checkpoint):
+    """Return the title or file name of what the model of an open checkpoint was trained on, or its own file's name."""
+    path = (checkpoint.metadata.get('text') or {}).get('path')
+    name = base_name(path or str(checkpoint))
+    return TITLES.get(name, name)
+
+
 def page_data(model, checkpoint, shown, against=None):
     """Return all data of a page under the names that its scripts use. Arguments as for write_page."""
     epochs, stored, text = logged_costs(checkpoint), opened(checkpoint), shown.text
@@ -133,9 +142,14 @@ def page_data(model, checkpoint, shown, against=None):
 def held_out(checkpoint):
     """Return held-out text of the run of an open checkpoint as a Shown, or None if none is available.
 
-    It is the validation text or, if that file is missing or has changed, the passage in the log next to the checkpoint.
-    In that case, `written` is the end of the passage, since the model is to continue from there.
+    It is the held-out text next to the checkpoint or the validation text. If that file is missing or has changed, it is
+    the passage in the log. Then `written` is the end of the passage, since the model is to continue from there.
     """
+    beside = readable(read_text, logs.path_beside(checkpoint, HELD_OUT))
+    if beside:
+        codes, uchar, sha256 = beside
+        return Shown(''.join(uchar[codes[:MOST_CHARACTERS]]),
+                     f'From {title(checkpoint)}, the part on which the model was not trained.', sha256=sha256)
     of_train = checkpoint.metadata.get('text')
     file = of_train and of_train['valid'] or of_train
     found = file and readable(read_text, file['path'], of_train['encoding'])
