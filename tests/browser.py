@@ -99,13 +99,6 @@ class Browser:
         return self.value('new Promise(drawn => '
                           'requestAnimationFrame(() => setTimeout(() => drawn(performance.now()))))')
 
-    def reload(self):
-        """Reload the page, as a reader does."""
-        self.value('void (window.old = true)')
-        self.opened.append(self.value("location.href.split('#')[0]"))
-        self.call('Page.reload')
-        self.wait("!window.old && document.readyState === 'complete'")
-
     def all(self, selector, expression='element.textContent'):
         """Return the value of an expression, by default the text, for each element that matches a selector."""
         return self.value(f'Array.from(document.querySelectorAll({json.dumps(selector)}), element => {expression})')
@@ -123,11 +116,6 @@ class Browser:
         self.value(f"""(control => {{ control.value = {json.dumps(value)};
             for (const kind of ['input', 'change']) control.dispatchEvent(new Event(kind)); }})(
             document.querySelector({json.dumps(selector)}))""")
-
-    def choose(self, selector, path):
-        """Choose a file in a file input."""
-        field = self.call('Runtime.evaluate', expression=f'document.querySelector({json.dumps(selector)})')['result']
-        self.call('DOM.setFileInputFiles', files=[str(path)], objectId=field['objectId'])
 
     def focus(self, selector):
         self.value(f'document.querySelector({json.dumps(selector)}).focus()')

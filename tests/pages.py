@@ -25,10 +25,10 @@ NOT_HACKED = "typeof hacked === 'undefined' && !document.querySelector('img')"
 # For a JavaScript engine outside a browser, which has no atob.
 ATOB = """
 const atob = text => {
-  const codes = Array.from(text.replace(/=+$/, ''), one => (
+  const codes = [...text.replace(/=+$/, '')].map(one => (
     'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'.indexOf(one)));
-  const byte = (code, k) => k % 4 ? (codes[k - 1] << 2 * (k % 4) | code >> 6 - 2 * (k % 4)) & 255 : null;
-  return String.fromCharCode(...codes.map(byte).filter(one => one !== null));
+  const byte = (code, k) => (codes[k - 1] << 2 * (k % 4) | code >> 6 - 2 * (k % 4)) & 255;
+  return codes.map((code, k) => k % 4 ? String.fromCharCode(byte(code, k)) : '').join('');
 };
 """
 # Evaluated after network.js in such an engine.
@@ -147,8 +147,8 @@ def levels_of_cells(browser, path, values, unit):
 
 
 def assert_mean(browser, selector, costs):
-    """Assert that the text of an element ends with the mean of costs, in nats and bits."""
-    np.testing.assert_allclose(numbers(browser.text(selector))[-2:], costs.mean() / [1, np.log(2)], atol=1e-3)
+    """Assert that the last number in an element is the mean of costs in nats."""
+    np.testing.assert_allclose(numbers(browser.text(selector))[-1], costs.mean(), atol=5.1e-3)
 
 
 def place(k):

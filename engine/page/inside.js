@@ -2,7 +2,6 @@
 // layers, the formula of one of them with its values, and what the network expects next.
 
 function insideView() {
-  const PACE = 600;                                        // milliseconds per step while playing
   const BEFORE = 40, AFTER = 24;                           // characters shown around the current one
   const DEEPEST = 2;                                       // |C| with the deepest colour
   const squares = once(makeDrawing);
@@ -20,7 +19,6 @@ function insideView() {
 
   function show() {
     byId('inside-unit').value = units.nameOf(unit());
-    say('inside-wrong', '');
     follow();
   }
 
@@ -129,23 +127,14 @@ function insideView() {
 
   // ---- the controls
 
-  /** Advance by one character. Playing stops at the end of the text or when another view is shown. */
-  const stopPlaying = playing('inside-play', PACE, () => {
-    if (state.view !== 'inside' || place() === text.numbers.length - 1) return stopPlaying();
-    state.change({place: place() + 1, pinned: true});
+  on('inside-unit', 'change', () => {
+    const typed = units.of(byId('inside-unit').value);
+    if (typed) state.change({unit: units.nameOf(typed)});
+    show();
   });
-
-  /** Choose the unit typed into the field. */
-  function takeUnit() {
-    const typed = units.of(byId('inside-unit').value), last = units.sizes.length;
-    const [C] = CELL.states;
-    if (!typed) throw new Error(`Unit: expected one from ${C}1:0 to ${C}${last}:${units.sizes[last - 1] - 1}`);
-    state.change({unit: units.nameOf(typed)});
-  }
-
-  on('inside-unit', 'change', () => attempt(takeUnit, 'inside-wrong'));
   onKeys(byId('inside-strip'), {ArrowRight: () => place() + 1, ArrowLeft: () => place() - 1, Home: () => 0,
     End: () => text.numbers.length - 1}, text.goTo);
+  on('inside-next-step', 'click', () => text.goTo(Math.min(place() + 1, text.numbers.length - 1)));
   byId('inside-standard').hidden = !cellFormula.standard;
   byId('inside-own').hidden = cellFormula.standard;
   byId('inside-sizes').textContent = data.layers;
@@ -158,5 +147,5 @@ function insideView() {
       (_, number) => [k + 1, number, ...names.map(name => states(name, k + 1, 1)[number])]))];
   };
 
-  return {show, follow, table, figure: () => byId('inside-units')};
+  return {show, follow, table};
 }

@@ -4,9 +4,10 @@
 function learningView() {
   const PACE = 500;                                        // milliseconds per look while playing
   const LEAST = 2000, MOST = 5_000_000;                    // characters of a text to train on here
-  const slider = byId('when');
-  let live = null;                                         // the training here: {work, running, ...history}
-  let shownHistory = null, spans = [];
+  const RISEN = 0.02;                                      // nats above the best validation cost: it learns by heart
+  const slider = byId('when'), SETTINGS = ['learn-text', 'learn-file', 'learn-units'];
+  let here = null;                                         // the training here: {work, running, best, ...history}
+  let shownHistory = null, spans = [], timer = 0;          // of playing
 
   /**
    * Return the history of the run: {unit, passage, about, looks}. unit: of time. about: what the passage is. looks:
@@ -15,14 +16,14 @@ function learningView() {
   function ofRun() {
     const {text: part, passage, epochs, samples, costs} = data.learning, all = array(costs), each = passage.length - 1;
     const rows = new Map(data.epochs.map(row => [row[0], row]));
-    return {unit: 'epoch', passage, about: `the beginning of the ${part} text`, looks: epochs.map((epoch, k) => (
-      {time: epoch, training: rows.get(epoch)[1], valid: rows.get(epoch)[2], sample: samples[k],
-        costs: all.subarray(k * each, (k + 1) * each)}))};
+    const looks = epochs.map((epoch, k) => ({time: epoch, training: rows.get(epoch)[1], valid: rows.get(epoch)[2],
+      sample: samples[k], costs: all.subarray(k * each, (k + 1) * each)}));
+    return {unit: data.learning.unit || 'epoch', passage, about: `the beginning of the ${part} text`, looks};
   }
 
   const recorded = data.learning && ofRun();
   const isHere = () => !recorded || state.source === 'here';
-  const history = () => isHere() ? live : recorded;
+  const history = () => isHere() ? here : recorded;
 
   // ---- what is shown
 
@@ -47,18 +48,28 @@ function learningView() {
 
   /** Show the look that the slider is at. */
   function showLook() {
-    const {looks, unit, about, summary} = history(), {time, training, valid, costs, sample} = looks[slider.value];
+    const {looks, unit, about} = history(), {time, training, valid, costs, sample} = looks[slider.value];
     const known = [['training', training], ['validation', valid]].filter(([, cost]) => cost !== null && !isNaN(cost));
-    const line = known.map(([name, cost]) => `${name} ${format.natsAndBits(cost)}`).join(', ');
+    const line = known.map(([name, cost]) => `${name} ${format.cost(cost, 3)}`).join(', ');
     const when = unit === 'epoch' ? `Epoch ${time}` : `${format.grouped(1000 * time)} characters read`;
     slider.setAttribute('aria-valuetext', `${when}, ${line}`);
     byId('when-costs').replaceChildren(element('b', '', when), line && `: ${line}`);
     spans.forEach((span, k) => colour.tint(span, colour.ofCost(costs, k)));
-    byId('passage-cost').textContent = `This is ${about}, coloured by cost. Mean: `
-      + `${format.natsAndBits(mean(costs))} a character.`;
+    byId('passage-cost').textContent = `This is ${about}, coloured by surprise. On average, it gave each character a `
+      + `chance of ${format.cost(mean(costs))}.`;
     byId('sample').textContent = format.visible(sample);
-    if (summary) byId('learn-status').textContent = summary();
+    if (isHere()) showBest();
     drawCurve(looks, unit, time);
+  }
+
+  /** Say when the network trained here was best, and whether it has been learning by heart since. */
+  function showBest() {
+    const {best, looks} = here, {valid, training} = looks.at(-1);
+    const memorises = valid > best.valid + RISEN && training < best.training;
+    byId('learn-best').hidden = !best.time;
+    byId('best-at').textContent = `Best after ${format.grouped(1000 * best.time)} characters: `
+      + `${format.cost(best.valid, 3)}; this point is kept.` + (memorises ? ' Since then it memorises: its own text '
+        + `surprises it less and less, and new text more (${format.cost(valid, 3)} now).` : '');
   }
 
   // ---- the curve
@@ -95,53 +106,63 @@ function learningView() {
       svg.append(drawn('polyline', {class: name, points: known.map(row => `${x(row.time)},${y(row[key])}`).join(' ')}));
       if (now) svg.append(drawn('circle', {class: name, r: 6, cx: x(at), cy: y(now[key])}));
     }
+    const best = rows.filter(({valid}) => valid !== null).reduce((a, b) => a && a.valid <= b.valid ? a : b, null);
+    const anchor = best && x(best.time) > W / 2 ? 'end' : 'start';
+    if (best) svg.append(drawn('text', {x: x(best.time), y: y(best.valid) - 10, 'text-anchor': anchor}, 'best \u2193'));
     byId('learning-curve').replaceChildren(svg);
   }
 
   // ---- training here
 
-  /** Return the characters, at most MOST, of the chosen file or of the page's training text. */
+  /** Return what the chosen text is called, and its characters, at most MOST: pasted, of a file, or the page's own. */
   async function chosenText() {
-    const [file] = byId('learn-file').files;
-    const all = file ? (await file.text()).replace(/\r\n?/g, '\n') : data.learner.text;
+    const [file] = byId('learn-file').files, pasted = byId('learn-text').value;
+    const all = pasted || (file ? (await file.text()).replace(/\r\n?/g, '\n') : data.learner.text);
     const characters = Array.from(all.slice(0, 2 * MOST)).slice(0, MOST);
-    if (characters.length >= LEAST) return characters;
+    const name = pasted ? 'your text' : file ? file.name : data.learner.name;
+    if (characters.length >= LEAST) return {name, characters};
     throw new Error(`The text has ${format.grouped(characters.length)} characters: expected at least `
       + `${format.grouped(LEAST)}, ideally 100,000.`);
   }
 
-  /** Start over with the chosen text and units. */
+  /** Start with the chosen text and units. */
   async function begin() {
-    pause();
     say('learn-wrong', '');
     try {
-      const characters = await chosenText(), H = Number(byId('learn-units').value), {recipe, rates} = data.learner;
+      const {name, characters} = await chosenText(), {recipe, rates} = data.learner;
+      const H = Number(byId('learn-units').value);
       const uchar = Array.from(new Set(characters)).sort(), numbers = new Map(uchar.map((one, k) => [one, k]));
       const lesson = new Lesson(initialParameters(uchar.length, [H, H], new Random(1)),
         characters.map(one => numbers.get(one)), recipe, rates[H]);
       const spell = number => uchar[number];
-      live = {unit: 'thousand characters', about: 'the beginning of the held-out last tenth of the text',
-        passage: lesson.heldOut.slice(0, Lesson.PASSAGE).map(spell), looks: []};
-      live.work = lesson.go(({cost, valid, costs, sample}) => {
-        live.looks.push({time: lesson.characters / 1000, training: cost, valid, costs,
-          sample: sample.map(spell).join('')});
-        showHistory();
-      });
-      const begins = `Training on ${format.grouped(characters.length)} characters, ${uchar.length} distinct, with `
-        + `2 layers of ${H} units. Uniform guessing costs ${format.natsAndBits(Math.log(uchar.length))}.`;
-      live.summary = () => begins + (slider.value === slider.max ? '' :
-        ` It has now read ${format.grouped(lesson.characters)} characters; validation `
-        + `${live.looks[live.looks.length - 1].valid.toFixed(3)} nats.`);
-      byId('learn-status').textContent = begins;
+      here = {unit: 'thousand characters', about: 'the beginning of the held-out last tenth of the text',
+        passage: lesson.heldOut.slice(0, Lesson.PASSAGE).map(spell), looks: [], best: null, lesson, uchar, H, name};
+      here.work = lesson.go(found => takeLook({...found, training: found.cost, time: lesson.characters / 1000,
+        sample: found.sample.map(spell).join('')}));
+      byId('learn-status').textContent = `Training on ${format.grouped(characters.length)} characters, ${uchar.length} `
+        + `distinct, with 2 layers of ${H} cells. Blind guessing: ${format.cost(Math.log(uchar.length))}.`;
       resume();
     } catch (error) {
-      fail(error);
+      discard(error.message);
     }
   }
 
-  function fail(error) {
-    say('learn-wrong', error.message);
-    live = window.onbeforeunload = null;
+  /** Keep a look at the network trained here, and its parameters if it is the best so far. */
+  function takeLook(look) {
+    const {network, averages} = here.lesson.learner;
+    here.looks.push(look);
+    if (!here.best || look.valid < here.best.valid) here.best = {...look, p: network.parameters(averages)};
+    showHistory();
+  }
+
+  /** Discard what was trained here, if anything, so that another text and size can be chosen. why: an error. */
+  function discard(why = '') {
+    say('learn-wrong', why);
+    stopPlaying();
+    work.stop();
+    here = window.onbeforeunload = null;
+    byId('learn-status').textContent = '';
+    byId('learn-best').hidden = true;
     showButton();
     showHistory();
   }
@@ -150,45 +171,58 @@ function learningView() {
     try {
       yield* generator;
     } catch (error) {
-      fail(error);
+      discard(error.message);
     }
   }
 
   function resume() {
     slider.value = slider.max;                             // in case the reader looked back
-    live.running = true;
+    here.running = true;
     window.onbeforeunload = event => event.preventDefault();           // leaving the page would lose the training
-    work.begin(guarded(live.work), () => {});
+    work.begin(guarded(here.work), () => {});
     showButton();
   }
 
   function pause() {
     work.stop();
-    if (live) live.running = false;
+    if (here) here.running = false;
     showButton();
   }
 
   function showButton() {
-    byId('learn-go').textContent = !live ? 'Start' : live.running ? 'Pause' : 'Continue';
-    byId('learn-anew').hidden = !live;
+    byId('learn-go').textContent = !here ? 'Start training' : here.running ? 'Stop training' : 'Continue training';
+    byId('learn-anew').hidden = !here;
+    for (const id of SETTINGS) byId(id).disabled = Boolean(here);
   }
 
   function show() {
+    const isNew = !shownHistory;
     showHistory();
-    if (live && live.running) resume();
+    if (here && here.running) resume();
+    if (isNew && !isHere() && !matchMedia('(prefers-reduced-motion)').matches) play();
   }
 
   // ---- the controls
 
   /** Show the looks one after the other from the slider's, or from the first if the slider is at the end. */
-  const stopPlaying = playing('learning-play', PACE, () => {
-    slider.value = Number(slider.value) + 1;
-    showLook();
-    if (slider.value === slider.max || state.view !== 'learning') stopPlaying();
-  }, () => {
+  function play() {
     if (slider.value === slider.max) slider.value = 0;
     showLook();
-  });
+    byId('learning-play').textContent = 'Pause';
+    timer = setInterval(() => {
+      slider.value = Number(slider.value) + 1;
+      showLook();
+      if (slider.value === slider.max || state.view !== 'learning') stopPlaying();
+    }, PACE);
+  }
+
+  function stopPlaying() {
+    clearInterval(timer);
+    timer = 0;
+    byId('learning-play').textContent = 'Play';
+  }
+
+  on('learning-play', 'click', () => timer ? stopPlaying() : play());
 
   slider.addEventListener('input', () => {
     stopPlaying();
@@ -204,20 +238,16 @@ function learningView() {
     pause();
     showHistory();
   });
-  on('learn-go', 'click', () => !live ? begin() : live.running ? pause() : resume());
-  on('learn-anew', 'click', () => confirm('This discards what was learned here. Start over?') && begin());
+  on('learn-go', 'click', () => !here ? begin() : here.running ? pause() : resume());
+  on('learn-anew', 'click', () => confirm('This discards what was learned here. Start over?') && discard());
+  on('learn-use', 'click', () => open(URL.createObjectURL(new Blob([pageOf(here)], {type: 'text/html'}))));
+  on('learn-save', 'click', () => saving.save('my_page.html', 'text/html', pageOf(here)));
   byId('lesson-name').textContent = data.learner.name;
-  for (const line of data.info) {
-    const colon = line.indexOf(': ') + 1, said = format.visible(line.slice(colon).trim());
-    if (colon) byId('info').append(element('dt', '', format.visible(line.slice(0, colon - 1))));
-    byId('info').append(said.length < 300 ? element('dd', '', said) :
-      element('dd', '', element('details', '', element('summary', '', said.slice(0, 100) + '\u2026'), said)));
-  }
 
   /** Return the costs of the curve. */
   const table = () => [['time', 'training', 'validation'], ...(history() === recorded && recorded ? data.epochs :
     history().looks.map(({time, training, valid}) => [1000 * time, training, valid])).map(row => (
     row.map(value => value === null || isNaN(value) ? '' : value)))];
 
-  return {show, table, figure: () => byId('learning-curve').firstChild};
+  return {show, table};
 }

@@ -255,16 +255,29 @@ function mostProbable(logs, most) {
 class Reading {
   /** numbers: of the characters. most: how many of the most probable next characters to keep. */
   constructor(network, numbers, most) {
-    const n = numbers.length;
     this.network = network;
     this.most = Math.min(most, network.V);
     this.width = network.states().length;
     this.done = 0;                                         // how many characters have been read
-    this.allStates = new Float32Array(n * this.width);     // h and C of each layer after each character
-    this.costs = new Float32Array(n);                      // of the next character, in nats; 0 at the end
-    this.best = new Uint16Array(n * this.most);            // the most probable characters after each
-    this.chances = new Float32Array(n * this.most);        // their probabilities
+    this.numbers = [];
+    this.allStates = new Float32Array();                   // h and C of each layer after each character
+    this.costs = new Float32Array();                       // of the next character, in nats; 0 at the end
+    this.best = new Uint16Array();                         // the most probable characters after each
+    this.chances = new Float32Array();                     // their probabilities
+    this.change(numbers);
+  }
+
+  /** Read other numbers from now on. Results for the beginning that both texts share are kept. */
+  change(numbers) {
+    const room = numbers.length > this.costs.length && roundedUp(numbers.length, 1000);
+    let same = 0;
+    while (same < this.done && same < numbers.length && numbers[same] === this.numbers[same]) same++;
+    this.done = Math.max(0, same - 1);                     // the next character may differ
     this.numbers = numbers;
+    for (const [name, each] of [['allStates', this.width], ['costs', 1], ['best', this.most], ['chances', this.most]]) {
+      const before = this[name];
+      if (room) (this[name] = new before.constructor(room * each)).set(before.subarray(0, this.done * each));
+    }
   }
 
   /** Read until the first k characters are done. Yields the fraction that is done. */
@@ -282,18 +295,6 @@ class Reading {
       this.done++;
       yield (this.done - begun) / (k - begun);
     }
-  }
-
-  /** Copy the results of another Reading for the beginning that both texts share. */
-  takeFrom(other) {
-    let same = 0;
-    while (same < other.done && same < this.numbers.length && other.numbers[same] === this.numbers[same]) same++;
-    const done = Math.max(0, same - 1);                    // the next character may differ
-    for (const name of ['allStates', 'costs', 'best', 'chances']) {
-      const each = other[name].length / other.numbers.length;
-      this[name].set(other[name].subarray(0, done * each));
-    }
-    this.done = done;
   }
 
   /** Return the states after character j, which must have been read; zeros for -1. */
@@ -382,12 +383,20 @@ class Random {
 }
 
 /** Yield the numbers of an endless text, in which the network continues the characters of `prime`. */
-function* written(network, prime, {temperature, topK, seed}) {
-  const random = new Random(seed), first = prime.length ? prime : [Math.floor(random.next() * network.V)];
+function* written(network, prime, choice) {
+  const random = new Random(choice.seed);
   network.reset();
-  for (let length = 0; ; length++) {
-    const x = length < first.length ? first[length] :
-      draw(likely(tempered(network.logs(), temperature), topK), random.next());
+  for (const x of prime.length ? prime : [Math.floor(random.next() * network.V)]) {
+    network.read(x);
+    yield x;
+  }
+  yield* continued(network, random, choice);
+}
+
+/** Yield the numbers of an endless text that goes on from what a network has read and expects next. */
+function* continued(network, random, {temperature, topK}) {
+  for (;;) {
+    const x = draw(likely(tempered(network.logs(), temperature), topK), random.next());
     network.read(x);
     yield x;
   }

@@ -3,8 +3,8 @@
 //
 //   show     called when the view is chosen or the text changes; colours the text with text.paint()
 //   follow   called when the reader looks at another character while the view is shown
+//   idle     called when its work is done
 //   table    returns rows for a CSV file; the first row has the column names
-//   figure   returns a drawing, an SVG element, to save
 //
 // In page.html, data-view lists the views that show an element. All files are joined into one script, so each global
 // name is declared only once. All other variables that change are local to functions.
@@ -29,12 +29,20 @@ function drawn(tag, attributes, content = '') {
   return made;
 }
 
-/** Return the elements of a row of a bar chart: a name, a bar with a length from 0 to 1, and a number. */
-function bar(what, length, number, className = '') {
-  const inner = element('div', '');
+/** Return a button, for a mouse and for keys. */
+function button(className, content, act) {
+  const made = element('button', className, ...content);
+  made.type = 'button';
+  made.addEventListener('click', act);
+  return made;
+}
+
+/** Return the elements of a row of a bar chart: a name, which may be a button, a bar of length 0 to 1, and a number. */
+function bar(what, length, number, className = '', act = null) {
+  const inner = element('div', ''), name = element('bdi', '', what);
   inner.style.width = 100 * length + '%';
-  return [element('span', 'what ' + className, element('bdi', '', what)), element('div', 'bar ' + className, inner),
-    element('span', 'number ' + className, number)];
+  return [act ? button('what key', [name], act) : element('span', 'what ' + className, name),
+    element('div', 'bar ' + className, inner), element('span', 'number ' + className, number)];
 }
 
 /** Call act(event) on each event of type `kind` of a control. */
@@ -49,29 +57,10 @@ function onKeys(target, steps, act, when = () => true) {
   });
 }
 
-/** Make a button play: a click calls begin(), then act() every `pace` milliseconds. Return a function that stops it. */
-function playing(id, pace, act, begin = () => {}) {
-  let timer = 0;
-  const stop = () => {
-    clearInterval(timer);
-    timer = 0;
-    byId(id).textContent = 'Play';
-  };
-  on(id, 'click', () => {
-    if (timer) return stop();
-    begin();
-    byId(id).textContent = 'Pause';
-    timer = setInterval(act, pace);
-  });
-  return stop;
-}
-
-/** Return the whole number in a field. Throws an Error if it is not one within the limits. */
-function numberIn(id) {
-  const {min, max, labels, valueAsNumber: value} = byId(id);
-  if (byId(id).checkValidity() && !isNaN(value)) return value;
-  throw new Error(`${labels[0].firstChild.textContent.trim()}: expected a whole number from ${min} to ` +
-    format.grouped(Number(max)));
+/** Return a number, by default that in a field, moved into the field's range; the least one if it is none. */
+function numberIn(id, number = byId(id).valueAsNumber) {
+  const {min, max} = byId(id);
+  return Math.max(Number(min), Math.min(Number(max), number || 0));
 }
 
 /** Show a line in an element, or hide the element if the line is empty. */
@@ -80,46 +69,52 @@ function say(id, line) {
   byId(id).hidden = !line;
 }
 
-/** Call act(), and show its error, if any, in an element. */
-function attempt(act, id) {
-  say(id, '');
-  try {
-    act();
-  } catch (error) {
-    say(id, error.message);
-  }
-}
-
 // ---- work in slices
 
 /**
- * Run a generator in slices, so that the page can react to the reader between them. Calls show() after each slice with
- * the last value yielded, and then() with the result at the end. Returns a function that stops it.
+ * Return a worker, which runs one generator at a time. idle: called when work has ended and no other has begun. wait:
+ * milliseconds before the first slice.
  */
-function inSlices(work, show, then = () => {}) {
+function worker(idle, wait) {
   const SLICE = 30;                                        // milliseconds between reactions to the reader
-  let timer = 0;
-  const slice = () => {
-    const end = performance.now() + SLICE;
-    let found = work.next();
-    while (!found.done && performance.now() < end) found = work.next();
-    if (found.done) return then(found.value);
-    timer = setTimeout(slice);
-    show(found.value);
+  let job = null, timer = 0;
+  const own = {
+    isBusy: () => job !== null,
+
+    stop() {
+      clearTimeout(timer);
+      job = null;
+    },
+
+    /**
+     * Run a generator in slices, so that the page can react to the reader between them. Calls show() after each slice
+     * with the last value yielded, and then() with the result at the end.
+     */
+    begin(generator, show, then = () => {}) {
+      own.stop();
+      job = generator;
+      const slice = () => {
+        const end = performance.now() + SLICE;
+        let found = generator.next();
+        while (!found.done && performance.now() < end) found = generator.next();
+        if (job !== generator) return;                     // it was stopped by what it called
+        if (!found.done) {
+          timer = setTimeout(slice);
+          return show(found.value);
+        }
+        job = null;
+        then(found.value);
+        if (!job) idle();
+      };
+      if (wait) timer = setTimeout(slice, wait);
+      else slice();
+    },
   };
-  slice();
-  return () => clearTimeout(timer);
+  return own;
 }
 
-/** The running work of the current view. It stops when other work begins or another view is shown. */
-const work = {
-  stop: () => {},
-
-  begin(generator, show, then) {
-    work.stop();
-    work.stop = inSlices(generator, show, then);
-  },
-};
+/** The reading or training of the current view, and its writing. They stop when another view is shown. */
+const work = worker(() => call('idle'), 0), writing = worker(() => {}, 1);      // what was typed is shown first
 
 // ---- the state
 
@@ -130,12 +125,12 @@ const work = {
  * view: its name. mode: the mode of Surprise. place: index of the character that the reader looks at. pinned: true if
  * it was chosen by a click or a key, so that pointing does not change it. unit: a name, or null for the first in the
  * list. feature: its name, or null for the first. of: the value of a unit that colours the text, 'C' or 'h'. hold: a
- * unit and its fixed C in Writing, {unit, value}, or null. words: the reader's own text, or '' for the page's text.
- * source: what Learning shows, 'run' or 'here'.
+ * frozen unit and its C, {unit, value}, or null. words: the reader's own text, or '' for the page's text. temperature,
+ * seed: of what the network writes. source: what Learning shows, 'run' or 'here'.
  */
 const state = {
   view: null, mode: 'surprise', place: 0, pinned: false, unit: null, feature: null, of: 'C', hold: null, words: '',
-  source: 'run',
+  temperature: 0.7, seed: 1, source: 'run',
 
   followers: [],                                           // each {parts, act}, called in this order
 
@@ -165,9 +160,10 @@ const address = {
   write() {
     address.timer = 0;
     if (location.hash !== address.known) return;           // the reader has followed a link: read() comes next
-    const {view, mode, place, pinned, feature, unit, of, hold, words, source} = state;
+    const {view, mode, place, pinned, feature, unit, of, hold, words, temperature, seed, source} = state;
     const parts = {mode: mode !== 'surprise' && mode, place: pinned && `${place}`, feature, unit, of: of !== 'C' && of,
-      hold: hold && `${hold.unit}=${hold.value.toFixed(4)}`, words, source: source !== 'run' && source};
+      hold: hold && `${hold.unit}=${hold.value.toFixed(4)}`, words, source: source !== 'run' && source,
+      temperature: temperature !== 0.7 && `${temperature}`, seed: seed !== 1 && `${seed}`};
     const written = Object.entries(parts).filter(([, value]) => value).map(([name, value]) => (
       `&${name}=${encodeURIComponent(value.replace(/\p{Cs}/gu, '\ufffd')).replace(/%3A/g, ':').replace(/%3D/g, '=')}`));
     history.replaceState(null, '', '#' + view + written.join(''));
@@ -181,9 +177,12 @@ const address = {
     const found = {view: names.includes(view) ? view : state.view || names[0]};
     const [held, value] = (said.get('hold') || '').split('='), place = Number(said.get('place'));
     if (said.has('words')) found.words = said.get('words');
+    for (const name of ['temperature', 'seed']) {
+      if (said.get(name)) found[name] = numberIn(name, Number(said.get(name)));
+    }
     if (said.get('place') && Number.isInteger(place) && place >= 0) Object.assign(found, {place, pinned: true});
     if (modes().includes(said.get('mode'))) found.mode = said.get('mode');
-    if (said.get('feature') in data.correlations) found.feature = said.get('feature');
+    if (Object.hasOwn(data.correlations, said.get('feature'))) found.feature = said.get('feature');
     if (units.of(said.get('unit'))) found.unit = units.nameOf(units.of(said.get('unit')));
     if (said.has('source')) found.source = said.get('source') === 'here' ? 'here' : 'run';
     if (said.has('of')) found.of = said.get('of') === 'h' ? 'h' : 'C';
@@ -197,17 +196,11 @@ const address = {
 // ---- saving files
 
 const saving = {
-  /** Add buttons that save the table() and the figure() of a view, if it has them. */
-  addButtons(name, {table, figure}) {
+  /** Add a button that saves the table of a view. */
+  addButton(name, table) {
     const stem = data.name.replace(/\.npz$/, '').replace(/[^\p{L}\p{N}._-]+/gu, '_');
-    const add = (label, type, content) => {
-      const button = element('button', 'quiet link', `Save ${label}`);
-      button.type = 'button';
-      button.addEventListener('click', () => saving.save(`${stem}_${name}.${label.toLowerCase()}`, type, content()));
-      byId(name + '-save').append(button);
-    };
-    if (table) add('CSV', 'text/csv', () => saving.csv(table()));
-    if (figure) add('SVG', 'image/svg+xml', () => saving.svg(figure()));
+    byId(name + '-save').append(button('quiet link', ['Save these numbers (CSV)'],
+      () => saving.save(`${stem}_${name}.csv`, 'text/csv', saving.csv(table()))));
   },
 
   /** Make the browser save a file. */
@@ -225,33 +218,29 @@ const saving = {
     return rows.map(row => row.map(cell).join(',') + '\r\n').join('');
   },
 
-  /** Return an SVG of the page as the text of a file, with its styles as attributes and the page's background. */
-  svg(svg) {
-    const copy = svg.cloneNode(true), copies = [copy, ...copy.querySelectorAll('*')];
-    [svg, ...svg.querySelectorAll('*')].forEach((original, k) => {
-      const style = getComputedStyle(original);
-      for (const name of ['fill', 'stroke', 'stroke-width', 'stroke-dasharray', 'font-size', 'font-family']) {
-        copies[k].setAttribute(name, style.getPropertyValue(name));
-      }
-      copies[k].removeAttribute('class');
-    });
-    const [x, y, width, height] = svg.getAttribute('viewBox').split(' '), page = document.documentElement;
-    copy.prepend(drawn('rect', {x, y, width, height, fill: getComputedStyle(page).backgroundColor}));
-    return new XMLSerializer().serializeToString(copy);
-  },
 };
 
 // ---- the views
 
 /** The views by name, in the order of their tabs. */
-const views = once(() => ({surprise: surpriseView(), cells: cellsView(), inside: insideView(), writing: writingView(),
-  learning: learningView()}));
+const views = once(() => ({surprise: surpriseView(), cells: cellsView(), inside: insideView(), learning: learningView(),
+  about: {}}));
 
 /** Call a function of the current view, if the view has it. */
 const call = part => views()[state.view][part]?.();
 
+/** Fill the view About: all that is known of the model and its training. */
+function fillAbout() {
+  for (const line of data.info) {
+    const colon = line.indexOf(': ') + 1, said = format.visible(line.slice(colon).trim());
+    if (colon) byId('info').append(element('dt', '', format.visible(line.slice(0, colon - 1))));
+    byId('info').append(element('dd', '', said));
+  }
+}
+
 function showView() {
   work.stop();
+  writing.stop();
   document.body.dataset.view = state.view;
   for (const part of document.querySelectorAll('main [data-view]')) {
     part.hidden = !part.dataset.view.split(' ').includes(state.view);
@@ -263,25 +252,24 @@ function showView() {
   byId('tabs').querySelector('[aria-current]').scrollIntoView({block: 'nearest', inline: 'center'});
   scrollTo(0, 0);
   call('show');
-  if (state.pinned || state.view === 'surprise' || isNarrow.matches) text.bringIntoSight();
+  if (state.pinned) text.bringIntoSight();
 }
 
 function prepare() {
-  document.title = `What ${format.visible(data.name)} learned`;
-  byId('name').textContent = format.visible(data.name);
+  document.title = `What a network learned from ${format.visible(data.title)}`;
+  byId('name').textContent = format.visible(data.title);
   byId('source').textContent = format.visible(data.source);
   colour.fillScales();
   // In a narrow window, an explanation would cover half of the text.
-  for (const details of document.querySelectorAll('aside details')) details.open = !isNarrow.matches;
+  byId('how').open = !isNarrow.matches;
   text.prepare();
   text.show(array(data.text), expectedOf(data));
-  for (const [name, view] of Object.entries(views())) saving.addButtons(name, view);
-  const names = Object.keys(views()), links = Array.from(byId('tabs').children), tab = () => document.activeElement;
-  const turn = by => links[(links.indexOf(tab()) + by + links.length) % links.length];
-  onKeys(byId('tabs'), {ArrowRight: () => turn(1), ArrowLeft: () => turn(-1), Home: () => links[0],
-    End: () => links[links.length - 1]}, link => link.focus());
+  for (const [name, {table}] of Object.entries(views())) if (table) saving.addButton(name, table);
+  const names = Object.keys(views());
   new ResizeObserver(([{target}]) => (                     // elements stick below the tabs at any font size
     document.documentElement.style.setProperty('--header', target.offsetHeight + 'px'))).observe(byId('tabs'));
+  fillAbout();
+  live.prepare();
   state.follow(['words'], text.takeWords);
   state.follow(['place', 'pinned'], text.mark);
   state.follow(['view'], showView);

@@ -24,12 +24,14 @@ from engine.terminal import layers_of_units, note
 HERE = Path(__file__).resolve().parent
 LESSON = HERE.parent.parent / 'text_input' / 'coriolanus.txt'        # for training in a page
 MODEL = 'product', 'network', 'learner'        # scripts that need no document
-SCRIPTS = MODEL + ('text', 'page', 'reader', 'surprise', 'why', 'guess', 'cells', 'inside', 'writing', 'learning')
+SCRIPTS = MODEL + ('text', 'page', 'live', 'reader', 'surprise', 'why', 'cells', 'gallery', 'freeze', 'inside',
+                   'learning', 'handover')
 MOST_CHARACTERS = 10_000       # shown of a file
 MOST_EPOCHS = 100              # whose samples and costs a page shows
 ALTERNATIVES = 5               # most probable characters shown at each place
 HELD_OUT = '_held_out.txt'     # ending of a held-out text beside a checkpoint, whose training text may not be at hand
 TITLES = {'prideandprejudice.txt': 'Pride and Prejudice', 'coriolanus.txt': 'Coriolanus'}      # in text_input
+OPENINGS = {'Pride and Prejudice': 'It is a truth universally ac'}
 
 
 class Shown(NamedTuple):
@@ -55,14 +57,12 @@ def to_float16(array):
 
 
 def cells(model, text):
-    """Return the correlation of each unit of all layers with features of a text, and its lowest and highest state."""
+    """Return the sizes of the layers, and the correlation of each unit of all layers with features of a text."""
     states = model.states(text)
     names = [name for name in states if name[:-1] != 'h']
-    C = np.concatenate([states[name] for name in names], axis=1)                 # (n, S (H1 + H2 ...))
     correlations = {feature: np.concatenate([r[name] for name in names]).round(4).tolist()
                     for feature, r in model.correlations(text, states).items()}
-    return dict(sizes=sizes(model), layers=layers_of_units(sizes(model)), correlations=correlations,
-                ranges=dict(least=array_for_json(C.min(axis=0)), most=array_for_json(C.max(axis=0))))
+    return dict(sizes=sizes(model), layers=layers_of_units(sizes(model)), correlations=correlations)
 
 
 def expected(model, checkpoint, text, sha256):
@@ -105,7 +105,7 @@ def for_learning():
         recipe={name: table.DEFAULTS[name] for name in (
             'drate', 'eps', 'momentum', 'weight_decay', 'grad_clip', 'step_clip', 'average', 'warmup')},
         rates={H: recipe.lrate(H, H) for H in (32, 64, 128)}, text=LESSON.read_text(encoding='utf-8'),
-        name=LESSON.name)
+        name=TITLES[LESSON.name])
 
 
 def marks(text, copies):
@@ -129,8 +129,10 @@ def title(checkpoint):
 def page_data(model, checkpoint, shown, against=None):
     """Return all data of a page under the names that its scripts use. Arguments as for write_page."""
     epochs, stored, text = logged_costs(checkpoint), opened(checkpoint), shown.text
+    titled = title(stored)
     return dict(
-        expected(model, stored, text, shown.sha256), source=shown.source, written=shown.written, epochs=epochs,
+        title=titled, line=OPENINGS.get(titled) or text.lstrip()[:30].split('\n')[0],        # to be typed over
+        **expected(model, stored, text, shown.sha256), source=shown.source, written=shown.written, epochs=epochs,
         info=info.description(stored, folders=False).split('\n'), learning=learning(checkpoint, epochs),
         copies=marks(text, shown.copies) if shown.copies else None, **cells(model, text),
         against=expected(*against, text, shown.sha256) if against else None, learner=for_learning(),

@@ -1,4 +1,4 @@
-// The text next to Surprise and Cells: the page's text or the reader's own. Each character is a span, and the reader
+// The text of the views Text and Cells: the page's text or the reader's own. Each character is a span, and the reader
 // looks at one of them.
 
 const text = {
@@ -13,29 +13,44 @@ const text = {
 
   /** Show a text. expected: Python's predictions of the page's text; the Reading predicts a reader's own text. */
   show(numbers, expected) {
-    const before = text.own && text.reading();
+    const typesOn = text.own && !expected;                 // then the beginning is mostly the same
+    let same = 0;
+    while (typesOn && same < numbers.length && numbers[same] === text.numbers[same]) same++;
     text.page = text.page || {numbers, expected};
     text.own = !expected;
     text.numbers = numbers;
-    text.reading = once(() => new Reading(model.network(), numbers, text.EXPECTED));
-    if (text.own && before) text.reading().takeFrom(before);
+    if (typesOn) text.reading().change(numbers);
+    else text.reading = once(() => new Reading(model.network(), numbers, text.EXPECTED));
     text.expected = expected || text.reading();
     text.spelled = Array.from(numbers, number => vocabulary.uchar[number]);
-    text.spans = [...text.spelled, ...text.own ? [''] : []].map(glyphs.spanOf);
-    text.spans.forEach((span, k) => { span.id = 'character-' + k; });
-    byId('text').replaceChildren(...glyphs.linesOf(text.spans));
-    if (text.notWritten < numbers.length) text.spans[text.notWritten].toggleAttribute('data-written', true);
-    byId('source').hidden = text.own;
+    text.showSpans(same);
+    byId('source').textContent = text.own ? '' : format.visible(data.source);
     text.mark();
     text.markCopies();
+  },
+
+  /** Show the spans of the characters. The lines before that of character `same` stay: laying out is slow. */
+  showSpans(same) {
+    const old = text.spans[same] && text.spans[same].parentNode, lines = byId('text');
+    const first = same ? text.spans.indexOf(old.firstChild) : 0, all = [...text.spelled, ...text.own ? [''] : []];
+    const made = all.slice(same).map(glyphs.spanOf), kept = text.spans.slice(0, same);
+    while (same && lines.lastChild !== old) lines.lastChild.remove();
+    if (same) old.remove();
+    else lines.replaceChildren();
+    text.spans = [...kept, ...made];
+    made.forEach((span, k) => { span.id = 'character-' + (same + k); });
+    const end = text.own || data.written === null ? all.length : data.written;
+    lines.append(...glyphs.linesOf(text.spans.slice(first, end)));
+    if (end === all.length) return;
+    lines.append(element('div', 'by-model', element('p', 'quiet', 'Written by the network:'),
+      ...glyphs.linesOf(text.spans.slice(end))));
   },
 
   /** Show what the reader typed or pasted or, if that is empty, the page's text again. */
   takeWords() {
     const {numbers, line} = vocabulary.taken(state.words, text.MOST);
     say('words-unknown', line);
-    if (byId('words').value !== state.words) byId('words').value = state.words;
-    byId('own').open = byId('own').open || state.words !== '';
+    if (state.words) live.takeWords(state.words);
     if (numbers.length) text.show(numbers);
     else if (text.own) text.show(text.page.numbers, text.page.expected);
     if (state.view) call('show');
@@ -60,6 +75,7 @@ const text = {
     text.shown = text.spans[text.place];
     text.shown.classList.add('here');
     text.shown.classList.toggle('pinned', state.pinned);
+    byId('unpin').hidden = !state.pinned;
     text.showPassage();
   },
 
@@ -109,6 +125,18 @@ const text = {
     return nearest;
   },
 
+  /** Return the state or h of a unit after each character, all of which must have been read. of: as in the state. */
+  valuesOf(name, of) {
+    const reading = text.reading(), place = units.placeOf(units.of(name), of);
+    return Float32Array.from(text.numbers, (_, k) => reading.allStates[k * reading.width + place]);
+  },
+
+  /** Return the lowest and the highest state of a unit. */
+  rangeOf(name) {
+    const values = text.valuesOf(name, 'C');
+    return [Math.min(...values), Math.max(...values)];
+  },
+
   // ---- passages copied from the text of --copies
 
   passages: () => data.copies && !text.own ? data.copies.passages : [],
@@ -143,6 +171,7 @@ const text = {
     const numberOf = span => span.id && span.id.startsWith('character-') ? Number(span.id.slice(10)) : null;
     onKeys(byId('text'), steps, text.goTo);
     onKeys(byId('text'), {Escape: () => ({pinned: false})}, state.change);
+    on('unpin', 'click', () => state.change({pinned: false}));
     on('text', 'pointerover', ({target}) => {
       const points = !state.pinned && (state.view !== 'surprise' || state.mode !== 'why');     // Why takes too long
       if (points && numberOf(target) !== null) state.change({place: numberOf(target)});
@@ -150,10 +179,6 @@ const text = {
     on('text', 'click', ({target}) => {
       const place = numberOf(target);
       if (place !== null) state.change({place, pinned: !(state.pinned && place === state.place)});
-    });
-    on('words', 'input', () => {
-      const words = byId('words').value;
-      state.change({words, place: words ? Infinity : text.strikingPlace(), pinned: false});
     });
   },
 };

@@ -1,9 +1,9 @@
 // The view Surprise: the text, with each character coloured by how much it surprised the model. Other modes colour it
-// by which of two models was less surprised (below) or by why one was expected (why.js), or are a game (guess.js).
+// by which of two models was less surprised (below) or by why one was expected (why.js).
 
 /** The modes by name. Each has the same functions as a view. */
-const modesByName = once(() => ({surprise: surpriseMode(), why: whyMode(), ...data.against && {against: againstMode()},
-  guess: guessMode()}));
+const modesByName = once(() => ({surprise: surpriseMode(), why: whyMode(),
+  ...data.against && {against: againstMode()}}));
 
 const modes = () => Object.keys(modesByName());
 
@@ -18,9 +18,11 @@ function surpriseView() {
     }
     for (const radio of document.querySelectorAll('[name=mode]')) {
       radio.checked = radio.value === state.mode;
-      radio.disabled = text.own && ['against', 'guess'].includes(radio.value);       // needs predictions from Python
+      radio.disabled = text.own && radio.value === 'against';            // it needs predictions from Python
     }
+    byId('text-title').textContent = text.own ? 'How surprising your line is' : 'Where the network was surprised';
     mode().show();
+    if (!work.isBusy()) live.write();
   }
 
   for (const radio of document.querySelectorAll('[name=mode]')) {
@@ -37,7 +39,7 @@ function surpriseView() {
     });
   }
   state.follow(['mode'], () => state.view === 'surprise' && show());
-  return {show, follow: () => mode().follow(), table: () => mode().table()};
+  return {show, follow: () => mode().follow(), idle: live.write, table: () => mode().table()};
 }
 
 /**
@@ -66,17 +68,16 @@ function surpriseMode() {
     if (k > known()) return byId('where').replaceChildren('Not read yet.');
     const cost = costs()[k - 1];
     byId('where').replaceChildren(text.contextOf(k), barsOf(text.expected, k),
-      element('p', 'number', ...k === text.numbers.length ? ['What comes next.'] : [
-        vocabulary.inBold(text.numbers[k]), ' cost ', element('b', '', cost.toFixed(2)),
-        ` nats (${(cost / Math.LN2).toFixed(2)} bits)`]));
+      element('p', 'number', ...k === text.numbers.length ? ['What comes next, at temperature 1.'] : [
+        vocabulary.inBold(text.numbers[k]), ' had a chance of ' + format.cost(cost)]));
   }
 
   function paint() {
     const n = Math.min(known(), text.numbers.length - 1);
     text.paint(k => k <= n && k < text.numbers.length ? colour.ofCost(costs(), k) : 0);
-    const counted = Math.min(n, text.notWritten - 1), of = counted < n ? ` of the first ${counted + 1}` : '';
+    const counted = Math.min(n, text.notWritten - 1), of = counted < n ? `the first ${counted + 1} characters` : 'each';
     byId('mean').textContent = n > 0 ?
-      `Mean${of}: ${format.natsAndBits(mean(costs().subarray(0, counted)))} a character.` : '';
+      `On average, it gave ${of} a chance of ${format.cost(mean(costs().subarray(0, counted)))}.` : '';
     follow();
   }
 
@@ -122,7 +123,7 @@ function againstMode() {
 
   function show() {
     if (text.own) return state.change({mode: 'surprise'});             // B's predictions are only for the page's text
-    text.paint(k => k ? Math.max(-1, Math.min(1, -differences[k - 1] / greatest)) : 0);
+    text.paint(k => k ? Math.max(-1, Math.min(1, -differences[k - 1] / greatest)) : 0);      // blue: A was better
     follow();
   }
 
@@ -136,19 +137,19 @@ function againstMode() {
       element('div', '', element('b', 'quiet', 'A expected'), barsOf(A, k)),
       element('div', '', element('b', 'quiet', 'B expected'), barsOf(B, k, namesB, numbersB))),
     element('p', 'number', vocabulary.inBold(text.numbers[k]),
-      ` cost A ${A.costs[k - 1].toFixed(2)} and B ${B.costs[k - 1].toFixed(2)} nats: `,
-      element('b', '', difference ? `${better(difference)} was less surprised by ${Math.abs(difference).toFixed(2)}` :
-        'no difference')));
+      ` had ${format.cost(A.costs[k - 1])} in A and ${format.cost(B.costs[k - 1])} in B: `,
+      element('b', '', difference ? `${better(difference)} was less surprised` : 'no difference')));
   }
 
   for (const [name, {name: npz, model: said, read}, {costs}] of [['A', data, A], ['B', data.against, B]]) {
-    const cost = format.natsAndBits(mean(costs.subarray(0, judged.length)));
+    const cost = format.cost(mean(costs.subarray(0, judged.length)), 3);
     byId('models').append(element('p', 'number', element('b', name, name), ' ', element('bdi', '', format.visible(npz)),
-      `, ${format.visible(said)}: ${cost} a character` + (read ? '. It was trained on this text.' : '')));
+      `, ${format.visible(said)}: each character had ${cost}` + (read ? '. It was trained on this text.' : '')));
   }
   byId('verdict').textContent = verdict();
-  byId('b-end').textContent = `B by \u2265 ${greatest.toFixed(2)} nats`;
-  byId('a-end').textContent = `A by \u2265 ${greatest.toFixed(2)} nats`;
+  const times = format.grouped(Math.exp(greatest));
+  byId('b-end').textContent = `A expected it ${times} times less`;
+  byId('a-end').textContent = `B ${times} times less`;
   return {show, follow, isStriking: k => Math.abs(differences[k - 1]) >= APART,
     table: () => text.table(['nats of A', 'nats of B'], k => k ? [A.costs[k - 1], B.costs[k - 1]] : ['', ''])};
 }

@@ -63,8 +63,7 @@ class Vocabulary {
   taken(text, most) {
     const all = Array.from(text.slice(0, 2 * most + 2)), characters = all.slice(0, most), LISTED = 10;
     const unknown = Array.from(new Set(characters.filter(character => !this.numbers.has(character))));
-    const names = unknown.slice(0, LISTED).map(Vocabulary.named).join(' ') +
-      (unknown.length > LISTED ? ' and others' : '');
+    const names = unknown.slice(0, LISTED).map(Vocabulary.named).join(' ');
     const line = (unknown.length ? `Left out, since the model never saw them: ${names}. ` : '') +
       (all.length > most ? `Only the first ${format.grouped(most)} characters are read.` : '');
     return {numbers: characters.map(one => this.numbers.get(one)).filter(number => number !== undefined), line};
@@ -76,7 +75,9 @@ const vocabulary = new Vocabulary(data.uchar);
 // ---- numbers and texts
 
 const format = {
-  natsAndBits: cost => `${cost.toFixed(3)} nats (${(cost / Math.LN2).toFixed(3)} bits)`,
+  /** Return a cost as the probability that it stands for: most readers know what 1 in 400 means. */
+  cost: (cost, digits = 2) => `${format.chance(Math.exp(-cost))} (${cost.toFixed(digits)} nats)`,
+  chance: p => p < 1e-6 ? 'under 1 in a million' : p < 0.1 ? `1 in ${format.grouped(1 / p)}` : format.percent(p),
   minus: text => text.replace('-', '\u2212'),
   twoDigits: number => format.minus(number.toFixed(2)),
   fourDigits: number => format.minus(number.toFixed(4)),
@@ -169,11 +170,10 @@ const units = {
   placeOf: ({state, layer, number}, of) => (1 + CELL.states.length) * units.before(layer - 1) +
     (of === 'h' ? 0 : 1 + CELL.states.indexOf(state)) * units.sizes[layer - 1] + number,
 
-  /** Return the lowest and the highest value of a unit's state in the page's text. */
-  range: unit => [ranges().least[units.numberOf(unit)], ranges().most[units.numberOf(unit)]],
+  /** Return the names of all units, in the order of their indices. */
+  all: () => Array.from({length: CELL.states.length * units.before(units.sizes.length)},
+    (_, u) => units.nameOf(units.numbered(u))),
 };
-
-const ranges = once(() => ({least: array(data.ranges.least), most: array(data.ranges.most)}));
 
 // ---- colours
 
@@ -197,6 +197,8 @@ const colour = {
 
   /** Colour an element by a level from -1 to 1. 0 has no colour; levels below 0 have another hue. */
   tint(made, level) {
+    if (made.level === level) return;                      // setting a class is slow
+    made.level = level;
     const kept = ['faint', 'here', 'pinned'].filter(name => made.classList.contains(name));
     const shade = Math.min(colour.LEVELS - 1, Math.floor(Math.abs(level || 0) * colour.LEVELS));
     made.setAttribute('class', [...kept, 'v' + shade, ...level < 0 ? ['negative'] : []].join(' '));

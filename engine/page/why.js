@@ -26,16 +26,15 @@ function whyMode() {
 
   /** Colour the characters by their effects on the chosen one, and list the largest effects. */
   function showEffects() {
-    const {first, whole} = explained, chosen = Number(byId('why-choice').value), found = effects();
+    const {first, whole, without} = explained, chosen = Number(byId('why-choice').value), found = effects();
     text.paint(k => found[k - first] / DEEPEST || 0);
     const order = found.map((_, j) => j).sort((a, b) => Math.abs(found[b]) - Math.abs(found[a]));
     const largest = order.slice(0, LISTED), most = Math.abs(found[largest[0]]) || 1;
     byId('where').replaceChildren(text.contextOf(text.place),
-      element('p', '', vocabulary.inBold(chosen),
-        ` has ${format.percent(Math.exp(whole[chosen]))}. What mattered most, in nats:`),
+      element('p', '', vocabulary.inBold(chosen), ` has ${format.percent(Math.exp(whole[chosen]))}. Without one of`),
       element('div', 'bars effects', ...largest.flatMap(j => (
-        bar(`${found.length - j} before: ${vocabulary.nameOf(text.numbers[first + j])}`, Math.abs(found[j]) / most,
-          format.signed(found[j]), found[j] < 0 ? 'negative' : '')))));
+        bar(`${vocabulary.nameOf(text.numbers[first + j])} (${found.length - j} before)`, Math.abs(found[j]) / most,
+          format.percent(Math.exp(without[j][chosen])), found[j] < 0 ? 'negative' : '')))));
   }
 
   /** Start over at the character that the reader looks at. */
@@ -62,16 +61,15 @@ function whyMode() {
 
   /**
    * Return a place that shows what Why is for: a rare character that the model still expected. A closing mark is best,
-   * since it was opened long before, then any other mark; most letters follow from their word.
+   * since it was opened long before; most letters follow from their word.
    */
   function strikingPlace() {
     const {numbers} = text, counts = new Map(), n = numbers.length;
     for (const number of numbers) counts.set(number, 1 + (counts.get(number) || 0));
     const gain = k => Math.log(n / counts.get(numbers[k])) - text.expected.costs[k - 1];
-    const places = Array.from(numbers.keys()).slice(Math.min(WINDOW, n - 1), Math.min(10 * WINDOW, text.notWritten));
-    const marks = places.filter(k => /[^\p{L}\p{N}\s]/u.test(text.spelled[k]));
-    const closing = marks.filter(k => /["\u201d\xbb)\]}]/.test(text.spelled[k]) && /\S/.test(text.spelled[k - 1]));
-    return [closing, marks, places].find(found => found.length).reduce((best, k) => gain(k) > gain(best) ? k : best);
+    const places = Array.from(numbers.keys()).slice(Math.min(WINDOW, n - 1), Math.min(30 * WINDOW, text.notWritten));
+    const closing = places.filter(k => /["\u201d\xbb)\]}]/.test(text.spelled[k]) && /\S/.test(text.spelled[k - 1]));
+    return (closing.length ? closing : places).reduce((best, k) => gain(k) > gain(best) ? k : best);
   }
 
   function show() {

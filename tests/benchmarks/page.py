@@ -19,11 +19,15 @@ from browser import Browser
 
 
 def characters_a_second(browser):
-    """Return the speed of writing 2,000 characters in an open page."""
-    browser.value("state.change({view: 'writing'})")
-    browser.set('#length', '2000')
-    browser.wait("/^2,000 characters/.test(byId('speed').textContent)")
-    return float(re.search(r'([\d,]+) a second', browser.text('#speed')).group(1).replace(',', ''))
+    """Return the speed of writing 2,000 characters after the line of an open page."""
+    browser.wait('!work.isBusy() && !writing.isBusy()')
+    return 2000 / browser.value("""new Promise(then => {
+        const begun = performance.now();
+        const wait = () => writing.isBusy() ? setTimeout(wait) : then(performance.now() - begun);
+        byId('length').value = 2000;
+        live.write();
+        wait();
+    })""") * 1000
 
 
 def seconds_of_why(browser, k):
@@ -56,7 +60,8 @@ def main():
         browser.value("state.change({view: 'learning'})")
         browser.click('[value=here]')
         browser.click('#learn-go')
-        cost = re.search(r'validation ([\d.]+)', browser.later("byId('when-costs').textContent", 30_000)).group(1)
+        said = browser.later("byId('when-costs').textContent", 30_000)
+        cost = re.search(r'validation .*\(([\d.]+) nats', said).group(1)
         browser.close()
         row = table('to make it, s', 'size, MB', 'to open it, s', 'writing, characters/s', 'Why, s', 'cost, nats')
         size = path.stat().st_size / 1e6

@@ -1,0 +1,110 @@
+// The gallery of Cells: the cells that follow something in the text, each with a strip of it, and the cells that are on
+// in a passage that the reader selects.
+
+const SENTENCES = {
+  'inside quotes': 'Knows whether a quotation is open',
+  'inside brackets': 'Knows whether a bracket is open',
+  'position in the line': 'Counts the letters of the line',
+  'position in the word': 'Counts the letters of the word',
+  'capital letters': 'Notices capital letters',
+  'distance to the last full stop': 'Counts the letters of the sentence',
+};
+
+const gallery = {
+  GOOD: 0.5,                                               // least match of a cell in the gallery
+  LINES: 3, WITHIN: 4000,                                  // lines of a strip; characters among which it is chosen
+  AROUND: 30, LISTED: 6,                                   // characters compared with a passage; cells listed for it
+  shown: null,                                             // the numbers of the text in the strips
+
+  /** The features of the text with the cells that follow them best: each {feature, name, match}, the best first. */
+  features: once(() => Object.entries(data.correlations).map(([feature, r]) => {
+    const u = r.reduce((best, value, k) => Math.abs(value) > Math.abs(r[best]) ? k : best, 0);
+    return {feature, name: units.nameOf(units.numbered(u)), match: r[u]};
+  }).sort((a, b) => Math.abs(b.match) - Math.abs(a.match))),
+
+  /** Show the cards, and their strips as soon as the beginning of the text has been read. */
+  show() {
+    const isRead = text.reading().done >= Math.min(gallery.WITHIN, text.numbers.length);
+    const good = gallery.features().filter(({match}) => Math.abs(match) >= gallery.GOOD);
+    if (gallery.shown === text.numbers) return;
+    gallery.shown = isRead && text.numbers;
+    byId('gallery').replaceChildren(...good.map(each => gallery.card(each, isRead)));
+    byId('gallery-none').hidden = good.length > 0;
+  },
+
+  /** Return a card of a cell: what it does, a strip, and buttons that colour the text by it and freeze it. */
+  card({feature, name, match}, isRead) {
+    const chosen = {feature, unit: name, of: 'C'};
+    return element('article', 'card', element('h2', '', SENTENCES[feature] || 'Tracks ' + feature),
+      isRead ? gallery.strip(text.valuesOf(name, 'C').subarray(0, gallery.WITHIN), match < 0) : element('div', 'strip'),
+      element('p', 'row', element('span', 'quiet number', `Cell ${name}, match ${Math.abs(match).toFixed(2)} of 1`),
+        button('quiet link', ['Colour the text'], () => {
+          state.change(chosen);
+          byId('reading').scrollIntoView();
+        }), button('quiet link', ['Freeze'], () => state.change({...chosen, hold: freezing.holdOf(name, match)}))));
+  },
+
+  /** Return the lines in which the values differ most, in their colours. */
+  strip(values, reversed) {
+    const ends = colour.ends(values, reversed), begins = [0];
+    for (let k = 1; k < values.length; k++) if (text.spelled[k - 1] === '\n') begins.push(k);
+    const passages = begins.slice(0, Math.max(1, begins.length - gallery.LINES)).map((from, j) => (
+      [from, begins[j + gallery.LINES] || Math.min(values.length, from + 200)]));
+    const spread = passage => {
+      const levels = values.slice(...passage).map(value => colour.between(value, ...ends)), middle = mean(levels);
+      return levels.reduce((sum, level) => sum + (level - middle) ** 2, 0);
+    };
+    return stripOf(values, ends, ...passages.reduce((best, each) => spread(each) > spread(best) ? each : best));
+  },
+
+  // ---- a selected passage
+
+  /** Return the indices of the first selected character of the text and of the one after the last, or null. */
+  selected() {
+    const chosen = getSelection(), {spans} = text;
+    if (chosen.isCollapsed || !byId('text').contains(chosen.anchorNode)) return null;
+    const inside = Array.from(spans.keys()).filter(k => chosen.containsNode(spans[k], true));
+    return [inside[0], inside.at(-1) + 1];
+  },
+
+  /** Return the cells whose values in a passage and around it differ most: each {name, difference}, as a share. */
+  onIn(from, to) {
+    const {AROUND} = gallery;
+    return units.all().map(name => {
+      const values = text.valuesOf(name, 'C'), [least, most] = text.rangeOf(name);
+      const around = [...values.subarray(Math.max(0, from - AROUND), from), ...values.subarray(to, to + AROUND)];
+      return {name, difference: (mean(values.subarray(from, to)) - mean(around)) / (most - least || 1)};
+    }).sort((a, b) => Math.abs(b.difference) - Math.abs(a.difference)).slice(0, gallery.LISTED);
+  },
+
+  /** List the cells that are on in the selected passage. */
+  showSelected() {
+    const n = text.numbers.length, isReady = state.view === 'cells' && text.reading().done === n;
+    const [from, to] = isReady && gallery.selected() || [0, n];
+    if (to - from >= n) return;                            // nothing is selected, or nothing is around it
+    const quoted = format.onOneLine(text.spelled.slice(from, Math.min(to, from + 40)).join(''));
+    byId('selected').hidden = false;
+    byId('selected').replaceChildren('Higher or lower in \u201c', element('bdi', '', quoted), '\u201d than around it:',
+      element('div', 'bars', ...gallery.onIn(from, to).flatMap(({name, difference}) => (
+        bar(name, Math.abs(difference), format.signed(difference), '', () => state.change({unit: name, of: 'C'}))))));
+  },
+
+  prepare() {
+    let timer = 0, anchor = 0;
+    on('text', 'keydown', ({key, shiftKey}) => {           // the key has moved the place
+      if (key === 'Shift') anchor = text.place;
+      else if (shiftKey) getSelection().setBaseAndExtent(text.spans[anchor], 0, text.spans[text.place], 1);
+    });
+    document.addEventListener('selectionchange', () => {   // comes many times while the reader drags
+      clearTimeout(timer);
+      timer = setTimeout(gallery.showSelected, 200);
+    });
+  },
+};
+
+/** Return the characters from one index to another, coloured by values between two ends. */
+function stripOf(values, ends, from, to) {
+  const spans = text.spelled.slice(from, to).map(glyphs.spanOf);
+  spans.forEach((span, j) => colour.tint(span, colour.between(values[from + j], ...ends)));
+  return element('div', 'strip tinted', ...spans);
+}

@@ -1,0 +1,31 @@
+// The page of a network that was trained in the page: this page with other data, for all views.
+
+const pristine = document.documentElement.cloneNode(true);             // before the views change anything
+
+/** Return an array as array() in text.js reads it. */
+function stored(array) {
+  const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+  return {type: array.constructor.name.replace('Array', '').toLowerCase(),
+    base64: btoa(bytes.reduce((all, byte) => all + String.fromCharCode(byte), ''))};
+}
+
+/** Return the page of the best network of a training here, as the text of a file. It shows the held-out text. */
+function pageOf({best, looks, passage, unit, lesson, uchar, H, name}) {
+  const numbers = lesson.heldOut, n = numbers.length, spelled = numbers.map(number => uchar[number]);
+  const reading = new Reading(new Network(best.p), numbers, text.EXPECTED);
+  Array.from(reading.to(n));
+  const {costs, most} = reading, first = (array, each) => stored(array.slice(0, (n - 1) * each));
+  const times = looks.map(({time}) => time), each = passage.length - 1;
+  const made = {...data, name, title: name, uchar, model: '', read: true, written: null, copies: null, against: null,
+    line: spelled.slice(0, 30).join(''), source: 'The held-out last tenth of the text that it was trained on.',
+    text: stored(Uint16Array.from(numbers)), costs: first(costs, 1), best: first(reading.best, most),
+    chances: first(reading.chances, most), sizes: [H, H], layers: `2 layers of ${H} and ${H} units`, correlations: {},
+    info: [`trained in a browser: on ${name}, 2 layers of ${H} units`],
+    epochs: looks.map(({time, training, valid}) => [time, isNaN(training) ? null : training, valid]),
+    learning: {text: 'held-out', passage, epochs: times, unit, samples: looks.map(({sample}) => sample),
+      costs: stored(Float32Array.from(looks.flatMap(look => Array.from(look.costs.slice(0, each)))))},
+    parameters: Object.fromEntries(Object.entries(best.p).map(([key, p]) => [key, stored(p)]))};
+  const page = pristine.cloneNode(true), escaped = {'<': '\\u003c', '>': '\\u003e', '&': '\\u0026'};
+  page.querySelector('#data').textContent = JSON.stringify(made).replace(/[<>&]/g, character => escaped[character]);
+  return '<!DOCTYPE html>\n' + page.outerHTML;
+}
