@@ -3,14 +3,16 @@
 
 const freezing = {
   LENGTH: 500,                                             // characters written
-  free: once(() => new Network(model.parameters())),
-  frozen: once(() => new Network(model.parameters())),
+  network: once(() => new Network(model.parameters())),
+
+  /** Return the least and the greatest value to freeze a cell at: those in the text, or -1 and 1 if they are nearer. */
+  ends(name) {
+    const [least, most] = text.rangeOf(name);
+    return [Math.floor(100 * Math.min(least, -1)) / 100, Math.ceil(100 * Math.max(most, 1)) / 100];
+  },
 
   /** Return the entry of the state that freezes a cell where it is deepest in colour. match: with its feature. */
-  holdOf(name, match) {
-    const [least, most] = text.rangeOf(name);
-    return {unit: name, value: Number((match < 0 ? least : most).toFixed(2))};
-  },
+  holdOf: (name, match) => ({unit: name, value: freezing.ends(name)[match < 0 ? 0 : 1]}),
 
   /** Show the frozen cell and both texts, if there is one. */
   show() {
@@ -19,15 +21,16 @@ const freezing = {
     writing.stop();
     if (!hold) return;
     const [least, most] = text.rangeOf(hold.unit), [words] = byId('frozen-range').children, slider = byId('frozen-at');
-    slider.min = Math.floor(100 * Math.min(least, hold.value)) / 100;
-    slider.max = Math.ceil(100 * Math.max(most, hold.value)) / 100;
+    const [low, high] = freezing.ends(hold.unit);
+    slider.min = Math.min(low, hold.value);            // an address may hold any value
+    slider.max = Math.max(high, hold.value);
     slider.value = hold.value;
     byId('frozen-name').textContent = `${hold.unit} frozen at ${format.twoDigits(hold.value)}`;
     words.textContent = `Its value; in the text it goes from ${format.twoDigits(least)} to `
       + format.twoDigits(most);
-    freezing.frozen().hold([{...units.of(hold.unit), value: hold.value}]);
+    freezing.network().hold([{...units.of(hold.unit), value: hold.value}]);
     const choice = live.choice(), numbers = live.numbers();
-    const panes = [['normal', freezing.free()], ['frozen-text', freezing.frozen()]].map(([id, network]) => {
+    const panes = [['normal', live.network()], ['frozen-text', freezing.network()]].map(([id, network]) => {
       const prime = element('span', 'prime', ''), rest = element('span', '', '');
       byId(id).replaceChildren(prime, rest);
       return {prime, rest, characters: written(network, numbers, choice)};

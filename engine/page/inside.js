@@ -132,8 +132,7 @@ function insideView() {
     if (typed) state.change({unit: units.nameOf(typed)});
     show();
   });
-  onKeys(byId('inside-strip'), {ArrowRight: () => place() + 1, ArrowLeft: () => place() - 1, Home: () => 0,
-    End: () => text.numbers.length - 1}, text.goTo);
+  onKeys(byId('inside-strip'), {ArrowRight: () => place() + 1, ArrowLeft: () => place() - 1}, text.goTo);
   on('inside-next-step', 'click', () => text.goTo(Math.min(place() + 1, text.numbers.length - 1)));
   byId('inside-standard').hidden = !cellFormula.standard;
   byId('inside-own').hidden = cellFormula.standard;

@@ -24,6 +24,7 @@ function learningView() {
   const recorded = data.learning && ofRun();
   const isHere = () => !recorded || state.source === 'here';
   const history = () => isHere() ? here : recorded;
+  const rows = () => isHere() ? here.looks : data.epochs.map(([time, training, valid]) => ({time, training, valid}));
 
   // ---- what is shown
 
@@ -59,7 +60,7 @@ function learningView() {
       + `chance of ${format.cost(mean(costs))}.`;
     byId('sample').textContent = format.visible(sample);
     if (isHere()) showBest();
-    drawCurve(looks, unit, time);
+    drawCurve(unit, time);
   }
 
   /** Say when the network trained here was best, and whether it has been learning by heart since. */
@@ -84,12 +85,12 @@ function learningView() {
   }
 
   /** Draw the costs against time, with a dot on each curve at time `at`. */
-  function drawCurve(looks, unit, at) {
+  function drawCurve(unit, at) {
     const W = Math.max(280, Math.min(560, byId('learning-curve').clientWidth)), H = 260;
     const [left, right, top, bottom] = [44, W - 12, 12, H - 40];
-    const rows = (unit === 'epoch' ? data.epochs.map(([time, training, valid]) => ({time, training, valid})) : looks);
-    const costs = rows.flatMap(({training, valid}) => [training, valid]).filter(cost => cost !== null && !isNaN(cost));
-    const least = Math.min(...costs), most = Math.max(...costs), first = rows[0].time, last = rows.at(-1).time;
+    const isKnown = cost => cost !== null && !isNaN(cost), all = rows();
+    const costs = all.flatMap(({training, valid}) => [training, valid]).filter(isKnown);
+    const least = Math.min(...costs), most = Math.max(...costs), first = all[0].time, last = all.at(-1).time;
     const x = time => left + (time - first) / (last - first || 1) * (right - left);
     const y = cost => bottom - (cost - least) / (most - least || 1) * (bottom - top);
     const svg = drawn('svg', {viewBox: `0 0 ${W} ${H}`, width: W, role: 'img', 'aria-label': `Costs by ${unit}`});
@@ -102,11 +103,11 @@ function learningView() {
     }
     svg.append(drawn('text', {x: (left + right) / 2, y: bottom + 36, 'text-anchor': 'middle'}, unit));
     for (const [key, name] of [['training', 'training'], ['valid', 'validation']]) {
-      const known = rows.filter(row => row[key] !== null && !isNaN(row[key])), now = known.find(row => row.time === at);
+      const known = all.filter(row => isKnown(row[key])), now = known.find(row => row.time === at);
       svg.append(drawn('polyline', {class: name, points: known.map(row => `${x(row.time)},${y(row[key])}`).join(' ')}));
       if (now) svg.append(drawn('circle', {class: name, r: 6, cx: x(at), cy: y(now[key])}));
     }
-    const best = rows.filter(({valid}) => valid !== null).reduce((a, b) => a && a.valid <= b.valid ? a : b, null);
+    const best = all.filter(({valid}) => isKnown(valid)).reduce((a, b) => a && a.valid <= b.valid ? a : b, null);
     const anchor = best && x(best.time) > W / 2 ? 'end' : 'start';
     if (best) svg.append(drawn('text', {x: x(best.time), y: y(best.valid) - 10, 'text-anchor': anchor}, 'best \u2193'));
     byId('learning-curve').replaceChildren(svg);
@@ -245,9 +246,8 @@ function learningView() {
   byId('lesson-name').textContent = data.learner.name;
 
   /** Return the costs of the curve. */
-  const table = () => [['time', 'training', 'validation'], ...(history() === recorded && recorded ? data.epochs :
-    history().looks.map(({time, training, valid}) => [1000 * time, training, valid])).map(row => (
-    row.map(value => value === null || isNaN(value) ? '' : value)))];
+  const table = () => [[history().unit, 'training', 'validation'], ...rows().map(({time, training, valid}) => (
+    [time, training, valid].map(value => value === null || isNaN(value) ? '' : value)))];
 
   return {show, table};
 }

@@ -5,26 +5,21 @@ const live = {
   network: once(() => new Network(model.parameters())),
   opening: once(() => new Reading(live.network(), vocabulary.taken(data.line, text.MOST).numbers, 1)),
 
-  /** Return the Reading of the line, or null if there is nothing to read. */
+  /** Return the Reading of the line, or null if there is nothing to read, and its numbers; and how to write. */
   reading() {
     if (text.own) return text.reading();
     return byId('words').value === data.line && data.line ? live.opening() : null;
   },
 
-  /** The numbers of the line. */
   numbers: () => live.reading() ? live.reading().numbers : [],
-
-  /** Return the settings of writing. */
   choice: () => ({temperature: state.temperature, topK: numberIn('top-k'), seed: state.seed}),
 
   /** Show the next letters and how the network goes on, once the line has been read. */
   write() {
     const reading = live.reading(), n = live.numbers().length;
     if (reading && reading.done < n) return work.begin(reading.to(n), () => {});       // then this is called again
-    if (!reading) {
-      writing.stop();
-      return [byId('ghost'), byId('choices')].forEach(part => part.replaceChildren());
-    }
+    writing.stop();
+    if (!reading) return [byId('ghost'), byId('choices')].forEach(part => part.replaceChildren());
     const network = live.network(), choice = live.choice();
     network.setStates(0, reading.states(n - 1));
     network.expect(0, 0);

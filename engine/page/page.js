@@ -48,10 +48,10 @@ function bar(what, length, number, className = '', act = null) {
 /** Call act(event) on each event of type `kind` of a control. */
 const on = (id, kind, act) => byId(id).addEventListener(kind, act);
 
-/** Call act(steps[key]()) on each press of a key in `steps`, if when() is true. */
-function onKeys(target, steps, act, when = () => true) {
+/** Call act(steps[key]()) on each press of a key in `steps`. */
+function onKeys(target, steps, act) {
   target.addEventListener('keydown', event => {
-    if (!when() || !steps[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!steps[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     act(steps[event.key]());
   });
@@ -259,7 +259,6 @@ function prepare() {
   document.title = `What a network learned from ${format.visible(data.title)}`;
   byId('name').textContent = format.visible(data.title);
   byId('source').textContent = format.visible(data.source);
-  colour.fillScales();
   // In a narrow window, an explanation would cover half of the text.
   byId('how').open = !isNarrow.matches;
   text.prepare();
@@ -274,6 +273,11 @@ function prepare() {
   state.follow(['place', 'pinned'], text.mark);
   state.follow(['view'], showView);
   state.follow(['place'], () => call('follow'));
+  on('tabs', 'click', event => {                           // Chromium follows no links in a page from handover.js
+    if (location.protocol !== 'blob:' || !event.target.hash) return;
+    event.preventDefault();
+    state.change({view: event.target.hash.slice(1)});
+  });
   window.addEventListener('hashchange', () => state.change(address.read(names)));
   window.addEventListener('pagehide', () => address.timer && address.write());
   state.change({place: text.strikingPlace(), ...address.read(names)});

@@ -20,7 +20,8 @@ function surpriseView() {
       radio.checked = radio.value === state.mode;
       radio.disabled = text.own && radio.value === 'against';            // it needs predictions from Python
     }
-    byId('text-title').textContent = text.own ? 'How surprising your line is' : 'Where the network was surprised';
+    byId('text-title').textContent = {surprise: 'Where the network was surprised', against: 'Which model expected more',
+      why: 'What a prediction depends on'}[state.mode] + (text.own ? ' in your line' : '');
     mode().show();
     if (!work.isBusy()) live.write();
   }
@@ -144,12 +145,12 @@ function againstMode() {
   for (const [name, {name: npz, model: said, read}, {costs}] of [['A', data, A], ['B', data.against, B]]) {
     const cost = format.cost(mean(costs.subarray(0, judged.length)), 3);
     byId('models').append(element('p', 'number', element('b', name, name), ' ', element('bdi', '', format.visible(npz)),
-      `, ${format.visible(said)}: each character had ${cost}` + (read ? '. It was trained on this text.' : '')));
+      `, ${format.visible(said.split(', validation')[0])}: each character had ${cost}`
+      + (read ? '. It was trained on this text.' : '')));
   }
   byId('verdict').textContent = verdict();
-  const times = format.grouped(Math.exp(greatest));
-  byId('b-end').textContent = `A expected it ${times} times less`;
-  byId('a-end').textContent = `B ${times} times less`;
+  byId('b-end').textContent = `A expected it ${Math.exp(greatest).toFixed(1)} times less`;
+  byId('a-end').textContent = 'B so much less';
   return {show, follow, isStriking: k => Math.abs(differences[k - 1]) >= APART,
     table: () => text.table(['nats of A', 'nats of B'], k => k ? [A.costs[k - 1], B.costs[k - 1]] : ['', ''])};
 }

@@ -203,11 +203,4 @@ const colour = {
     const shade = Math.min(colour.LEVELS - 1, Math.floor(Math.abs(level || 0) * colour.LEVELS));
     made.setAttribute('class', [...kept, 'v' + shade, ...level < 0 ? ['negative'] : []].join(' '));
   },
-
-  /** Fill the scales of the page with all shades. */
-  fillScales() {
-    for (const scale of document.querySelectorAll('.scale')) {
-      scale.append(...Array.from({length: colour.LEVELS}, (_, level) => element('span', 'v' + level)));
-    }
-  },
 };

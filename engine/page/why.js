@@ -20,7 +20,7 @@ function whyMode() {
     const p = Array.from(explained.whole, Math.exp), order = p.map((_, number) => number).sort((a, b) => p[b] - p[a]);
     const came = text.numbers[text.place], all = came === undefined ? order : [came, ...order.filter(k => k !== came)];
     byId('why-choice').replaceChildren(...all.map(number => (
-      new Option(`${vocabulary.nameOf(number)}, ${format.percent(p[number])}${number === came ? ', actual' : ''}`,
+      new Option(`${vocabulary.nameOf(number)}   ${format.percent(p[number])}${number === came ? ', actual' : ''}`,
         number))));
   }
 
@@ -31,7 +31,8 @@ function whyMode() {
     const order = found.map((_, j) => j).sort((a, b) => Math.abs(found[b]) - Math.abs(found[a]));
     const largest = order.slice(0, LISTED), most = Math.abs(found[largest[0]]) || 1;
     byId('where').replaceChildren(text.contextOf(text.place),
-      element('p', '', vocabulary.inBold(chosen), ` has ${format.percent(Math.exp(whole[chosen]))}. Without one of`),
+      element('p', '', vocabulary.inBold(chosen), ` has ${format.percent(Math.exp(whole[chosen]))}. It would have, `
+        + 'without one of these:'),
       element('div', 'bars effects', ...largest.flatMap(j => (
         bar(`${vocabulary.nameOf(text.numbers[first + j])} (${found.length - j} before)`, Math.abs(found[j]) / most,
           format.percent(Math.exp(without[j][chosen])), found[j] < 0 ? 'negative' : '')))));
