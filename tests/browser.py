@@ -117,9 +117,6 @@ class Browser:
             for (const kind of ['input', 'change']) control.dispatchEvent(new Event(kind)); }})(
             document.querySelector({json.dumps(selector)}))""")
 
-    def focus(self, selector):
-        self.value(f'document.querySelector({json.dumps(selector)}).focus()')
-
     def later(self, expression, milliseconds=200):
         """Return the value of an expression after a delay."""
         return self.value(f'new Promise(then => setTimeout(() => then({expression}), {milliseconds}))')

@@ -228,7 +228,7 @@ def test_inside(browser, written, judge, of_own_cell):
 
     browser.open(written, view='#inside&place=600&unit=C2:6')
     check(judge.codes[:601], 2, 6)
-    browser.focus('#inside-strip')
+    browser.value("byId('inside-strip').focus()")
     browser.press('ArrowRight')
     np.testing.assert_allclose(column_of(browser, 'inside', 'C'), check(judge.codes[:602], 2, 6), atol=1e-5)
     browser.set('#inside-unit', 'c1:4')
@@ -303,7 +303,7 @@ def test_log_of_the_run(browser, written, short_run):
     costs = array_of(log['costs']).reshape(len(log['epochs']), -1).astype(float)
     browser.open(written, view='#learning')
     browser.wait("byId('when').value === byId('when').max")            # it plays by itself
-    browser.focus('#when')
+    browser.value("byId('when').focus()")
     for key, k in (('Home', 0), ('ArrowRight', 1), ('End', -1)):
         browser.press(key)
         assert browser.text('#sample') == log['samples'][k]
@@ -316,10 +316,7 @@ def test_log_of_the_run(browser, written, short_run):
 
 
 def test_learning_in_the_page(browser, written, javascript, tmp_path):
-    """Train on a pasted text: the cost falls, the best look makes a page, and an independent model agrees with it.
-
-    The slider has earlier looks. Then a short text is recited.
-    """
+    """Train on a pasted text: an independent model agrees with the page of the best look. A short text is recited."""
     H, words = 32, np.random.default_rng(1).choice(['He said:', '"I am cold."', 'in an old hut,', 'the king'], 350)
     text = '<img src=x onerror=hacked=1>' + ' '.join(words)
     shapes, passage = dict(U=(4, H, -1), W=(4, H, H), b=(4, H), V=(-1, H), c=-1), text[int(np.ceil(0.9 * len(text))):]
