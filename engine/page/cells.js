@@ -25,14 +25,21 @@ function cellsView() {
     byId('of').value = state.of;
     byId('units').value = unit();
     byId('text-title').textContent = `The text in the colours of ${valueName(unit())}`;
+    byId('multiples').hidden = true;                       // until the text has been read
+    compared = [];
     gallery.show();
     if (text.reading().done === text.numbers.length) return paint();
-    compared = [];                                         // until the text has been read
     text.paint(() => 0);
-    work.begin(text.reading().to(text.numbers.length), share => {
-      byId('value').textContent = `Reading the text: ${Math.round(100 * share)} %.`;
-      gallery.show();
+    work.begin(read(text.reading(), text.numbers.length), share => {
+      if (!compared.length) byId('value').textContent = `Reading the text: ${Math.round(100 * share)} %.`;
     }, paint);
+  }
+
+  /** Read all n characters, and show the first ones as soon as they have been read. */
+  function* read(reading, n) {
+    yield* reading.to(Math.min(gallery.WITHIN, n));
+    paint();
+    yield* reading.to(n);
   }
 
   function paint() {
@@ -62,9 +69,9 @@ function cellsView() {
 
   function follow() {
     if (!compared.length) return;
-    const {place} = text, after = text.numbers[place];
-    byId('value').replaceChildren(...after === undefined ? [] : [`${valueName(unit())} after `,
-      vocabulary.inBold(after), ': ' + format.twoDigits(compared[0].values[place])]);
+    const {place} = text, value = compared[0].values[place];
+    byId('value').replaceChildren(...value === undefined ? [] : [`${valueName(unit())} after `,
+      vocabulary.inBold(text.numbers[place]), ': ' + format.twoDigits(value)]);
     byId('multiples').hidden = !byId('all-cells').open;
     if (byId('all-cells').open) showMultiples();
   }
@@ -86,7 +93,7 @@ function cellsView() {
 
   /** Return the values of the compared units. The column names are as in the class: C2:7 or h2:7. */
   const table = () => text.table(compared.map(({name}) => valueName(name)),
-    k => compared.map(({values}) => values[k]));
+    k => compared.map(({values}) => k < values.length ? values[k] : ''));
 
   return {show, follow, table};
 }

@@ -59,14 +59,6 @@ const gallery = {
 
   // ---- a selected passage
 
-  /** Return the indices of the first selected character of the text and of the one after the last, or null. */
-  selected() {
-    const chosen = getSelection(), {spans} = text;
-    if (chosen.isCollapsed || !byId('text').contains(chosen.anchorNode)) return null;
-    const inside = Array.from(spans.keys()).filter(k => chosen.containsNode(spans[k], true));
-    return [inside[0], inside.at(-1) + 1];
-  },
-
   /** Return the cells whose values in a passage and around it differ most: each {name, difference}, as a share. */
   onIn(from, to) {
     const {AROUND} = gallery;
@@ -79,9 +71,11 @@ const gallery = {
 
   /** List the cells that are on in the selected passage. */
   showSelected() {
-    const n = text.numbers.length, isReady = state.view === 'cells' && text.reading().done === n;
-    const [from, to] = isReady && gallery.selected() || [0, n];
-    if (to - from >= n) return;                            // nothing is selected, or nothing is around it
+    const {numbers: {length: n}, spans} = text, chosen = getSelection();
+    if (state.view !== 'cells' || text.reading().done < n || chosen.isCollapsed) return;
+    const inside = Array.from(spans.keys()).filter(k => chosen.containsNode(spans[k], true));
+    const from = inside[0], to = inside.at(-1) + 1;
+    if (!inside.length || to - from >= n) return;          // nothing of the text, or nothing around it
     const quoted = format.onOneLine(text.spelled.slice(from, Math.min(to, from + 40)).join(''));
     byId('selected').hidden = false;
     byId('selected').replaceChildren('Higher or lower in \u201c', element('bdi', '', quoted), '\u201d than around it:',

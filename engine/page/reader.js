@@ -125,10 +125,10 @@ const text = {
     return nearest;
   },
 
-  /** Return the state or h of a unit after each character, all of which must have been read. of: as in the state. */
+  /** Return the state or h of a unit after each character that has been read. of: as in the state. */
   valuesOf(name, of) {
-    const reading = text.reading(), place = units.placeOf(units.of(name), of);
-    return Float32Array.from(text.numbers, (_, k) => reading.allStates[k * reading.width + place]);
+    const {done, allStates, width} = text.reading(), place = units.placeOf(units.of(name), of);
+    return Float32Array.from({length: done}, (_, k) => allStates[k * width + place]);
   },
 
   /** Return the lowest and the highest state of a unit. */
