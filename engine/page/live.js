@@ -5,7 +5,7 @@ const live = {
   network: once(() => new Network(model.parameters())),
   opening: once(() => new Reading(live.network(), vocabulary.taken(data.line, text.MOST).numbers, 1)),
 
-  /** Return the Reading of the line, or null if there is nothing to read, and its numbers; and how to write. */
+  /** Return the Reading of the line, or null if there is nothing to read. Below: its numbers, how to write. */
   reading() {
     if (text.own) return text.reading();
     return byId('words').value === data.line && data.line ? live.opening() : null;
