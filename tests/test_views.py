@@ -257,7 +257,7 @@ def test_line(browser, written, judge, javascript):
         browser.wait(f'!work.isBusy() && !writing.isBusy() && text.numbers.length === {len(line)}')
         assert browser.text('#ghost') == goes_on(javascript, judge, line, 200, temperature, seed)
         p = read_by(judge.p, [judge.uchar.index(ch) for ch in line])[1] ** (1 / temperature)
-        best = np.argsort(-p)[:8]
+        best = np.argsort(-p)[:6]
         assert browser.all('#choices .key') == [shown(judge.uchar[k]) for k in best]
         widths = browser.all('#choices .bar div', 'parseFloat(element.style.width)')
         np.testing.assert_allclose(widths, 100 * p[best] / p.sum(), rtol=2e-3)

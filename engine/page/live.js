@@ -1,7 +1,7 @@
 // The line of the view Text, which can be typed over: the next letters, and how the network would go on from it.
 
 const live = {
-  CHOICES: 8,                                              // next letters shown
+  CHOICES: 6,                                              // next letters shown
   network: once(() => new Network(model.parameters())),
   opening: once(() => new Reading(live.network(), vocabulary.taken(data.line, text.MOST).numbers, 1)),
 
