@@ -31,6 +31,7 @@ MOST_EPOCHS = 100              # whose samples and costs a page shows
 ALTERNATIVES = 5               # most probable characters shown at each place
 HELD_OUT = '_held_out.txt'     # ending of a held-out text beside a checkpoint, whose training text may not be at hand
 TITLES = {'prideandprejudice.txt': 'Pride and Prejudice', 'coriolanus.txt': 'Coriolanus'}      # in text_input
+# Cut where several letters may follow, so that temperature has something to reshape.
 OPENINGS = {'Pride and Prejudice': 'It is a truth universally ac'}
 
 
