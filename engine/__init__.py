@@ -2,3 +2,4 @@
 
 You need none of it to understand the model, which is in charlstm.py. README.md in this folder is the map.
 """
+VERSION = '1.0'

@@ -13,6 +13,8 @@ import threading
 import time
 import traceback
 
+from engine import VERSION
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))             # the folder of the scripts
 BUNDLED = os.path.join(ROOT, 'training_results', 'prideandprejudice.npz')      # a checkpoint
 PROGRAM = '__main__', 'train', 'produce_text', 'charlstm', 'engine', 'text_input'          # the program's modules
@@ -195,6 +197,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings):
         super().__init__(allow_abbrev=False, **settings)
+        self.add_argument('--version', action='version', version=f'CharLSTM {VERSION}')
 
     def add_options(self, table):
         """Add the options in a table: lists of Option (engine/run/table.py) by the title of their group."""

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from charlstm import CharLSTM, read_about
 from scripts import ROOT
 
 READMES = sorted(ROOT / name for name in subprocess.run(
@@ -50,3 +51,14 @@ def test_links_lead_somewhere(readme):
     for path, anchor in re.findall(r'\]\((?!http)([^)#]*)#?([^)]*)\)', TEXTS[readme]):
         target = readme.parent / path if path else readme
         assert target.exists() and (not anchor or anchor in anchors(TEXTS[target.resolve()])), (path, anchor)
+
+
+def test_one_version_for_scripts_checkpoints_and_the_citation(tmp_path):
+    printed = {subprocess.run([sys.executable, script, '--version'], cwd=ROOT, capture_output=True,
+                              encoding='utf-8').stdout for script in ('train.py', 'produce_text.py')}
+    version, = re.findall(r'version = \{(.*)\}', TEXTS[ROOT / 'README.md'])
+    assert printed == {f'CharLSTM {version}\n'}
+    model = CharLSTM()
+    model.model_setup(char_dim=3, num_units1=2, num_units2=5)
+    model.uchar = list('abc')
+    assert read_about(model.save_params(tmp_path / 'p'))['versions']['charlstm'] == version

@@ -7,7 +7,7 @@ import subprocess
 
 import numpy as np
 
-from engine import checks
+from engine import VERSION, checks
 from engine.backend.theano_setup import theano
 from engine.data import parameters
 from engine.data.parameters import base_names, in_layers, layers_of, named_state, parameter_shapes, rows_of, units
@@ -67,7 +67,7 @@ def versions(model):
     """Return versions, the device and its threads, the processor, and the commit of a clone or None, by name."""
     no_name, line = shell("grep -m1 'model name' /proc/cpuinfo")           # of the processor; not on ARM
     no_clone, commit = shell(f'git -C {shlex.quote(ROOT)} --git-dir=.git describe --always --exclude="*" --dirty')
-    return dict(python=platform.python_version(), numpy=np.__version__, theano=theano.__version__,
+    return dict(charlstm=VERSION, python=platform.python_version(), numpy=np.__version__, theano=theano.__version__,
                 device=computes_on(model), processor=platform.processor() if no_name else line.partition(': ')[2],
                 commit=None if no_clone else commit)
 
