@@ -67,7 +67,7 @@ def test_length_of_texts_and_their_beginning(model, method):
     assert [(len(text), text[:2]) for text in texts] == [(40, 'ab')] * 5 and len(set(texts)) == 5
 
 
-@pytest.mark.parametrize('piece', [1, 3, 128])
+@pytest.mark.parametrize('piece', [1, 3, 512])
 @pytest.mark.parametrize('length', [1, 3, 36])
 def test_stop_ends_each_text_after_its_first_occurrence(stateful, monkeypatch, piece, length):
     """The end of a text does not change the others of its batch."""
@@ -167,12 +167,12 @@ def test_two_threads_write_one_text_as_one_does():
 
 def test_a_text_follows_parameters_that_are_changed_in_place(model):
     """The weights are packed for each text, and for a piece only if they were replaced or trained."""
-    pieces = model.stream_text('abc', 500, method='argmax')
-    begun, one = next(pieces) + next(pieces), model.generate_text('abc', 500, method='argmax')
+    pieces = model.stream_text('abc', 700, method='argmax')
+    begun, one = next(pieces) + next(pieces), model.generate_text('abc', 700, method='argmax')
     model.p['V'].get_value(borrow=True)[...] *= -1
-    other = model.generate_text('abc', 500, method='argmax')
+    other = model.generate_text('abc', 700, method='argmax')
     best = model.theano_predict(numbers(model, other))[1][:, 0]
-    assert other != one and ''.join(begun) == one[:131] and other[3:] == spelled(model, best[2:-1])
+    assert other != one and ''.join(begun) == one[:515] and other[3:] == spelled(model, best[2:-1])
 
 
 # ---------------------------------------------------------------- a step of one's own

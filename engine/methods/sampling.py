@@ -11,7 +11,7 @@ from engine.kernel.cell import HOLD, held_cell
 from engine.methods.compile import compiled
 from engine.methods.state import cell_of_model, finite, functions, sizes, vocabulary_size, zero_states
 
-PIECE = 128                    # characters drawn before they are shown
+PIECE = 512                    # characters drawn before they are shown
 
 
 def generate_text(model, seed='', text_length=100, method='normal', count=None, **choice):
