@@ -352,15 +352,13 @@ class Texts:
             layer.h, layer.C = passed[2 * k:2 * k + 2]
         for name, value in dict(fields, B=B, length=length, text=self._library.passed(text)).items():
             setattr(struct, name, value)
-        if not self._kernel.all_below(struct.V, struct.prime * B, struct.text):
-            raise ValueError(f'the text has characters that are not below {struct.V}')
         if self._kernel.sample(ctypes.byref(struct), threads):
             raise MemoryError
 
     def read(self, x, *states):
-        """Return log probabilities (T,B,V) after each of the characters x, int32 (T,B), and the new states.
+        """Return log probabilities (T,B,V) after each of the characters x, int32 (T,B) below V, and the new states.
 
-        Raises ValueError if the states have other shapes than the model's, or for characters that it does not have.
+        Raises ValueError if the states have other shapes than the model's.
         """
         struct = self._model()
         log_p = np.empty((*x.shape, struct.V), self._library.dtype)
@@ -372,11 +370,14 @@ class Texts:
         """Return texts of M + n characters, int32 (M+n,B), and the states after all characters but the last.
 
         prime: their first M characters, int32. bits: a number from 0 to 2^53 - 1 for each character to draw, int64
-        (n,B), or shape (0,B) to take the most probable ones. choice: temperature, top_k and top_p. Errors: as for read.
+        (n,B), or shape (0,B) to take the most probable ones. choice: temperature, top_k and top_p. Errors: as for read,
+        and ValueError for characters that the model does not have, as it may be another than when the text began.
         """
-        temperature, top_k, top_p = map(float, choice)
+        struct, (temperature, top_k, top_p) = self._model(), map(float, choice)
         text = np.concatenate([prime, np.empty((n, prime.shape[1]), np.int32)])
-        self._call(self._model(), states, self._kernel.threads(), text, prime=len(prime), temperature=temperature,
+        if not self._kernel.all_below(struct.V, prime.size, self._library.passed(text)):
+            raise ValueError(f'the text has characters that are not below {struct.V}')
+        self._call(struct, states, self._kernel.threads(), text, prime=len(prime), temperature=temperature,
                    bits=self._library.passed(bits) if len(bits) else None, top_k=int(top_k), top_p=top_p, log_p=None)
         return [text, *states]
 

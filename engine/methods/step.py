@@ -3,7 +3,7 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano
-from engine.data.parameters import updates_of
+from engine.data.parameters import in_layers, layers_of, updates_of
 from engine.methods.compile import compiled
 from engine.methods.state import sizes, vocabulary_size, zero_states
 
@@ -71,10 +71,12 @@ def cost_weights(model, x, B):
 
 def kept_in_step(model, x, rows):
     """Return which units a step on x keeps, if lp has dropout, then which recurrent weights, if it has dropconnect."""
-    random, dropout, dropconnect, units = model.random, model.lp['dropout'], model.lp['dropconnect'], sizes(model)
-    shapes = [model.p[f'W{k}'].get_value(borrow=True).shape for k in range(1, 1 + len(units))]
-    return [*(kept_units(random, dropout, rows, len(x), units) if dropout else []),
-            *(kept_weights(random, dropconnect, shapes) if dropconnect else [])]
+    random, dropout, dropconnect = model.random, model.lp['dropout'], model.lp['dropconnect']
+    kept = kept_units(random, dropout, rows, len(x), sizes(model)) if dropout else []
+    if dropconnect:
+        weights = in_layers('W', layers_of(model.p))
+        kept += kept_weights(random, dropconnect, [model.p[name].get_value(borrow=True).shape for name in weights])
+    return kept
 
 
 def row_numbers(random, rows, n):
