@@ -81,8 +81,8 @@ def program(arguments):
     model = terminal.load_class(o.cell, CharLSTM)(o.random_seed, o.kernel == 'on', group, o.precision)
     parameters = fit.set_up(model, o)
     schedule = schedules.Schedule.resumed(o, progress, model.n_batches['train'])
-    run = results.Run(model, schedule, found)
-    group.broadcast(run.check, sources)
+    run = results.Run(model, schedule)
+    group.broadcast(run.check, sources, found)
     if progress:
         model.resume(checkpoint)
         print(f'resuming after epoch {progress["epoch"]}, batch {progress["batch"]}')

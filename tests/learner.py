@@ -82,7 +82,7 @@ def run_of(folder, model, *words, resume=None):
     """Return the Run of a Learner, run r of t.txt, which may resume from a checkpoint."""
     o, progress = settled('--warmup', 0, '--anneal', 0, *words), model.resume(resume) if resume else {}
     o.output_dir, o.resume = str(folder), resume
-    run = Run(model, Schedule.resumed(o, progress, model.n_batches['train']), checkpoints_of(o) if resume else {})
+    run = Run(model, Schedule.resumed(o, progress, model.n_batches['train']))
     run._draw = lambda: None
     return run
 
@@ -91,7 +91,7 @@ def learn(folder, score, *words, resume=None, group=None):
     """Run train.py's loop with a Learner, as run r of t.txt. Return the Learner and its Schedule."""
     model = Learner(score)
     run = run_of(folder, model, *words, resume=resume)
-    run.check({})
+    run.check({}, checkpoints_of(run.options) if resume else {})
     with run.open():
         run.bar = bar(99, 'training', 'steps')
         train.learn(model, run, group or model.group)

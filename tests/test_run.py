@@ -348,8 +348,8 @@ def test_progress_that_is_no_number_is_refused(tmp_path, refused):
 
 def test_second_run_of_a_name_waits_for_the_end_of_the_first(tmp_path, refused):
     first, second = [run_of(tmp_path, Learner(None), '--overwrite') for _ in range(2)]
-    first.check({})
-    second.check({})
+    first.check({}, {})
+    second.check({}, {})
     with first.open():
         before = snapshot(tmp_path)
         with refused(ValueError, 'r_t.txt.out', 'another process'), second.open():

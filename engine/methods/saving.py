@@ -14,7 +14,7 @@ from engine.data.parameters import base_names, in_layers, layers_of, named_state
 from engine.kernel.fallback import is_as_in_c
 from engine.methods.compile import computes_on, operations
 from engine.methods.state import (CompiledFunctions, Learning, arrays, cell_of_model, optimiser_variables,
-                                  set_parameters, set_text, sizes, state_names, updated, warn_if_truncated)
+                                  set_parameters, set_text, sizes, updated, warn_if_truncated)
 from engine.run import table
 from engine.terminal import ROOT, near, warn
 
@@ -88,7 +88,7 @@ def save_params(model, filename, progress=None):
     model.group.check_in_sync(stored.values(), model.random.bit_generator.state, cell.formula)
     for prefix, states in (('carried_', model.carried), ('validation_', validation_states)):
         rows = model.group.gather(states) or []
-        stored.update({prefix + name: state for name, state in zip(state_names(model), rows)})
+        stored.update({prefix + name: state for name, state in zip(in_layers('hC', layers_of(model.p)), rows)})
     metadata = dict(
         lp=dict(model.lp), averaged_steps=model.averaged_steps, validation_index=validation_index,
         random=model.random.bit_generator.state, text=model.text.metadata() if model.text else {}, progress=progress,

@@ -23,7 +23,7 @@ from engine import checks
 from engine.backend import bfloat16
 from engine.backend.theano_setup import theano
 from engine.data.batches import Text
-from engine.data.parameters import in_layers, layers_of, map_state, named_state, units
+from engine.data.parameters import map_state, named_state, units
 from engine.data.text import shown
 from engine.kernel.cell import Cell
 from engine.parallel import group_of
@@ -144,11 +144,6 @@ def zero_states(model, B):
     """Return the states before a text, of each layer h (B,H), and C (B,SH): its S cell states side by side."""
     S = cell_of_model(model).counts.S
     return [np.zeros((B, n * H), theano.config.floatX) for H in sizes(model) for n in (1, S)]
-
-
-def state_names(model):
-    """Return the names of the states of all layers: h1, C1, h2, C2 and so on."""
-    return in_layers('hC', layers_of(model.p))
 
 
 def kinds(arrays):

@@ -53,10 +53,8 @@ class Run:
     draw, by name.
     """
 
-    def __init__(self, model, schedule, found):
-        """Prepare the files of a run. found: what checkpoints_of found, if it is resumed."""
+    def __init__(self, model, schedule):
         self.model, self.schedule, self.options, self._group = model, schedule, schedule.options, model.group
-        self._found = found
         self.bar, self.last_checkpoint, self.baselines = None, self.options.resume, {}
         self.logs = Logs(self.path, schedule.id, model.p, model.text.passage, self.options.original)
 
@@ -76,13 +74,16 @@ class Run:
         words = words_of({'resume': checkpoint, 'cell': self.options.cell})
         return script('train.py', *words, *more, processes=self._group.size)
 
-    def check(self, sources):
-        """Create the output folder. Raise ValueError if files would be replaced, or texts are not those of sources."""
+    def check(self, sources, found):
+        """Create the output folder. Raise ValueError if files would be replaced, or texts are not those of sources.
+
+        found: what checkpoints_of found, if the run is resumed.
+        """
         o, model, now = self.options, self.model, vars(self.schedule)
         if o.resume:                   # earlier checkpoints of this run stay; --overwrite also removes damaged ones
-            kept = {path for path, then in self._found.items()
+            kept = {path for path, then in found.items()
                     if then.get('id') == now['id'] and how_far(then) <= how_far(now)}
-            self._replaced = [path for path in (files_of(o) if o.overwrite else self._found)
+            self._replaced = [path for path in (files_of(o) if o.overwrite else found)
                               if path.endswith('.npz') and path not in kept]
             for role, then in sources.items():
                 if then['sha256'] != model.text.sources[role]['sha256']:
@@ -201,7 +202,7 @@ class Run:
     def _score(self, stored):
         """Print the mean costs of the texts of --valid and --test. Return them by name, in nats.
 
-        The best model, in an open checkpoint, reads each as one stream from zero states, in float32 as produce_text.py.
+        The best model, in an open checkpoint, reads each as one stream from zero states, in float32.
         """
         model, o, scores = self.model, self.options, {}
         best = type(model)(kernel=o.kernel == 'on')
