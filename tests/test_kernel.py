@@ -18,6 +18,7 @@ import pytest
 
 import numpy_model
 from charlstm import lstm_cell
+from engine import checks
 from engine.backend import compiler
 from engine.kernel import library, ops
 from engine.kernel.cell import Cell, c_functions
@@ -516,6 +517,10 @@ def test_any_number_of_threads_gives_the_same_numbers_and_the_same_bits_each_tim
         assert two.tobytes() == two_again.tobytes()
         for other in (two, three):
             np.testing.assert_allclose(other, one, **LONG_SUMS['float32' if one.dtype == 'float32' else 'float64'])
+
+
+def test_c_has_room_for_all_layers():
+    assert f'MOST_LAYERS = {checks.MOST_LAYERS} ' in library.C_FILES['kernel.h']
 
 
 @pytest.mark.parametrize('name, old', [('layer.c', 'cell_forward(a'), ('vectors.c', 'omp_get_max_threads()')])

@@ -57,6 +57,11 @@ def test_option_that_contradicts_the_resumed_run_is_refused(short_run, in_proces
     assert name.replace('-', '_') in refused.stderr or words[0] in refused.stderr
 
 
+def test_message_names_the_options_that_may_change():
+    names = [name.replace('_', '-') for name, row in table.ROWS.items() if row.resumed in ('any', 'smaller')]
+    assert sorted(re.findall('--([a-z-]+)', table.MAY_CHANGE)) == sorted(names)
+
+
 def test_options_that_may_change_or_are_the_same_are_taken(short_run, in_process, capfd):
     last = short_run.folder / 'r_t.txt_epoch5.npz'
     with pytest.raises(Compiling):

@@ -274,7 +274,7 @@ def test_line(browser, written, judge, javascript):
 
 
 def test_frozen_cell(browser, written, judge, javascript):
-    """Both texts go on from the line like network.js. The cell is first frozen at the end of its range."""
+    """Both texts continue the line like network.js. The cell is first frozen at the end of its range."""
     browser.open(written, view='#cells&unit=C2:3&temperature=0.8&seed=7')
     browser.wait('text.reading().done === 700')
     browser.click('#freeze')

@@ -1,4 +1,4 @@
-// A frozen cell in Cells: how the network goes on from the line with one cell held at a value, and without that, from
+// A frozen cell in Cells: how the network continues the line with one cell held at a value, and without that, from
 // the same random numbers.
 
 const freezing = {

@@ -1,4 +1,4 @@
-// The line of the view Text, which can be typed over: the next letters, and how the network would go on from it.
+// The line of the view Text, which can be typed over: the next letters, and how the network would continue it.
 
 const live = {
   CHOICES: 6,                                              // next letters shown

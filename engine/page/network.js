@@ -4,7 +4,7 @@
 //     h, C = cell(a_f, a_i, a_o, a_g, C)
 //
 // A later layer reads the h of the layer below. softmax(V.h + c), with the h of the last one, is the distribution of
-// the next character. engine/kernel/cell.py generates CELL, cellForward, cellHeld and cellBackward from the cell in charlstm.py.
+// the next character. engine/kernel/cell.py generates CELL and the functions of a cell from the one in charlstm.py.
 // Other cells have other rows k, of which only the first CELL.ofU have U, and only the last CELL.ofW have W.
 //
 // All numbers are in one array, the memory of a WebAssembly module that multiplies matrices (product.c). A place is a
@@ -393,7 +393,7 @@ function* written(network, prime, choice) {
   yield* continued(network, random, choice);
 }
 
-/** Yield the numbers of an endless text that goes on from what a network has read and expects next. */
+/** Yield the numbers of an endless text that continues what a network has read. */
 function* continued(network, random, {temperature, topK}) {
   for (;;) {
     const x = draw(likely(tempered(network.logs(), temperature), topK), random.next());
