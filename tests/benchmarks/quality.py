@@ -115,8 +115,7 @@ def published(options):
         if path.exists() and path.read_bytes() != part.text.encode('utf-8'):
             raise ValueError(f'{path} exists and is another text: choose another folder for --results')
         path.write_bytes(part.text.encode('utf-8'))
-    more = ['--valid', paths[1], '--precision', options.precision]
-    more += ['--test', paths[2], '--test-adapt'] if paths[2:] else []
+    more = ['--valid', paths[1], '--test', paths[-1], '--test-adapt', '--precision', options.precision]
     more += ['--epochs', options.epochs] if options.epochs else []
     row = table('         model', 'parameters', '         part', '  nats', '  bits', f'in pieces of {PIECE}',
                 'nats of each seed, epochs')
