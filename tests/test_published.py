@@ -1,6 +1,5 @@
 """tests/benchmarks/quality.py: texts are cut as published, and costs are per published symbol."""
 import json
-import math
 import os
 import random
 import sys
@@ -61,17 +60,18 @@ def test_penn_treebank_by_characters_and_by_words_is_the_same_text(tmp_path):
     assert texts == {"the <unk> n't N\na\nmr. b\n"}
 
 
-def test_costs_are_those_of_the_published_symbols(tmp_path, capsys, monkeypatch):
-    """Runs only write a result, with their seed as the test cost. Finished runs are not started again."""
+@pytest.fixture
+def results(tmp_path, monkeypatch, capsys):
+    """Results of two runs on a made-up text, with their seeds as the test costs. Return the text and the folder."""
     text, started = made_up(3217, 'abcdé\n') + '.\n', []
     (tmp_path / 'text').write_text(text, encoding='utf-8')
 
     def train(words, **settings):
         started.append(words)
         options = dict(zip(words, words[1:]))
-        result = dict(finished=True, parameters=123_456, best_epoch=2, epochs=7)
-        for name, more in (('valid', 0.25), ('test', 0), ('test_adapted', -0.5)):
-            result[f'{name}_nats'] = int(options['--random-seed']) + more
+        seed = int(options['--random-seed'])
+        result = dict(finished=True, parameters=123_456, epochs=6 + seed, option_epochs=40, option_num_units1=256,
+                      test_nats=seed, test_adapted_nats=seed - 0.5)
         path = tmp_path / 'results' / f'{words[3]}_{os.path.basename(words[2])}_result.json'
         path.write_text(json.dumps(result))
         return SimpleNamespace(wait=lambda: 0)
@@ -81,19 +81,35 @@ def test_costs_are_those_of_the_published_symbols(tmp_path, capsys, monkeypatch)
     options = quality.build_parser().parse_args(['published', 'warandpeace', str(tmp_path / 'text'), '--results', str(
         tmp_path / 'results'), '--units', '256', '--seeds', '2'])
     quality.published(options)
-    rows = [[cell.strip() for cell in line.split('|')] for line in capsys.readouterr().out.splitlines()]
-    names = [tmp_path / 'results' / f'warandpeace-{part}.txt' for part in ('train', 'valid', 'test')]
-    parts = [name.read_bytes().decode('utf-8') for name in names]
-    assert ''.join(parts) == text and len(started) == 2
-    assert [started[0][started[0].index(option) + 1] for option in ('--valid', '--test')] == list(map(str, names[1:]))
-    for part, title, cost in ((1, 'validation', 1.75), (2, 'test', 1.5), (2, 'test, adapted', 1)):     # means of two
-        symbols = sum(2 if character in 'é\n' else 1 for character in parts[part]) - (part == 2)       # ends in LF
-        nats = cost * (len(parts[part]) - 1) / (symbols - 1)
-        row, = [cells for cells in rows if title in cells]
-        assert row[2:6] == ['0.12 M', title, f'{nats:.4f}', f'{nats / math.log(2):.4f}']
-        assert row[6] == (f'{3 * nats / cost:.4f}' if part == 1 else '')
     quality.published(options)
-    assert len(started) == 2
+    first, second = started                                # finished runs are not started again
+    assert first[first.index('--valid') + 1] == str(tmp_path / 'results' / 'warandpeace-valid.txt')
+    return text, tmp_path / 'results'
+
+
+def test_costs_are_those_of_the_published_symbols(results, capsys):
+    text, folder = results
+    parts = [(folder / f'warandpeace-{part}.txt').read_bytes().decode('utf-8') for part in ('train', 'valid', 'test')]
+    assert ''.join(parts) == text
+    scales = []
+    for part, ends_in_lf in ((parts[1], 0), (parts[2], 1)):
+        symbols = sum(2 if character in 'é\n' else 1 for character in part) - ends_in_lf
+        scales.append((len(part) - 1) / (symbols - 1))
+    for seed in (1, 2):
+        found = json.loads((folder / f'warandpeace-256-seed{seed}.json').read_text())
+        assert found['published_nats'] == pytest.approx(seed * scales[1])
+        assert found['published_adapted_nats'] == pytest.approx((seed - 0.5) * scales[1])
+        assert found['published_valid_in_pieces_nats'] == pytest.approx(2 * seed * scales[0])
+    row = [f'{cost * scales[1]:.3f}' for cost in (1.5, 1, 1, 2)]
+    expected = '| CharLSTM 2x256 | 0.12 M | {}; adapted {} | mean of {}, {} |'.format(*row)
+    assert capsys.readouterr().out.splitlines()[-1] == expected
+
+
+def test_rows_of_the_readme_are_those_of_the_result_files(results, capsys):
+    quality.compare(quality.build_parser().parse_args(['table']))
+    capsys.readouterr()
+    with pytest.raises(ValueError, match='has no results for this row of README.md: [|] CharLSTM'):
+        quality.compare(SimpleNamespace(results=results[1]))
 
 
 def test_cost_in_pieces_is_that_of_numpy(tmp_path):

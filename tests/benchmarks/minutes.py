@@ -205,9 +205,9 @@ def minutes(options, parts):
         if not path.exists() and fnmatchcase(name, options.only):
             words, *rest = run_of(name, folder, options.nanogpt.absolute(), texts)
             points = curve([sys.executable, *map(str, words)], *rest, 60 * options.minutes)
-            path.write_text(json.dumps(points))
+            path.write_text(json.dumps(dict(empty_model().versions(), points=points)))
         if path.exists():
-            curves[name] = json.loads(path.read_text())
+            curves[name] = json.loads(path.read_text())['points']
             best = [min((cost for second, cost in curves[name] if second <= 60 * m), default=math.nan) for m in SHOWN]
             row(CURVES[name][0], *[f'{cost:.3f}' for cost in best])
     draw(curves, folder / 'minutes.png')

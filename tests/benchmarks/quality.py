@@ -1,10 +1,13 @@
 """Measure how good the models get, on published splits. Costs are nats a character.
 
     python tests/benchmarks/quality.py published NAME FILE [FILE ...] --results DIR
+    python tests/benchmarks/quality.py table
     python tests/benchmarks/quality.py compressors NAME FILE [FILE ...]
     python tests/benchmarks/quality.py minutes FILE --nanogpt FOLDER --results DIR
 
-published    runs of train.py on the split NAME. A finished run in DIR is only read, and another one is resumed.
+published    runs of train.py on the split NAME. A finished run in DIR is only read, and another one is resumed. Each
+             gets a small file in DIR, NAME-UNITS-seedN.json, for tests/benchmarks/results.
+table        README's rows from the files in tests/benchmarks/results; fails if README has a row without them
 compressors  what general compressors need for the last part of the split, after the parts before the validation part
 minutes      the validation cost of CharLSTM, nanoGPT and PyTorch's nn.LSTM on tiny Shakespeare against minutes, as a
              table and as DIR/minutes.png. Finished runs in DIR are only read; another one starts anew.
@@ -13,6 +16,7 @@ FILE is the text, or its parts, as published. The commands fetch nothing: the RE
 """
 import argparse
 import bz2
+import json
 import lzma
 import math
 import sys
@@ -20,7 +24,9 @@ from pathlib import Path
 from typing import Callable, NamedTuple
 
 from common import print_head, table, trained
-from minutes import PIECE, cost_of_charlstm, minutes
+from minutes import cost_of_charlstm, minutes
+
+HERE = Path(__file__).parent
 
 
 # ---------------------------------------------------------------- splits
@@ -104,7 +110,7 @@ def cut(split, paths):
 # ---------------------------------------------------------------- the commands
 
 def published(options):
-    """Train, resume or read the runs of a split, and print the table. Raises ValueError and OSError."""
+    """Train, resume or read the runs of a split. Write a file of each, and print their rows."""
     split, name, folder = SPLITS[options.name], options.name, options.results
     print_head()
     print(split.title)
@@ -117,28 +123,58 @@ def published(options):
         path.write_bytes(part.text.encode('utf-8'))
     more = ['--valid', paths[1], '--test', paths[-1], '--test-adapt', '--precision', options.precision]
     more += ['--epochs', options.epochs] if options.epochs else []
-    row = table('         model', 'parameters', '         part', '  nats', '  bits', f'in pieces of {PIECE}',
-                'nats of each seed, epochs')
     for units in options.units or (256, 512):
-        runs = [f'{name}-{units}-seed{seed}' for seed in range(1, options.seeds + 1)]
-        results = [trained(paths[0], run, folder, '--random-seed', seed, '--num-units1', units, *more)
-                   for seed, run in enumerate(runs, 1)]
-        in_pieces = [cost_of_charlstm(folder / f'{run}_{paths[0].name}_best.npz', parts[1].text) for run in runs]
-        row(*of_part(units, results, 'valid', 'validation', parts[1], in_pieces))
-        for field, title in [('test', 'test'), ('test_adapted', 'test, adapted')][:2 * len(paths[2:])]:
-            row(*of_part(units, results, field, title, parts[2]))
+        results = []
+        for seed in range(1, options.seeds + 1):
+            run = f'{name}-{units}-seed{seed}'
+            result = trained(paths[0], run, folder, '--random-seed', seed, '--num-units1', units, *more)
+            in_pieces = cost_of_charlstm(folder / f'{run}_{paths[0].name}_best.npz', parts[1].text)
+            results.append(result | published_costs(parts, result, in_pieces))
+            (folder / f'{run}.json').write_text(json.dumps(results[-1], indent=1) + '\n')
+        print(readme_row(name, results), flush=True)
 
 
-def of_part(units, results, field, title, part, in_pieces=()):
-    """Return the cells of a row: the mean costs of a part over runs, as a stream and in pieces."""
-    costs = [result[f'{field}_nats'] * part.scale for result in results]
-    mean = sum(costs) / len(costs)
-    of_each = '; '.join(f'{cost:.4f}, {result["best_epoch"]} of {result["epochs"]}'
-                        for cost, result in zip(costs, results))
-    of_pieces = f'{sum(in_pieces) / len(results) * part.scale:.4f}' if in_pieces else ''
-    return (f'CharLSTM 2x{units}', f'{results[0]["parameters"] / 1e6:.2f} M', title, f'{mean:.4f}',
-            f'{mean / math.log(2):.4f}', of_pieces, of_each)
+def published_costs(parts, result, in_pieces):
+    """Return the costs of a run in nats a published symbol. in_pieces: the cost of the validation part in pieces."""
+    last = parts[-1].scale
+    return dict(published_nats=result['test_nats'] * last, published_adapted_nats=result['test_adapted_nats'] * last,
+                published_valid_in_pieces_nats=in_pieces * parts[1].scale)
 
+
+# ---------------------------------------------------------------- README's rows
+
+def readme_row(name, results):
+    """Return the row in README.md of runs on a split that differ only in their random seed."""
+    first, unit = results[0], 'bits' if name == 'penn' else 'nats'
+
+    def costs(of):
+        return [result[f'published_{of}nats'] / (math.log(2) if unit == 'bits' else 1) for result in results]
+
+    def mean(of=''):
+        return f'{sum(costs(of)) / len(results):.3f}'
+
+    capped = all(result['epochs'] == first['option_epochs'] for result in results)
+    cells = [f'CharLSTM 2x{first["option_num_units1"]}' + capped * f', {first["epochs"]} epochs',
+             f'{first["parameters"] / 1e6:.2f} M', f'{mean()}; adapted {mean("adapted_")}']
+    cells += [mean('valid_in_pieces_')] if name == 'shakespeare' else []
+    cells += ['mean of ' + ', '.join(f'{cost:.3f}' for cost in costs('')) if results[1:] else 'one seed']
+    return f'| {" | ".join(cells)} |'
+
+
+def compare(options):
+    """Print README's rows of published splits from result files. Raises ValueError if it has a row without files."""
+    runs = {}
+    for path in sorted(options.results.glob('*-seed*.json')):
+        runs.setdefault(path.name.split('-seed')[0], []).append(json.loads(path.read_text()))
+    found = [readme_row(name.split('-')[0], results) for name, results in runs.items()]
+    print('\n'.join(found))
+    written = (HERE / 'README.md').read_text(encoding='utf-8').split('### Published splits')[1]
+    missing = [line for line in written.splitlines() if line.startswith('| CharLSTM') and line not in found]
+    if missing:
+        raise ValueError(f'{options.results} has no results for this row of README.md: {missing[0]}')
+
+
+# ---------------------------------------------------------------- compressors
 
 # zpaq's strongest models, for blocks of 16 MB. Its levels choose models by size: two sizes could not be subtracted.
 ZPAQ = 'x4,0w2c0,1010,255i1c256ci1,1,1,1,1,1,2ac0,2,0,255i1c0,3,0,0,255i1c0,4,0,0,0,255i1mm16ts19t0'
@@ -161,7 +197,7 @@ def compressors(options):
 # ---------------------------------------------------------------- the command line
 
 def build_parser():
-    """Return the parser, with a subcommand for each of the three commands."""
+    """Return the parser, with a subcommand for each command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(metavar='COMMAND', required=True)
     for function, text in ((published, 'runs of train.py on a published split'),
@@ -170,6 +206,9 @@ def build_parser():
         add.set_defaults(function=function)
         add.add_argument('name', metavar='NAME', choices=SPLITS, help=f'one of {", ".join(SPLITS)}')
         add.add_argument('files', metavar='FILE', nargs='+', type=Path, help='the text, or its parts, as published')
+    add = commands.add_parser('table', help="README's rows of published splits from result files")
+    add.set_defaults(function=compare)
+    add.add_argument('--results', metavar='DIR', type=Path, default=HERE / 'results', help='default: %(default)s')
     add = commands.choices['published']
     add.add_argument('--results', metavar='DIR', type=Path, required=True, help='folder of the parts and the runs')
     add.add_argument('--units', type=int, action='append', help='of each layer (default: 256 and 512)')
