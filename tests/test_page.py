@@ -74,9 +74,10 @@ def test_product_is_compiled_from_its_source(javascript, tmp_path):
 
 # ---------------------------------------------------------------- the data
 
-def test_data_are_those_of_an_independent_model(written, short_run):
-    """Costs, probabilities, parameters, states, and the contents of the logs beside the checkpoint."""
-    data, p = data_of(written), load(short_run.folder / 'r_t.txt_best.npz')
+def test_data_are_those_of_an_independent_model(written, short_run, monkeypatch):
+    """Costs, probabilities, parameters, states, and the contents of the logs, evenly chosen, beside the checkpoint."""
+    checkpoint = str(short_run.folder / 'r_t.txt_best.npz')
+    data, p = data_of(written), load(checkpoint)
     codes, probabilities, costs = expected_of(p)
     assert data['uchar'] == p['uchar'].tolist()
     np.testing.assert_array_equal(array_of(data['text']), codes)
@@ -97,11 +98,7 @@ def test_data_are_those_of_an_independent_model(written, short_run):
     rows = np.loadtxt(short_run.folder / 'r_t.txt_passage.out')
     np.testing.assert_allclose(array_of(data['learning']['costs']), rows[:, 1:].ravel(), rtol=1e-3)
     assert data['learning']['epochs'] == rows[:, 0].tolist() and len(data['learning']['passage']) == rows.shape[1]
-
-
-def test_of_many_epochs_some_are_evenly_chosen(short_run, monkeypatch):
     monkeypatch.setattr(page, 'MOST_EPOCHS', 3)
-    checkpoint = str(short_run.folder / 'r_t.txt_best.npz')
     assert learning(checkpoint, logged_costs(checkpoint))['epochs'] == [1, 3, 5]
 
 
@@ -147,7 +144,7 @@ def test_page_of_a_file(produce, short_run, tmp_path):
     said = succeeded(produce('--info'))
     for path in re.findall(r'(?m)(?<=^)/[^:]+|(?<=path )/[^,]+|(?<=input )/[^,]+', said):
         said = said.replace(path, os.path.basename(path))
-    assert '\n'.join(data['info']) + '\n' == said
+    assert '\n'.join(map(': '.join, data['info'])) + '\n' == said
     assert str(short_run.folder).encode() not in (tmp_path / 'p.html').read_bytes()
     other = data['against']
     np.testing.assert_allclose(array_of(other['costs']), expected_of(load(tmp_path / 'other.npz'), shown)[2], rtol=1e-3)

@@ -20,8 +20,8 @@ function surpriseView() {
       radio.checked = radio.value === state.mode;
       radio.disabled = text.own && radio.value === 'against';            // it needs predictions from Python
     }
-    byId('text-title').textContent = {surprise: 'Where the network was surprised', against: 'Which model expected more',
-      why: 'What a prediction depends on'}[state.mode] + (text.own ? ' in your line' : '');
+    const {title} = document.querySelector('[name=mode]:checked').dataset;
+    byId('text-title').textContent = title + (text.own ? ' in your line' : '');
     mode().show();
     if (!work.isBusy()) live.write();
   }
@@ -40,6 +40,7 @@ function surpriseView() {
     });
   }
   state.follow(['mode'], () => state.view === 'surprise' && show());
+  state.follow(['place'], () => say('no-more', ''));
   return {show, follow: () => mode().follow(), idle: live.write, table: () => mode().table()};
 }
 
@@ -64,13 +65,11 @@ function surpriseMode() {
   /** Show the predictions at the current character, and the actual one. */
   function follow() {
     const {place: k} = text;
-    say('no-more', '');
     if (!k) return byId('where').replaceChildren(NOTHING_BEFORE);
     if (k > known()) return byId('where').replaceChildren('Not read yet.');
-    const cost = costs()[k - 1];
-    byId('where').replaceChildren(text.contextOf(k), barsOf(text.expected, k),
-      element('p', 'number', ...k === text.numbers.length ? ['What comes next, at temperature 1.'] : [
-        vocabulary.inBold(text.numbers[k]), ' had a chance of ' + format.cost(cost)]));
+    const line = k === text.numbers.length ? ['What comes next, at temperature 1'] : [
+      vocabulary.inBold(text.numbers[k]), ' had ' + format.cost(costs()[k - 1])];
+    byId('where').replaceChildren(text.contextOf(k), element('p', 'number', ...line), barsOf(text.expected, k));
   }
 
   function paint() {
@@ -131,7 +130,6 @@ function againstMode() {
   /** Show the predictions of both models at the current character. */
   function follow() {
     const {place: k} = text;
-    say('no-more', '');
     if (!k) return byId('where').replaceChildren(NOTHING_BEFORE);
     const difference = differences[k - 1];
     byId('where').replaceChildren(text.contextOf(k), element('div', 'pair',
