@@ -13,7 +13,7 @@ from engine.data.parameters import opened
 from engine.kernel.fallback import StepByStep
 from engine.methods.state import zero_states
 from engine.page import page
-from engine.page.page import fill_template, learning, logged_costs, to_float16
+from engine.page.page import fill_template, learning, logged_costs
 from engine.run.recipe import lrate
 from engine.terminal import BUNDLED
 from numpy_model import NAMES, V
@@ -23,27 +23,16 @@ from scripts import S, TEXT, load, snapshot, succeeded
 
 # ---------------------------------------------------------------- the network in JavaScript
 
-@pytest.fixture
-def model(compiled_models):
-    """Return a model with the kernel and its initial parameters, rounded as in a page."""
+@pytest.mark.parametrize('temperature, top_k, apart', [(1, 11, 0), (0.5, 7, 0), (3, 2, 0), (100, 7, 200)])
+def test_writing_is_pythons_on_the_same_random_numbers(javascript, compiled_models, temperature, top_k, apart):
+    """apart: the distance between the scores of even and odd characters; if large, some probabilities underflow."""
     model, start = compiled_models('float32')
     for variable, array in start.items():
         variable.set_value(array)
-    for p in model.p.values():
-        p.set_value(to_float16(p.get_value()).astype('float32'))
-    return model
-
-
-def parameters(model):
-    return {name: model.p[name].get_value().ravel().tolist() for name in NAMES}
-
-
-@pytest.mark.parametrize('temperature, top_k, apart', [(1, 11, 0), (0.5, 7, 0), (3, 2, 0), (100, 7, 200)])
-def test_writing_is_pythons_on_the_same_random_numbers(javascript, model, temperature, top_k, apart):
-    """apart: the distance between the scores of even and odd characters; if large, some probabilities underflow."""
     model.p['c'].set_value(model.p['c'].get_value() - apart * (np.arange(V) % 2).astype('float32'))
     choice = dict(temperature=temperature, topK=top_k, seed=5)
-    found = javascript('writes(200, p, prime, choice, [])', p=parameters(model), prime=[3, 1, 4], choice=choice)
+    p = {name: model.p[name].get_value().ravel().tolist() for name in NAMES}
+    found = javascript('writes(200, p, prime, choice, [])', p=p, prime=[3, 1, 4], choice=choice)
     bits = np.array([int(number * 2 ** 53) for number in javascript('randoms(200, 5)')])[:, None]
     writer = StepByStep(model.compiled('predict'), lambda: (7, 4), 1)
     text, *_ = writer.write(np.array([[3], [1], [4]], np.int32), bits, 200,

@@ -50,7 +50,7 @@ def test_surprise(browser, written, judge, scheme):
         best = np.argsort(-judge.probabilities[k - 1])[:5]
         assert browser.all('#where .what')[:5] == [shown(judge.uchar[j]) for j in best]
         text = browser.text('#where')
-        assert shown(TEXT[k]) + ' had ' in text and text.startswith('…' + TEXT[k - 24:k].replace('\n', '↵') + '?')
+        assert shown(TEXT[k]) + ': chance ' in text and text.startswith('…' + TEXT[k - 24:k].replace('\n', '↵') + '?')
         np.testing.assert_allclose(numbers(browser.text('#where p'))[-1], judge.costs[k - 1], atol=0.01)
     browser.click('#previous')
     assert looked_at(browser) == 1 + np.flatnonzero(judge.costs[:698] >= 4)[-1]

@@ -64,7 +64,7 @@ const freezing = {
       if (state.view !== 'cells') return;
       const wasHidden = byId('frozen').hidden;
       freezing.show();
-      if (wasHidden && state.hold) byId('frozen').scrollIntoView({block: 'nearest'});
+      if (wasHidden && state.hold) byId('frozen').scrollIntoView();
     });
   },
 };

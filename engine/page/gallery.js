@@ -67,10 +67,11 @@ const gallery = {
     const from = inside[0], to = inside.at(-1) + 1;
     if (!inside.length || to - from >= n) return;          // nothing of the text, or nothing around it
     const quoted = format.onOneLine(text.spelled.slice(from, Math.min(to, from + 40)).join(''));
+    const bars = gallery.onIn(from, to).flatMap(({name, difference}) => (
+      bar(name, Math.abs(difference), format.signed(difference), '', () => state.change({unit: name, of: 'C'}))));
     byId('selected').hidden = false;
-    byId('selected').replaceChildren('Higher or lower in \u201c', element('bdi', '', quoted), '\u201d than around it:',
-      element('div', 'bars', ...gallery.onIn(from, to).flatMap(({name, difference}) => (
-        bar(name, Math.abs(difference), format.signed(difference), '', () => state.change({unit: name, of: 'C'}))))));
+    byId('selected').replaceChildren('Higher or lower in \u201c', element('bdi', '', quoted),
+      '\u201d than around it, as a share of its range:', element('div', 'bars', ...bars));
   },
 
   prepare() {

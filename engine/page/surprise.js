@@ -68,7 +68,7 @@ function surpriseMode() {
     if (!k) return byId('where').replaceChildren(NOTHING_BEFORE);
     if (k > known()) return byId('where').replaceChildren('Not read yet.');
     const line = k === text.numbers.length ? ['What comes next, at temperature 1'] : [
-      vocabulary.inBold(text.numbers[k]), ' had ' + format.cost(costs()[k - 1])];
+      vocabulary.inBold(text.numbers[k]), ': chance ' + format.cost(costs()[k - 1])];
     byId('where').replaceChildren(text.contextOf(k), element('p', 'number', ...line), barsOf(text.expected, k));
   }
 
