@@ -31,6 +31,7 @@ function cellsView() {
     if (text.reading().done < text.numbers.length) text.paint(() => 0);
     work.begin(read(), share => {
       byId('value').textContent = `Reading the text: ${Math.round(100 * share)} %.`;
+      gallery.show();
     }, paint);
   }
 

@@ -5,7 +5,8 @@ const gallery = {
   GOOD: 0.5,                                               // least match of a cell in the gallery
   LINES: 3,                                                // of a strip
   AROUND: 30, LISTED: 6,                                   // characters compared with a passage; cells listed for it
-  areShown: false,                                         // the strips
+  WITHIN: 4000,                                            // characters to read before the strips are shown
+  hasStrips: null,                                         // whether the shown cards have them; null without cards
 
   /** The features of the text with the cells that follow them best: each {feature, name, match}, the best first. */
   features: once(() => Object.entries(data.correlations).map(([feature, r]) => {
@@ -13,11 +14,12 @@ const gallery = {
     return {feature, name: units.all()[u], match: r[u]};
   }).sort((a, b) => Math.abs(b.match) - Math.abs(a.match))),
 
-  /** Show the cards, and their strips as soon as the page's text has been read. */
+  /** Show the cards, and their strips once the beginning of the page's text has been read. */
   show() {
-    if (gallery.areShown) return;
+    const {reading, numbers} = text.page, isRead = reading().done >= Math.min(gallery.WITHIN, numbers.length);
+    if (gallery.hasStrips === isRead) return;
     const good = gallery.features().filter(({match}) => Math.abs(match) >= gallery.GOOD);
-    gallery.areShown = text.page.reading().done === text.page.numbers.length;
+    gallery.hasStrips = isRead;
     byId('gallery').replaceChildren(...good.map(gallery.card));
     byId('gallery-none').hidden = good.length > 0;
   },
@@ -26,7 +28,7 @@ const gallery = {
   card({feature, name, match}) {
     const chosen = {feature, unit: name, of: 'C'}, values = text.valuesInPage(name, 'C');
     return element('article', 'card', element('h2', '', data.followers[feature][0]),
-      gallery.areShown ? gallery.strip(values, feature, match) : element('div', 'strip'),
+      gallery.hasStrips ? gallery.strip(values, feature, match) : element('div', 'strip'),
       element('p', 'row', element('span', 'quiet number', `Cell ${name}, match ${Math.abs(match).toFixed(2)} of 1`),
         button('quiet link', ['Colour the text'], () => {
           state.change(chosen);

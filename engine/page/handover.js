@@ -14,9 +14,8 @@ function pageOf({best, looks, passage, unit, lesson, uchar, H, name}) {
   const numbers = lesson.heldOut, n = numbers.length, spelled = numbers.map(number => uchar[number]);
   const reading = new Reading(new Network(best.p), numbers, text.EXPECTED);
   Array.from(reading.to(n));
-  const ofOutput = place => place % ((1 + CELL.states.length) * H) < H;              // h, not a cell state
-  const columns = Array.from({length: reading.width}, (_, place) => place).filter(place => !ofOutput(place))
-    .map(place => valuesAt(reading, place));
+  const columns = Array.from({length: reading.width}, (_, place) => valuesAt(reading, place))
+    .filter((_, place) => place % ((1 + CELL.states.length) * H) >= H);                // the cell states, not h
   const {costs, most} = reading, first = (array, each) => stored(array.slice(0, (n - 1) * each));
   const times = looks.map(({time}) => time), each = passage.length - 1;
   const made = {...data, name, title: name, uchar, model: '', read: true, written: null, copies: null, against: null,

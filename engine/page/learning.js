@@ -186,7 +186,7 @@ function learningView() {
   function showButton() {
     byId('learn-go').textContent = !here ? 'Start training' : here.running ? 'Stop training' : 'Continue training';
     byId('learn-anew').hidden = !here;
-    for (const id of SETTINGS) byId(id).disabled = Boolean(here);
+    for (const id of SETTINGS) byId(id).parentElement.hidden = Boolean(here);
   }
 
   function show() {

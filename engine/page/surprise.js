@@ -12,7 +12,6 @@ function surpriseView() {
 
   function show() {
     document.body.dataset.mode = state.mode;
-    say('no-more', '');
     for (const part of document.querySelectorAll('main [data-mode]')) {
       part.hidden = !part.dataset.mode.split(' ').includes(state.mode);
     }
@@ -40,7 +39,7 @@ function surpriseView() {
     });
   }
   state.follow(['mode'], () => state.view === 'surprise' && show());
-  state.follow(['place'], () => say('no-more', ''));
+  state.follow(['place', 'mode', 'view'], () => say('no-more', ''));
   return {show, follow: () => mode().follow(), idle: live.write, table: () => mode().table()};
 }
 
@@ -136,14 +135,14 @@ function againstMode() {
       element('div', '', element('b', 'quiet', 'A expected'), barsOf(A, k)),
       element('div', '', element('b', 'quiet', 'B expected'), barsOf(B, k, namesB, numbersB))),
     element('p', 'number', vocabulary.inBold(text.numbers[k]),
-      ` had ${format.cost(A.costs[k - 1])} in A and ${format.cost(B.costs[k - 1])} in B: `,
+      ` had a chance of ${format.cost(A.costs[k - 1])} in A and ${format.cost(B.costs[k - 1])} in B: `,
       element('b', '', difference ? `${better(difference)} was less surprised` : 'no difference')));
   }
 
   for (const [name, {name: npz, model: said, read}, {costs}] of [['A', data, A], ['B', data.against, B]]) {
     const cost = format.cost(mean(costs.subarray(0, judged.length)), 3);
     byId('models').append(element('p', 'number', element('b', name, name), ' ', element('bdi', '', format.visible(npz)),
-      `, ${format.visible(said.split(', validation')[0])}: each character had ${cost}`
+      `, ${format.visible(said.split(', validation')[0])}: each character had a chance of ${cost}`
       + (read ? '. It was trained on this text.' : '')));
   }
   byId('verdict').textContent = verdict();
