@@ -24,12 +24,10 @@ NOT_HACKED = "typeof hacked === 'undefined' && !document.querySelector('img')"
 
 # For a JavaScript engine outside a browser, which has no atob.
 ATOB = """
-const atob = text => {
-  const codes = [...text.replace(/=+$/, '')].map(one => (
-    'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'.indexOf(one)));
-  const byte = (code, k) => (codes[k - 1] << 2 * (k % 4) | code >> 6 - 2 * (k % 4)) & 255;
-  return codes.map((code, k) => k % 4 ? String.fromCharCode(byte(code, k)) : '').join('');
-};
+const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+const sixBits = one => ALPHABET.indexOf(one).toString(2).padStart(6, '0');
+const atob = text => [...text.replace(/=+$/, '')].map(sixBits).join('').match(/.{8}/g).map(
+  byte => String.fromCharCode(parseInt(byte, 2))).join('');
 """
 # Evaluated after network.js in such an engine.
 HELPERS = """
@@ -138,10 +136,11 @@ def assert_colours(browser, selector, levels, dark=False, margin=0.02):
         np.testing.assert_allclose(found[k], colour if level else [0, 0, 0, 0], atol=1.5, err_msg=str(k))
 
 
-def levels_of_cells(browser, path, values, unit):
-    """Return the colour levels of a unit's values: low ones are deep if it correlates negatively with the feature."""
+def levels_of_cells(browser, path, values, unit, of_page):
+    """Return the colour levels of a unit's values: low ones are deep if it correlates negatively with the feature.
+    of_page: its values in the page's text, whose range the colours have."""
     against = data_of(path)['correlations'][browser.value("byId('feature').value")][unit] < 0
-    low, high = np.sort(values)[[int(0.02 * len(values)), int(0.98 * (len(values) - 1))]]
+    low, high = np.sort(of_page)[[int(0.02 * len(of_page)), int(0.98 * (len(of_page) - 1))]]
     share = (values - low) / (high - low)
     return -np.clip(16 * (1 - share if against else share), 0, 15.5)
 

@@ -13,7 +13,7 @@ from engine.data.parameters import opened
 from engine.kernel.fallback import StepByStep
 from engine.methods.state import zero_states
 from engine.page import page
-from engine.page.page import fill_template, learning, logged_costs, to_float16
+from engine.page.page import fill_template, learning, logged_costs
 from engine.run.recipe import lrate
 from engine.terminal import BUNDLED
 from numpy_model import NAMES, V
@@ -23,27 +23,16 @@ from scripts import S, TEXT, load, snapshot, succeeded
 
 # ---------------------------------------------------------------- the network in JavaScript
 
-@pytest.fixture
-def model(compiled_models):
-    """Return a model with the kernel and its initial parameters, rounded as in a page."""
+@pytest.mark.parametrize('temperature, top_k, apart', [(1, 11, 0), (0.5, 7, 0), (3, 2, 0), (100, 7, 200)])
+def test_writing_is_pythons_on_the_same_random_numbers(javascript, compiled_models, temperature, top_k, apart):
+    """apart: the distance between the scores of even and odd characters; if large, some probabilities underflow."""
     model, start = compiled_models('float32')
     for variable, array in start.items():
         variable.set_value(array)
-    for p in model.p.values():
-        p.set_value(to_float16(p.get_value()).astype('float32'))
-    return model
-
-
-def parameters(model):
-    return {name: model.p[name].get_value().ravel().tolist() for name in NAMES}
-
-
-@pytest.mark.parametrize('temperature, top_k, apart', [(1, 11, 0), (0.5, 7, 0), (3, 2, 0), (100, 7, 200)])
-def test_writing_is_pythons_on_the_same_random_numbers(javascript, model, temperature, top_k, apart):
-    """apart: the distance between the scores of even and odd characters; if large, some probabilities underflow."""
     model.p['c'].set_value(model.p['c'].get_value() - apart * (np.arange(V) % 2).astype('float32'))
     choice = dict(temperature=temperature, topK=top_k, seed=5)
-    found = javascript('writes(200, p, prime, choice, [])', p=parameters(model), prime=[3, 1, 4], choice=choice)
+    p = {name: model.p[name].get_value().ravel().tolist() for name in NAMES}
+    found = javascript('writes(200, p, prime, choice, [])', p=p, prime=[3, 1, 4], choice=choice)
     bits = np.array([int(number * 2 ** 53) for number in javascript('randoms(200, 5)')])[:, None]
     writer = StepByStep(model.compiled('predict'), lambda: (7, 4), 1)
     text, *_ = writer.write(np.array([[3], [1], [4]], np.int32), bits, 200,
@@ -74,9 +63,10 @@ def test_product_is_compiled_from_its_source(javascript, tmp_path):
 
 # ---------------------------------------------------------------- the data
 
-def test_data_are_those_of_an_independent_model(written, short_run):
-    """Costs, probabilities, parameters, states, and the contents of the logs beside the checkpoint."""
-    data, p = data_of(written), load(short_run.folder / 'r_t.txt_best.npz')
+def test_data_are_those_of_an_independent_model(written, short_run, monkeypatch):
+    """Costs, probabilities, parameters, states, and the contents of the logs, evenly chosen, beside the checkpoint."""
+    checkpoint = str(short_run.folder / 'r_t.txt_best.npz')
+    data, p = data_of(written), load(checkpoint)
     codes, probabilities, costs = expected_of(p)
     assert data['uchar'] == p['uchar'].tolist()
     np.testing.assert_array_equal(array_of(data['text']), codes)
@@ -97,11 +87,7 @@ def test_data_are_those_of_an_independent_model(written, short_run):
     rows = np.loadtxt(short_run.folder / 'r_t.txt_passage.out')
     np.testing.assert_allclose(array_of(data['learning']['costs']), rows[:, 1:].ravel(), rtol=1e-3)
     assert data['learning']['epochs'] == rows[:, 0].tolist() and len(data['learning']['passage']) == rows.shape[1]
-
-
-def test_of_many_epochs_some_are_evenly_chosen(short_run, monkeypatch):
     monkeypatch.setattr(page, 'MOST_EPOCHS', 3)
-    checkpoint = str(short_run.folder / 'r_t.txt_best.npz')
     assert learning(checkpoint, logged_costs(checkpoint))['epochs'] == [1, 3, 5]
 
 
@@ -147,7 +133,7 @@ def test_page_of_a_file(produce, short_run, tmp_path):
     said = succeeded(produce('--info'))
     for path in re.findall(r'(?m)(?<=^)/[^:]+|(?<=path )/[^,]+|(?<=input )/[^,]+', said):
         said = said.replace(path, os.path.basename(path))
-    assert '\n'.join(data['info']) + '\n' == said
+    assert '\n'.join(map(': '.join, data['info'])) + '\n' == said
     assert str(short_run.folder).encode() not in (tmp_path / 'p.html').read_bytes()
     other = data['against']
     np.testing.assert_allclose(array_of(other['costs']), expected_of(load(tmp_path / 'other.npz'), shown)[2], rtol=1e-3)

@@ -246,8 +246,10 @@ def js_steps(cell):
     named.update(zip(results, values))
     returned = ', '.join(f'{json.dumps(name)}: {value}' for name, value in named.items())
     body = '\n  '.join([*statements, f'return {{{returned}}};'])
-    formula = dict(standard=cell.standard, lines=[line.split(' = ', 1) for line in shown])
-    return f'''const cellFormula = {json.dumps(formula)};
+    shown_lines = [line.split(' = ', 1) for line in shown]
+    if cell.standard:                                      # in the order of textbooks
+        shown_lines.sort(key=lambda line: 'figCoh'.index(line[0]))
+    return f'''const cellFormula = {json.dumps(dict(standard=cell.standard, lines=shown_lines))};
 
 /** The values of the lines of cellFormula, by name. a, before, own: lists of a unit's numbers. */
 function cellValues(a, before, own) {{

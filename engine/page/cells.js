@@ -7,15 +7,15 @@ function cellsView() {
   let order = [];                                          // names of units, the best followers of the feature first
   let compared = [];                                       // the units side by side, by unitsBeside()
 
-  const feature = () => state.feature || gallery.features()[0]?.feature;
-  const correlation = name => feature() ? data.correlations[feature()][units.numberOf(units.of(name))] : 0;
+  const names = units.all(), feature = () => state.feature || gallery.features()[0]?.feature;
+  const correlation = name => feature() ? data.correlations[feature()][names.indexOf(name)] : 0;
   const unit = () => state.unit || order[0];
   const valueName = name => units.valueOf(units.of(name), state.of);
 
   /** List all units, those that follow the chosen feature best first. */
   function listUnits() {
     byId('feature').value = feature() || '';
-    order = units.all().sort((a, b) => Math.abs(correlation(b)) - Math.abs(correlation(a)));
+    order = [...names].sort((a, b) => Math.abs(correlation(b)) - Math.abs(correlation(a)));
     byId('units').replaceChildren(...order.map(name => new Option(`${name.padEnd(7, '\xa0')} `
       + `${format.signed(correlation(name))} ${'\u25a0'.repeat(Math.round(12 * Math.abs(correlation(name))))}`, name)));
     byId('units').value = unit();
@@ -24,28 +24,27 @@ function cellsView() {
   function show() {
     byId('of').value = state.of;
     byId('units').value = unit();
-    byId('text-title').textContent = `The text in the colours of ${valueName(unit())}`;
+    byId('text-title').textContent = `${text.own ? 'Your line' : 'The text'} in the colours of ${valueName(unit())}`;
     byId('multiples').hidden = true;                       // until the text has been read
     compared = [];
     gallery.show();
-    if (text.reading().done === text.numbers.length) return paint();
-    text.paint(() => 0);
-    work.begin(read(text.reading(), text.numbers.length), share => {
-      if (!compared.length) byId('value').textContent = `Reading the text: ${Math.round(100 * share)} %.`;
+    if (text.reading().done < text.numbers.length) text.paint(() => 0);
+    work.begin(read(), share => {
+      byId('value').textContent = `Reading the text: ${Math.round(100 * share)} %.`;
+      gallery.show();
     }, paint);
   }
 
-  /** Read all n characters, and show the first ones as soon as they have been read. */
-  function* read(reading, n) {
-    yield* reading.to(Math.min(gallery.WITHIN, n));
-    paint();
-    yield* reading.to(n);
+  /** Read the page's text, from which the colours and the names of cells are, and the shown one. */
+  function* read() {
+    yield* text.page.reading().to(text.page.numbers.length);
+    yield* text.reading().to(text.numbers.length);
   }
 
   function paint() {
     compared = unitsBeside();
     const [{values, ends: [pale, deep]}] = compared;
-    byId('pale').textContent = `${format.twoDigits(pale)} or ${pale > deep ? 'more' : 'less'}`;
+    byId('pale').textContent = `value ${format.twoDigits(pale)} or ${pale > deep ? 'more' : 'less'}`;
     byId('deep').textContent = `${format.twoDigits(deep)} or ${pale > deep ? 'less' : 'more'}`;
     text.paint(k => k < values.length ? colour.between(values[k], pale, deep) : 0);
     gallery.show();
@@ -56,21 +55,21 @@ function cellsView() {
 
   /** Return the chosen unit and the first ones of the list, each {name, values, ends}. ends: as of colour.ends(). */
   const unitsBeside = () => [unit(), ...order.filter(name => name !== unit())].slice(0, MULTIPLES).map(name => {
-    const values = text.valuesOf(name, state.of);
-    return {name, values, ends: colour.ends(values, correlation(name) < 0)};
+    const ends = colour.ends(text.valuesInPage(name, state.of), correlation(name) < 0);
+    return {name, values: text.valuesOf(name, state.of), ends};
   });
 
   /** Show several units side by side, at the characters around the one that the reader looks at. */
   function showMultiples() {
     const first = Math.max(0, Math.min(text.numbers.length - WIDE, text.place - WIDE / 2));
     byId('multiples-strips').replaceChildren(...compared.flatMap(({name, values, ends}) => (
-      [element('span', 'quiet', name), stripOf(values, ends, first, first + WIDE)])));
+      [element('span', 'quiet', name), stripOf(text.spelled, values, ends, first, first + WIDE)])));
   }
 
   function follow() {
     if (!compared.length) return;
-    const {place} = text, value = compared[0].values[place];
-    byId('value').replaceChildren(...value === undefined ? [] : [`${valueName(unit())} after `,
+    const place = Math.min(text.place, text.numbers.length - 1), value = compared[0].values[place];
+    byId('value').replaceChildren(...value === undefined ? [] : [`Value of ${valueName(unit())} after `,
       vocabulary.inBold(text.numbers[place]), ': ' + format.twoDigits(value)]);
     byId('multiples').hidden = !byId('all-cells').open;
     if (byId('all-cells').open) showMultiples();

@@ -8,11 +8,19 @@ const freezing = {
   /** Return the least and the greatest value to freeze a cell at: those in the text, or -1 and 1 if they are nearer. */
   ends(name) {
     const [least, most] = text.rangeOf(name);
-    return [Math.floor(100 * Math.min(least, -1)) / 100, Math.ceil(100 * Math.max(most, 1)) / 100];
+    return [Math.min(least, -1), Math.max(most, 1)];
   },
 
   /** Return the entry of the state that freezes a cell where it is deepest in colour. match: with its feature. */
   holdOf: (name, match) => ({unit: name, value: freezing.ends(name)[match < 0 ? 0 : 1]}),
+
+  /** Return what to look for if a cell with a name is frozen near an end of its range. */
+  hint({unit, value}, low, high) {
+    const named = gallery.features().find(({name}) => name === unit), place = (value - low) / (high - low);
+    if (!named || Math.abs(place - 0.5) < 0.2) return '';
+    const [, asLow, asHigh] = data.followers[named.feature];
+    return `This is ${(place > 0.5) === (named.match > 0) ? asHigh : asLow}`;
+  },
 
   /** Show the frozen cell and both texts, if there is one. */
   show() {
@@ -25,9 +33,10 @@ const freezing = {
     slider.min = Math.min(low, hold.value);            // an address may hold any value
     slider.max = Math.max(high, hold.value);
     slider.value = hold.value;
-    byId('frozen-name').textContent = `${hold.unit} frozen at ${format.twoDigits(hold.value)}`;
-    words.textContent = `Its value; in the text it goes from ${format.twoDigits(least)} to `
-      + format.twoDigits(most);
+    byId('frozen-name').textContent = `Cell ${hold.unit} frozen at ${format.twoDigits(hold.value)}`;
+    say('frozen-hint', freezing.hint(hold, low, high));
+    byId('frozen-temperature').textContent = state.temperature.toFixed(2);
+    words.textContent = `Its value; in the text it goes from ${format.twoDigits(least)} to ${format.twoDigits(most)}`;
     freezing.network().hold([{...units.of(hold.unit), value: hold.value}]);
     const choice = live.choice(), numbers = live.numbers();
     const panes = [['normal', live.network()], ['frozen-text', freezing.network()]].map(([id, network]) => {
@@ -55,7 +64,7 @@ const freezing = {
       if (state.view !== 'cells') return;
       const wasHidden = byId('frozen').hidden;
       freezing.show();
-      if (wasHidden && state.hold) byId('frozen').scrollIntoView({block: 'nearest'});
+      if (wasHidden && state.hold) byId('frozen').scrollIntoView();
     });
   },
 };

@@ -1,42 +1,34 @@
 // The gallery of Cells: the cells that follow something in the text, each with a strip of it, and the cells that are on
 // in a passage that the reader selects.
 
-const SENTENCES = {
-  'inside quotes': 'Knows whether a quotation is open',
-  'inside brackets': 'Knows whether a bracket is open',
-  'position in the line': 'Counts the letters of the line',
-  'position in the word': 'Counts the letters of the word',
-  'capital letters': 'Notices capital letters',
-  'distance to the last full stop': 'Counts the letters of the sentence',
-};
-
 const gallery = {
   GOOD: 0.5,                                               // least match of a cell in the gallery
-  LINES: 3, WITHIN: 4000,                                  // lines of a strip; characters among which it is chosen
+  LINES: 3,                                                // of a strip
   AROUND: 30, LISTED: 6,                                   // characters compared with a passage; cells listed for it
-  shown: null,                                             // the numbers of the text in the strips
+  WITHIN: 4000,                                            // characters to read before the strips are shown
+  hasStrips: null,                                         // whether the shown cards have them; null without cards
 
   /** The features of the text with the cells that follow them best: each {feature, name, match}, the best first. */
   features: once(() => Object.entries(data.correlations).map(([feature, r]) => {
     const u = r.reduce((best, value, k) => Math.abs(value) > Math.abs(r[best]) ? k : best, 0);
-    return {feature, name: units.nameOf(units.numbered(u)), match: r[u]};
+    return {feature, name: units.all()[u], match: r[u]};
   }).sort((a, b) => Math.abs(b.match) - Math.abs(a.match))),
 
-  /** Show the cards, and their strips as soon as the beginning of the text has been read. */
+  /** Show the cards, and their strips once the beginning of the page's text has been read. */
   show() {
-    const isRead = text.reading().done >= Math.min(gallery.WITHIN, text.numbers.length);
+    const {reading, numbers} = text.page, isRead = reading().done >= Math.min(gallery.WITHIN, numbers.length);
+    if (gallery.hasStrips === isRead) return;
     const good = gallery.features().filter(({match}) => Math.abs(match) >= gallery.GOOD);
-    if (gallery.shown === text.numbers) return;
-    gallery.shown = isRead && text.numbers;
-    byId('gallery').replaceChildren(...good.map(each => gallery.card(each, isRead)));
+    gallery.hasStrips = isRead;
+    byId('gallery').replaceChildren(...good.map(gallery.card));
     byId('gallery-none').hidden = good.length > 0;
   },
 
   /** Return a card of a cell: what it does, a strip, and buttons that colour the text by it and freeze it. */
-  card({feature, name, match}, isRead) {
-    const chosen = {feature, unit: name, of: 'C'};
-    return element('article', 'card', element('h2', '', SENTENCES[feature] || 'Tracks ' + feature),
-      isRead ? gallery.strip(text.valuesOf(name, 'C').subarray(0, gallery.WITHIN), match < 0) : element('div', 'strip'),
+  card({feature, name, match}) {
+    const chosen = {feature, unit: name, of: 'C'}, values = text.valuesInPage(name, 'C');
+    return element('article', 'card', element('h2', '', data.followers[feature][0]),
+      gallery.hasStrips ? gallery.strip(values, feature, match) : element('div', 'strip'),
       element('p', 'row', element('span', 'quiet number', `Cell ${name}, match ${Math.abs(match).toFixed(2)} of 1`),
         button('quiet link', ['Colour the text'], () => {
           state.change(chosen);
@@ -44,20 +36,20 @@ const gallery = {
         }), button('quiet link', ['Freeze'], () => state.change({...chosen, hold: freezing.holdOf(name, match)}))));
   },
 
-  /** Return the lines in which the values differ most, in their colours. */
-  strip(values, reversed) {
-    const ends = colour.ends(values, reversed), begins = [0];
-    for (let k = 1; k < values.length; k++) if (text.spelled[k - 1] === '\n') begins.push(k);
+  /** Return the lines in which the values of a cell follow a feature most clearly, in their colours. */
+  strip(values, feature, match) {
+    const ends = colour.ends(values, match < 0), begins = [0], {spelled} = text.page;
+    const wanted = featuresOf(spelled)[feature], level = k => colour.between(values[k], ...ends);
+    for (let k = 1; k < values.length; k++) if (spelled[k - 1] === '\n') begins.push(k);
     const passages = begins.slice(0, Math.max(1, begins.length - gallery.LINES)).map((from, j) => (
       [from, begins[j + gallery.LINES] || Math.min(values.length, from + 200)]));
-    const spread = passage => {
-      const levels = values.slice(...passage).map(value => colour.between(value, ...ends)), middle = mean(levels);
-      return levels.reduce((sum, level) => sum + (level - middle) ** 2, 0);
+    const covariance = ([from, to]) => {
+      const middle = mean(wanted.slice(from, to));
+      return wanted.slice(from, to).reduce((sum, value, j) => sum + (value - middle) * level(from + j), 0);
     };
-    return stripOf(values, ends, ...passages.reduce((best, each) => spread(each) > spread(best) ? each : best));
+    const [from, to] = passages.reduce((best, each) => covariance(each) > covariance(best) ? each : best);
+    return stripOf(spelled, values, ends, from, to);
   },
-
-  // ---- a selected passage
 
   /** Return the cells whose values in a passage and around it differ most: each {name, difference}, as a share. */
   onIn(from, to) {
@@ -77,10 +69,11 @@ const gallery = {
     const from = inside[0], to = inside.at(-1) + 1;
     if (!inside.length || to - from >= n) return;          // nothing of the text, or nothing around it
     const quoted = format.onOneLine(text.spelled.slice(from, Math.min(to, from + 40)).join(''));
+    const bars = gallery.onIn(from, to).flatMap(({name, difference}) => (
+      bar(name, Math.abs(difference), format.signed(difference), '', () => state.change({unit: name, of: 'C'}))));
     byId('selected').hidden = false;
-    byId('selected').replaceChildren('Higher or lower in \u201c', element('bdi', '', quoted), '\u201d than around it:',
-      element('div', 'bars', ...gallery.onIn(from, to).flatMap(({name, difference}) => (
-        bar(name, Math.abs(difference), format.signed(difference), '', () => state.change({unit: name, of: 'C'}))))));
+    byId('selected').replaceChildren('Higher or lower in \u201c', element('bdi', '', quoted),
+      '\u201d than around it, as a share of its range:', element('div', 'bars', ...bars));
   },
 
   prepare() {
@@ -96,9 +89,9 @@ const gallery = {
   },
 };
 
-/** Return the characters from one index to another, coloured by values between two ends. */
-function stripOf(values, ends, from, to) {
-  const spans = text.spelled.slice(from, to).map(glyphs.spanOf);
+/** Return characters of a text from one index to another, coloured by values between two ends. */
+function stripOf(spelled, values, ends, from, to) {
+  const spans = spelled.slice(from, to).map(glyphs.spanOf);
   spans.forEach((span, j) => colour.tint(span, colour.between(values[from + j], ...ends)));
   return element('div', 'strip tinted', ...spans);
 }

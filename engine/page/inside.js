@@ -22,8 +22,6 @@ function insideView() {
     follow();
   }
 
-  // ---- the values of the step
-
   /** Return h or another state of a layer, (H), before (0) or after (1) the step. */
   function states(of, layer, after) {
     const from = units.placeOf({state: of, layer, number: 0}, of);
@@ -62,17 +60,6 @@ function insideView() {
       name => name in values ? format.fourDigits(values[name]) : name);
   }
 
-  const asRead = expression => expression.replace(/ \* /g, ' \xd7 ').replace(/(?<!\w)-/g, '\u2212');
-
-  /** Return the lines of the formula, each after those it depends on; the standard cell has the textbook order. */
-  function lines() {
-    const order = ['f', 'i', 'g', 'C', 'o', 'h'];
-    if (!cellFormula.standard) return cellFormula.lines;
-    return [...cellFormula.lines].sort(([a], [b]) => order.indexOf(a) - order.indexOf(b));
-  }
-
-  // ---- the drawing
-
   function showStep() {
     const k = place(), chosen = unit(), sums = CELL.names.map((_, row) => sumsOf(row));
     const values = valuesOf(sums.map(terms => terms[3]));
@@ -86,12 +73,14 @@ function insideView() {
     const inputs = [...beforeNames(), ...Object.keys(CELL.own)].map(name => [name, format.fourDigits(values[name])]);
     byId('inside-formula').replaceChildren(
       ...inputs.flatMap(([name, x]) => [element('dt', '', name), element('dd', 'number', '= ', element('b', '', x))]),
-      ...lines().flatMap(([name, code]) => {
-        const expression = asRead(code), value = element('b', '', format.fourDigits(values[name]));
+      ...cellFormula.lines.flatMap(([name, code]) => {
+        const expression = code.replace(/ \* /g, ' \xd7 ').replace(/(?<!\w)-/g, '\u2212');
+        const value = element('b', '', format.fourDigits(values[name]));
         return [element('dt', '', `${name} = ${expression}`),
           element('dd', 'number', `= ${inNumbers(expression, values)} = `, value)];
       }));
     byId('inside-next').replaceChildren(barsOf(text.reading(), k + 1));
+    byId('inside-next-step').textContent = came === undefined ? 'Begin again' : 'Next step';
     squares().forEach((ofLayer, k) => ofLayer.forEach((square, number) => {
       const layer = k + 1, C = states(chosen.state, layer, 1)[number];
       colour.tint(square, Math.max(-1, Math.min(1, C / DEEPEST)));
@@ -125,15 +114,13 @@ function insideView() {
     strip.scrollLeft = asked.offsetLeft - strip.offsetLeft - strip.clientWidth / 2;        // scrolls in a narrow window
   }
 
-  // ---- the controls
-
   on('inside-unit', 'change', () => {
     const typed = units.of(byId('inside-unit').value);
     if (typed) state.change({unit: units.nameOf(typed)});
     show();
   });
   onKeys(byId('inside-strip'), {ArrowRight: () => place() + 1, ArrowLeft: () => place() - 1}, text.goTo);
-  on('inside-next-step', 'click', () => text.goTo(Math.min(place() + 1, text.numbers.length - 1)));
+  on('inside-next-step', 'click', () => text.goTo((place() + 1) % text.numbers.length));
   byId('inside-standard').hidden = !cellFormula.standard;
   byId('inside-own').hidden = cellFormula.standard;
   byId('inside-sizes').textContent = data.layers;

@@ -152,7 +152,7 @@ class Learner {
     for (let k = 0; k < columns; k++) numbers[to + k] += numbers[first + k];
   }
 
-  /** Add to a matrix's gradient the product of its inputs, from a row on, and its outputs' gradients, from an index on. */
+  /** Add to a matrix's gradient the product of its inputs, from a row on, and the outputs' gradients. */
   addGradient(name, inputs, row, outputs, from = outputs.at) {
     const {at, rows, width} = this.network.places[name];
     this.network.memory.multiplyAdd(this.gradients + at, inputs.at + row * inputs.width, from, roundedUp(rows, 4),

@@ -2,10 +2,11 @@
 // It shows a curve, a passage and a sample, and a slider that goes back and forth in time.
 
 function learningView() {
-  const PACE = 500;                                        // milliseconds per look while playing
+  const PACE = 500, SLOWEST = 4000;                        // milliseconds per look while playing, and for the first
   const LEAST = 2000, MOST = 5_000_000;                    // characters of a text to train on here
   const RISEN = 0.02;                                      // nats above the best validation cost: it learns by heart
   const slider = byId('when'), SETTINGS = ['learn-text', 'learn-file', 'learn-units'];
+  const logged = data.epochs.map(([time, training, valid]) => ({time, training, valid}));
   let here = null;                                         // the training here: {work, running, best, ...history}
   let shownHistory = null, spans = [], timer = 0;          // of playing
 
@@ -15,16 +16,15 @@ function learningView() {
    */
   function ofRun() {
     const {text: part, passage, epochs, samples, costs} = data.learning, all = array(costs), each = passage.length - 1;
-    const rows = new Map(data.epochs.map(row => [row[0], row]));
-    const looks = epochs.map((epoch, k) => ({time: epoch, training: rows.get(epoch)[1], valid: rows.get(epoch)[2],
-      sample: samples[k], costs: all.subarray(k * each, (k + 1) * each)}));
+    const looks = epochs.map((epoch, k) => ({...logged.find(({time}) => time === epoch), sample: samples[k],
+      costs: all.subarray(k * each, (k + 1) * each)}));
     return {unit: data.learning.unit || 'epoch', passage, about: `the beginning of the ${part} text`, looks};
   }
 
   const recorded = data.learning && ofRun();
   const isHere = () => !recorded || state.source === 'here';
   const history = () => isHere() ? here : recorded;
-  const rows = () => isHere() ? here.looks : data.epochs.map(([time, training, valid]) => ({time, training, valid}));
+  const rows = () => isHere() ? here.looks : logged;
 
   // ---- what is shown
 
@@ -54,7 +54,7 @@ function learningView() {
     const line = known.map(([name, cost]) => `${name} ${format.cost(cost, 3)}`).join(', ');
     const when = unit === 'epoch' ? `Epoch ${time}` : `${format.grouped(1000 * time)} characters read`;
     slider.setAttribute('aria-valuetext', `${when}, ${line}`);
-    byId('when-costs').replaceChildren(element('b', '', when), line && `: ${line}`);
+    byId('when-costs').replaceChildren(element('b', '', when), line && `, mean chance of a letter: ${line}`);
     spans.forEach((span, k) => colour.tint(span, colour.ofCost(costs, k)));
     byId('passage-cost').textContent = `This is ${about}, coloured by surprise. On average, it gave each character a `
       + `chance of ${format.cost(mean(costs))}.`;
@@ -72,8 +72,6 @@ function learningView() {
       + `${format.cost(best.valid, 3)}; this point is kept.` + (memorises ? ' Since then it memorises: its own text '
         + `surprises it less and less, and new text more (${format.cost(valid, 3)} now).` : '');
   }
-
-  // ---- the curve
 
   /** Return five to twelve round numbers from least to most. */
   function ticks(least, most) {
@@ -119,33 +117,28 @@ function learningView() {
   async function chosenText() {
     const [file] = byId('learn-file').files, pasted = byId('learn-text').value;
     const all = pasted || (file ? (await file.text()).replace(/\r\n?/g, '\n') : data.learner.text);
-    const characters = Array.from(all.slice(0, 2 * MOST)).slice(0, MOST);
-    const name = pasted ? 'your text' : file ? file.name : data.learner.name;
-    if (characters.length >= LEAST) return {name, characters};
-    throw new Error(`The text has ${format.grouped(characters.length)} characters: expected at least `
-      + `${format.grouped(LEAST)}, ideally 100,000.`);
+    return {name: pasted ? 'your text' : file ? file.name : data.learner.name,
+      characters: Array.from(all.slice(0, 2 * MOST)).slice(0, MOST)};
   }
 
   /** Start with the chosen text and units. */
   async function begin() {
-    say('learn-wrong', '');
-    try {
-      const {name, characters} = await chosenText(), {recipe, rates} = data.learner;
-      const H = Number(byId('learn-units').value);
-      const uchar = Array.from(new Set(characters)).sort(), numbers = new Map(uchar.map((one, k) => [one, k]));
-      const lesson = new Lesson(initialParameters(uchar.length, [H, H], new Random(1)),
-        characters.map(one => numbers.get(one)), recipe, rates[H]);
-      const spell = number => uchar[number];
-      here = {unit: 'thousand characters', about: 'the beginning of the held-out last tenth of the text',
-        passage: lesson.heldOut.slice(0, Lesson.PASSAGE).map(spell), looks: [], best: null, lesson, uchar, H, name};
-      here.work = lesson.go(found => takeLook({...found, training: found.cost, time: lesson.characters / 1000,
-        sample: found.sample.map(spell).join('')}));
-      byId('learn-status').textContent = `Training on ${format.grouped(characters.length)} characters, ${uchar.length} `
-        + `distinct, with 2 layers of ${H} cells. Blind guessing: ${format.cost(Math.log(uchar.length))}.`;
-      resume();
-    } catch (error) {
-      discard(error.message);
-    }
+    const {name, characters} = await chosenText(), {recipe, rates} = data.learner, count = characters.length;
+    say('learn-wrong', count >= LEAST ? '' : `The text has ${format.grouped(count)} characters: expected at least `
+      + `${format.grouped(LEAST)}, ideally 100,000.`);
+    if (count < LEAST) return;
+    const H = Number(byId('learn-units').value);
+    const uchar = Array.from(new Set(characters)).sort(), numbers = new Map(uchar.map((one, k) => [one, k]));
+    const lesson = new Lesson(initialParameters(uchar.length, [H, H], new Random(1)),
+      characters.map(one => numbers.get(one)), recipe, rates[H]);
+    const spell = number => uchar[number];
+    here = {unit: 'thousand characters', about: 'the beginning of the held-out last tenth of the text',
+      passage: lesson.heldOut.slice(0, Lesson.PASSAGE).map(spell), looks: [], best: null, lesson, uchar, H, name};
+    here.work = lesson.go(found => takeLook({...found, training: found.cost, time: lesson.characters / 1000,
+      sample: found.sample.map(spell).join('')}));
+    byId('learn-status').textContent = `Training on ${format.grouped(count)} characters, ${uchar.length} distinct, `
+      + `with 2 layers of ${H} cells. Blind guessing: ${format.cost(Math.log(uchar.length))}.`;
+    resume();
   }
 
   /** Keep a look at the network trained here, and its parameters if it is the best so far. */
@@ -193,7 +186,7 @@ function learningView() {
   function showButton() {
     byId('learn-go').textContent = !here ? 'Start training' : here.running ? 'Stop training' : 'Continue training';
     byId('learn-anew').hidden = !here;
-    for (const id of SETTINGS) byId(id).disabled = Boolean(here);
+    for (const id of SETTINGS) byId(id).parentElement.hidden = Boolean(here);
   }
 
   function show() {
@@ -203,22 +196,23 @@ function learningView() {
     if (isNew && !isHere() && !matchMedia('(prefers-reduced-motion)').matches) play();
   }
 
-  // ---- the controls
-
   /** Show the looks one after the other from the slider's, or from the first if the slider is at the end. */
   function play() {
     if (slider.value === slider.max) slider.value = 0;
-    showLook();
     byId('learning-play').textContent = 'Pause';
-    timer = setInterval(() => {
-      slider.value = Number(slider.value) + 1;
-      showLook();
-      if (slider.value === slider.max || state.view !== 'learning') stopPlaying();
-    }, PACE);
+    showNext(0);
+  }
+
+  /** Show the look that is `by` after the slider's, and the next one a little later: early looks differ most. */
+  function showNext(by) {
+    slider.value = Number(slider.value) + by;
+    showLook();
+    if (slider.value === slider.max || state.view !== 'learning') return stopPlaying();
+    timer = setTimeout(showNext, Math.max(PACE, SLOWEST / (1 + Number(slider.value))), 1);
   }
 
   function stopPlaying() {
-    clearInterval(timer);
+    clearTimeout(timer);
     timer = 0;
     byId('learning-play').textContent = 'Play';
   }
@@ -243,7 +237,7 @@ function learningView() {
   on('learn-anew', 'click', () => confirm('This discards what was learned here. Start over?') && discard());
   on('learn-use', 'click', () => open(URL.createObjectURL(new Blob([pageOf(here)], {type: 'text/html'}))));
   on('learn-save', 'click', () => saving.save('my_page.html', 'text/html', pageOf(here)));
-  byId('lesson-name').textContent = data.learner.name;
+  byId('learn-text').placeholder = `Paste a novel, plays, poems, code ... If empty, it learns ${data.learner.name}.`;
 
   /** Return the costs of the curve. */
   const table = () => [[history().unit, 'training', 'validation'], ...rows().map(({time, training, valid}) => (

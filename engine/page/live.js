@@ -63,7 +63,7 @@ const live = {
 
   showSettings() {
     byId('temperature').value = state.temperature;
-    byId('temperature-at').textContent = state.temperature.toFixed(2);
+    byId('next-letter').textContent = `The next letter, at temperature ${state.temperature.toFixed(2)}`;
     byId('seed').value = state.seed;
     if (state.view === 'surprise' && !work.isBusy()) live.write();
   },

@@ -118,6 +118,8 @@ const work = worker(() => call('idle'), 0), writing = worker(() => {}, 1);      
 
 // ---- the state
 
+const DEFAULTS = {mode: 'surprise', of: 'C', temperature: 0.7, seed: 1, source: 'run'};    // not in the address
+
 /**
  * What the page shows. Only change() changes it. The page's address stores it after the #, so that a reload, a bookmark
  * or a link shows the same state:  #cells&place=620&feature=inside%20quotes&unit=C2:223&hold=C2:223=0.53
@@ -129,8 +131,7 @@ const work = worker(() => call('idle'), 0), writing = worker(() => {}, 1);      
  * seed: of what the network writes. source: what Learning shows, 'run' or 'here'.
  */
 const state = {
-  view: null, mode: 'surprise', place: 0, pinned: false, unit: null, feature: null, of: 'C', hold: null, words: '',
-  temperature: 0.7, seed: 1, source: 'run',
+  ...DEFAULTS, view: null, place: 0, pinned: false, unit: null, feature: null, hold: null, words: '',
 
   followers: [],                                           // each {parts, act}, called in this order
 
@@ -160,13 +161,13 @@ const address = {
   write() {
     address.timer = 0;
     if (location.hash !== address.known) return;           // the reader has followed a link: read() comes next
-    const {view, mode, place, pinned, feature, unit, of, hold, words, temperature, seed, source} = state;
-    const parts = {mode: mode !== 'surprise' && mode, place: pinned && `${place}`, feature, unit, of: of !== 'C' && of,
-      hold: hold && `${hold.unit}=${hold.value.toFixed(4)}`, words, source: source !== 'run' && source,
-      temperature: temperature !== 0.7 && `${temperature}`, seed: seed !== 1 && `${seed}`};
-    const written = Object.entries(parts).filter(([, value]) => value).map(([name, value]) => (
-      `&${name}=${encodeURIComponent(value.replace(/\p{Cs}/gu, '\ufffd')).replace(/%3A/g, ':').replace(/%3D/g, '=')}`));
-    history.replaceState(null, '', '#' + view + written.join(''));
+    const {mode, place, pinned, feature, unit, of, hold, words, source, temperature, seed} = state;
+    const parts = {mode, place: pinned ? place : '', feature, unit, of,
+      hold: hold && `${hold.unit}=${hold.value.toFixed(4)}`, words, source, temperature, seed};
+    const encode = value => encodeURIComponent(String(value).replace(/\p{Cs}/gu, '\ufffd'));
+    const written = Object.entries(parts).filter(([name, value]) => ![null, '', DEFAULTS[name]].includes(value))
+      .map(([name, value]) => `&${name}=${encode(value).replace(/%3A/g, ':').replace(/%3D/g, '=')}`);
+    history.replaceState(null, '', '#' + state.view + written.join(''));
     address.known = location.hash;
   },
 
@@ -176,16 +177,16 @@ const address = {
     const [view, ...rest] = location.hash.slice(1).split('&'), said = new URLSearchParams(rest.join('&'));
     const found = {view: names.includes(view) ? view : state.view || names[0]};
     const [held, value] = (said.get('hold') || '').split('='), place = Number(said.get('place'));
+    const kinds = {mode: modes(), feature: Object.keys(data.correlations), of: ['C', 'h'], source: ['run', 'here']};
+    for (const [name, values] of Object.entries(kinds)) {
+      if (values.includes(said.get(name))) found[name] = said.get(name);
+    }
     if (said.has('words')) found.words = said.get('words');
     for (const name of ['temperature', 'seed']) {
       if (said.get(name)) found[name] = numberIn(name, Number(said.get(name)));
     }
     if (said.get('place') && Number.isInteger(place) && place >= 0) Object.assign(found, {place, pinned: true});
-    if (modes().includes(said.get('mode'))) found.mode = said.get('mode');
-    if (Object.hasOwn(data.correlations, said.get('feature'))) found.feature = said.get('feature');
     if (units.of(said.get('unit'))) found.unit = units.nameOf(units.of(said.get('unit')));
-    if (said.has('source')) found.source = said.get('source') === 'here' ? 'here' : 'run';
-    if (said.has('of')) found.of = said.get('of') === 'h' ? 'h' : 'C';
     if (units.of(held) && value && isFinite(value)) {
       found.hold = {unit: units.nameOf(units.of(held)), value: Number(value)};
     }
@@ -217,7 +218,6 @@ const saving = {
     const cell = value => /[",\r\n]/.test(value) ? `"${String(value).replace(/"/g, '""')}"` : String(value);
     return rows.map(row => row.map(cell).join(',') + '\r\n').join('');
   },
-
 };
 
 // ---- the views
@@ -231,10 +231,10 @@ const call = part => views()[state.view][part]?.();
 
 /** Fill the view About: all that is known of the model and its training. */
 function fillAbout() {
-  for (const line of data.info) {
-    const colon = line.indexOf(': ') + 1, said = format.visible(line.slice(colon).trim());
-    if (colon) byId('info').append(element('dt', '', format.visible(line.slice(0, colon - 1))));
-    byId('info').append(element('dd', '', said));
+  byId('about-name').textContent = format.visible(data.title);
+  byId('about-sizes').textContent = data.layers;
+  for (const [name, said] of data.info) {
+    byId('info').append(element('dt', '', format.visible(name)), element('dd', '', format.visible(said)));
   }
 }
 
@@ -280,7 +280,8 @@ function prepare() {
   });
   window.addEventListener('hashchange', () => state.change(address.read(names)));
   window.addEventListener('pagehide', () => address.timer && address.write());
-  state.change({place: text.strikingPlace(), ...address.read(names)});
+  const linked = address.read(names), opensWith = linked.mode === 'why' ? modesByName().why : text;
+  state.change({place: opensWith.strikingPlace(), ...linked});
 }
 
 document.addEventListener('DOMContentLoaded', prepare);

@@ -23,7 +23,7 @@ from engine.terminal import layers_of_units, note
 
 HERE = Path(__file__).resolve().parent
 LESSON = HERE.parent.parent / 'text_input' / 'coriolanus.txt'        # for training in a page
-MODEL = 'product', 'network', 'learner'        # scripts that need no document
+MODEL = 'product', 'network', 'learner', 'features'        # scripts that need no document
 SCRIPTS = MODEL + ('text', 'page', 'live', 'reader', 'surprise', 'why', 'cells', 'gallery', 'freeze', 'inside',
                    'learning', 'handover')
 MOST_CHARACTERS = 10_000       # shown of a file
@@ -31,6 +31,21 @@ MOST_EPOCHS = 100              # whose samples and costs a page shows
 ALTERNATIVES = 5               # most probable characters shown at each place
 HELD_OUT = '_held_out.txt'     # ending of a held-out text beside a checkpoint, whose training text may not be at hand
 TITLES = {'prideandprejudice.txt': 'Pride and Prejudice', 'coriolanus.txt': 'Coriolanus'}      # in text_input
+# What a cell that follows a feature does, and what a text shows if the cell is frozen as for its low and high values.
+FOLLOWERS = {
+    'inside quotes': ('Knows whether a quotation is open', 'as if no quotation were open: do people speak less?',
+                      'as if a quotation were open: does it close quotations that it never opened?'),
+    'inside brackets': ('Knows whether a bracket is open', 'as if no bracket were open: are there fewer brackets?',
+                        'as if a bracket were open: does it close brackets that it never opened?'),
+    'position in the line': ('Counts the letters of the line', 'as if the line had just begun: do lines get longer?',
+                             'as if the line were long already: do lines get shorter?'),
+    'position in the word': ('Counts the letters of the word', 'as if the word had just begun: do words get longer?',
+                             'as if the word were long already: do words get shorter?'),
+    'capital letters': ('Notices capital letters', 'as if no letter were a capital: are there fewer names?',
+                        'as if each letter were a capital: do capitals follow one another?'),
+    'distance to the last full stop': (
+        'Counts the letters of the sentence', 'as if the sentence had just begun: do sentences get longer?',
+        'as if the sentence were long already: do sentences get shorter?')}
 # Cut where several letters may follow, so that temperature has something to reshape.
 OPENINGS = {'Pride and Prejudice': 'It is a truth universally ac'}
 
@@ -63,7 +78,8 @@ def cells(model, text):
     names = [name for name in states if name[:-1] != 'h']
     correlations = {feature: np.concatenate([r[name] for name in names]).round(4).tolist()
                     for feature, r in model.correlations(text, states).items()}
-    return dict(sizes=sizes(model), layers=layers_of_units(sizes(model)), correlations=correlations)
+    layers = layers_of_units(sizes(model)).replace('units', 'cells')             # one word for them in the page
+    return dict(sizes=sizes(model), layers=layers, correlations=correlations, followers=FOLLOWERS)
 
 
 def expected(model, checkpoint, text, sha256):
@@ -117,7 +133,13 @@ def marks(text, copies):
         line += f' The longest, of {longest["length"]:,}, is underlined. Point at a passage to see where it occurs.'
     begins = len(text) - copies['characters']
     return dict(name=copies['file'], line=line, passages=[
-        dict(place, start=begins + place['start']) for place in passages])
+        dict(place, start=begins + place['start'], shown=shortened(text[begins + place['start']:][:place['length']]))
+        for place in passages])
+
+
+def shortened(passage):
+    """Return the ends of a passage."""
+    return passage if len(passage) <= 24 else f'{passage[:12]} … {passage[-12:]}'
 
 
 def title(checkpoint):
@@ -130,11 +152,12 @@ def title(checkpoint):
 def page_data(model, checkpoint, shown, against=None):
     """Return all data of a page under the names that its scripts use. Arguments as for write_page."""
     epochs, stored, text = logged_costs(checkpoint), opened(checkpoint), shown.text
+    described = info.description(stored, folders=False).split('\n')
     titled = title(stored)
     return dict(
         title=titled, line=OPENINGS.get(titled) or text.lstrip()[:30].split('\n')[0],        # to be typed over
         **expected(model, stored, text, shown.sha256), source=shown.source, written=shown.written, epochs=epochs,
-        info=info.description(stored, folders=False).split('\n'), learning=learning(checkpoint, epochs),
+        info=[line.partition(': ')[::2] for line in described], learning=learning(checkpoint, epochs),
         copies=marks(text, shown.copies) if shown.copies else None, **cells(model, text),
         against=expected(*against, text, shown.sha256) if against else None, learner=for_learning(),
         parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})

@@ -8,22 +8,21 @@ const text = {
   numbers: [], spelled: [], spans: [],
   expected: null,                                          // the model's predictions: {costs, best, chances}
   reading: null,                                           // a function that returns the Reading
-  page: null,                                              // numbers and expected of the page's text
+  page: null,                                              // the page's text: {numbers, spelled, expected, reading}
   shown: null,                                             // the marked span
 
   /** Show a text. expected: Python's predictions of the page's text; the Reading predicts a reader's own text. */
   show(numbers, expected) {
     const typesOn = text.own && !expected;                 // then the beginning is mostly the same
-    let same = 0;
-    while (typesOn && same < numbers.length && numbers[same] === text.numbers[same]) same++;
-    text.page = text.page || {numbers, expected};
     text.own = !expected;
     text.numbers = numbers;
+    text.spelled = Array.from(numbers, number => vocabulary.uchar[number]);
     if (typesOn) text.reading().change(numbers);
     else text.reading = once(() => new Reading(model.network(), numbers, text.EXPECTED));
+    text.page = text.page || {numbers, expected, spelled: text.spelled, reading: text.reading};
+    if (expected) text.reading = text.page.reading;        // it may have been read before
     text.expected = expected || text.reading();
-    text.spelled = Array.from(numbers, number => vocabulary.uchar[number]);
-    text.showSpans(same);
+    text.showSpans(typesOn ? text.reading().done : 0);
     byId('source').textContent = text.own ? '' : format.visible(data.source);
     text.mark();
     text.markCopies();
@@ -94,11 +93,9 @@ const text = {
     text.bringIntoSight();
   },
 
-  /** Return the text before a character on one line. */
-  before: k => (k > 24 ? '\u2026' : '') + format.onOneLine(text.spelled.slice(Math.max(0, k - 24), k).join('')),
-
-  /** Return an element with the text before a character and a mark for the character. */
-  contextOf: k => element('div', 'context', element('bdi', '', text.before(k)), element('span', 'asked', '?')),
+  /** Return an element with the text before a character on one line and a mark for the character. */
+  contextOf: k => element('div', 'context', element('bdi', '', k > 24 ? '\u2026' : '',
+    format.onOneLine(text.spelled.slice(Math.max(0, k - 24), k).join(''))), element('span', 'asked', '?')),
 
   /** Return a table of the characters: index, text, and row(k). names: of the columns of row(k). */
   table(names, row) {
@@ -126,14 +123,14 @@ const text = {
   },
 
   /** Return the state or h of a unit after each character that has been read. of: as in the state. */
-  valuesOf(name, of) {
-    const {done, allStates, width} = text.reading(), place = units.placeOf(units.of(name), of);
-    return Float32Array.from({length: done}, (_, k) => allStates[k * width + place]);
-  },
+  valuesOf: (name, of, reading = text.reading()) => valuesAt(reading, units.placeOf(units.of(name), of)),
 
-  /** Return the lowest and the highest state of a unit. */
+  /** Return the same for the page's text, from which the colours and the names of cells are, whatever is shown. */
+  valuesInPage: (name, of) => text.valuesOf(name, of, text.page.reading()),
+
+  /** Return the lowest and the highest state of a unit in the page's text. */
   rangeOf(name) {
-    const values = text.valuesOf(name, 'C');
+    const values = text.valuesInPage(name, 'C');
     return [Math.min(...values), Math.max(...values)];
   },
 
@@ -155,12 +152,11 @@ const text = {
     const passage = around.sort((a, b) => b.length - a.length)[0];
     byId('passage').hidden = !passage;
     if (!passage) return;
-    const {start, length, line, before, after} = passage, all = text.spelled.slice(start, start + length);
-    const ends = all.length <= 24 ? all : [...all.slice(0, 12), ' \u2026 ', ...all.slice(-12)];
+    const {length, line, before, shown, after} = passage;
     byId('passage').replaceChildren(element('b', '', `${format.grouped(length)} characters`),
       ` also occur in line ${format.grouped(line)} of `, element('bdi', '', format.visible(data.copies.name)), ':',
       element('div', 'quoted', element('bdi', '', format.onOneLine(before),
-        element('b', '', format.onOneLine(ends.join(''))), format.onOneLine(after))));
+        element('b', '', format.onOneLine(shown)), format.onOneLine(after))));
   },
 
   // ---- the controls

@@ -12,7 +12,6 @@ function surpriseView() {
 
   function show() {
     document.body.dataset.mode = state.mode;
-    say('no-more', '');
     for (const part of document.querySelectorAll('main [data-mode]')) {
       part.hidden = !part.dataset.mode.split(' ').includes(state.mode);
     }
@@ -20,8 +19,8 @@ function surpriseView() {
       radio.checked = radio.value === state.mode;
       radio.disabled = text.own && radio.value === 'against';            // it needs predictions from Python
     }
-    byId('text-title').textContent = {surprise: 'Where the network was surprised', against: 'Which model expected more',
-      why: 'What a prediction depends on'}[state.mode] + (text.own ? ' in your line' : '');
+    const {title} = document.querySelector('[name=mode]:checked').dataset;
+    byId('text-title').textContent = title + (text.own ? ' in your line' : '');
     mode().show();
     if (!work.isBusy()) live.write();
   }
@@ -40,6 +39,7 @@ function surpriseView() {
     });
   }
   state.follow(['mode'], () => state.view === 'surprise' && show());
+  state.follow(['place', 'mode', 'view'], () => say('no-more', ''));
   return {show, follow: () => mode().follow(), idle: live.write, table: () => mode().table()};
 }
 
@@ -64,13 +64,11 @@ function surpriseMode() {
   /** Show the predictions at the current character, and the actual one. */
   function follow() {
     const {place: k} = text;
-    say('no-more', '');
     if (!k) return byId('where').replaceChildren(NOTHING_BEFORE);
     if (k > known()) return byId('where').replaceChildren('Not read yet.');
-    const cost = costs()[k - 1];
-    byId('where').replaceChildren(text.contextOf(k), barsOf(text.expected, k),
-      element('p', 'number', ...k === text.numbers.length ? ['What comes next, at temperature 1.'] : [
-        vocabulary.inBold(text.numbers[k]), ' had a chance of ' + format.cost(cost)]));
+    const line = k === text.numbers.length ? ['What comes next, at temperature 1'] : [
+      vocabulary.inBold(text.numbers[k]), ': chance ' + format.cost(costs()[k - 1])];
+    byId('where').replaceChildren(text.contextOf(k), element('p', 'number', ...line), barsOf(text.expected, k));
   }
 
   function paint() {
@@ -131,21 +129,20 @@ function againstMode() {
   /** Show the predictions of both models at the current character. */
   function follow() {
     const {place: k} = text;
-    say('no-more', '');
     if (!k) return byId('where').replaceChildren(NOTHING_BEFORE);
     const difference = differences[k - 1];
     byId('where').replaceChildren(text.contextOf(k), element('div', 'pair',
       element('div', '', element('b', 'quiet', 'A expected'), barsOf(A, k)),
       element('div', '', element('b', 'quiet', 'B expected'), barsOf(B, k, namesB, numbersB))),
     element('p', 'number', vocabulary.inBold(text.numbers[k]),
-      ` had ${format.cost(A.costs[k - 1])} in A and ${format.cost(B.costs[k - 1])} in B: `,
+      ` had a chance of ${format.cost(A.costs[k - 1])} in A and ${format.cost(B.costs[k - 1])} in B: `,
       element('b', '', difference ? `${better(difference)} was less surprised` : 'no difference')));
   }
 
   for (const [name, {name: npz, model: said, read}, {costs}] of [['A', data, A], ['B', data.against, B]]) {
     const cost = format.cost(mean(costs.subarray(0, judged.length)), 3);
     byId('models').append(element('p', 'number', element('b', name, name), ' ', element('bdi', '', format.visible(npz)),
-      `, ${format.visible(said.split(', validation')[0])}: each character had ${cost}`
+      `, ${format.visible(said.split(', validation')[0])}: each character had a chance of ${cost}`
       + (read ? '. It was trained on this text.' : '')));
   }
   byId('verdict').textContent = verdict();

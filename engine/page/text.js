@@ -76,7 +76,7 @@ const vocabulary = new Vocabulary(data.uchar);
 
 const format = {
   /** Return a cost as the probability that it stands for: most readers know what 1 in 400 means. */
-  cost: (cost, digits = 2) => `${format.chance(Math.exp(-cost))} (${cost.toFixed(digits)} nats)`,
+  cost: (cost, digits = 2) => `${format.chance(Math.exp(-cost))} (surprise ${cost.toFixed(digits)} nats)`,
   chance: p => p < 1e-6 ? 'under 1 in a million' : p < 0.1 ? `1 in ${format.grouped(1 / p)}` : format.percent(p),
   minus: text => text.replace('-', '\u2212'),
   twoDigits: number => format.minus(number.toFixed(2)),
@@ -152,27 +152,16 @@ const units = {
   /** Return the name of what colours the text: the unit's state, or its h. of: 'C' or 'h', as in state. */
   valueOf: (unit, of) => units.nameOf(of === 'h' ? {...unit, state: 'h'} : unit),
 
-  /** Return the unit with an index: those of layer 1 come first, and within a layer those of the first state. */
-  numbered(u) {
-    const count = CELL.states.length, layer = units.sizes.findIndex((_, k) => u < count * units.before(k + 1)) + 1;
-    const H = units.sizes[layer - 1], rest = u - count * units.before(layer - 1);
-    return {state: CELL.states[Math.floor(rest / H)], layer, number: rest % H};
-  },
-
   /** Return how many units the first layers have. */
   before: layers => units.sizes.slice(0, layers).reduce((a, b) => a + b, 0),
-
-  /** Return the index of a unit. */
-  numberOf: ({state, layer, number}) => CELL.states.length * units.before(layer - 1) +
-    CELL.states.indexOf(state) * units.sizes[layer - 1] + number,
 
   /** Return the place of the state or h of a unit in the states of a Reading: h and all others of each layer. */
   placeOf: ({state, layer, number}, of) => (1 + CELL.states.length) * units.before(layer - 1) +
     (of === 'h' ? 0 : 1 + CELL.states.indexOf(state)) * units.sizes[layer - 1] + number,
 
-  /** Return the names of all units, in the order of their indices. */
-  all: () => Array.from({length: CELL.states.length * units.before(units.sizes.length)},
-    (_, u) => units.nameOf(units.numbered(u))),
+  /** Return the names of all units: those of layer 1 come first, and within a layer those of the first state. */
+  all: () => units.sizes.flatMap((H, k) => CELL.states.flatMap(state => (
+    Array.from({length: H}, (_, number) => units.nameOf({state, layer: k + 1, number}))))),
 };
 
 // ---- colours

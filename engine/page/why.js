@@ -50,9 +50,8 @@ function whyMode() {
       return byId('where').replaceChildren(NOTHING_BEFORE);
     }
     work.begin(text.reading().withoutEach(k, first, network()), share => {
-      byId('where').replaceChildren(text.contextOf(k), element('p', '', share < 0.5 ?
-        `Reading the text up to here: ${Math.round(200 * share)} %.` :
-        `Reading it without each character: ${Math.round(200 * share - 100)} %.`));
+      byId('where').replaceChildren(text.contextOf(k), element('p', '',
+        `Reading the text without each character: ${Math.round(100 * share)} %.`));
     }, found => {
       explained = {place: k, first, ...found};
       listChoices();
@@ -74,8 +73,6 @@ function whyMode() {
   }
 
   function show() {
-    const moved = state.pinned || text.own || text.place !== text.strikingPlace();      // by the reader
-    if (!moved && text.numbers.length > 1) state.change({place: strikingPlace()});
     text.bringIntoSight();
     follow();
   }
@@ -88,5 +85,6 @@ function whyMode() {
   }
 
   on('why-choice', 'change', showEffects);
-  return {show, follow, table, isStriking: () => true};
+  on('why-example', 'click', () => text.goTo(strikingPlace()));
+  return {show, follow, table, strikingPlace, isStriking: () => true};
 }

@@ -61,7 +61,7 @@ def main():
         browser.click('[value=here]')
         browser.click('#learn-go')
         said = browser.later("byId('when-costs').textContent", 30_000)
-        cost = re.search(r'validation .*\(([\d.]+) nats', said).group(1)
+        cost = re.search(r'validation .*?([\d.]+) nats', said).group(1)
         browser.close()
         row = table('to make it, s', 'size, MB', 'to open it, s', 'writing, characters/s', 'Why, s', 'cost, nats')
         size = path.stat().st_size / 1e6
