@@ -49,6 +49,7 @@ function whyMode() {
       work.stop();
       return byId('where').replaceChildren(NOTHING_BEFORE);
     }
+    writing.stop();                                        // it starts over in the end
     work.begin(text.reading().withoutEach(k, first, network()), share => {
       byId('where').replaceChildren(text.contextOf(k), element('p', '', share < 0.5 ?
         `Reading the text up to here: ${Math.round(200 * share)} %.` :
