@@ -201,9 +201,9 @@ def js_functions(cell):
     """Return a Cell as three functions of one unit in JavaScript, which network.js and learner.js call.
 
     They read and write an array n; a unit's rows are H numbers apart, from index a or da on, and so are its states and
-    their gradients. As in C, what cellForward keeps for cellBackward overwrites the pre-activations. cellHeld is a
-    forward pass that may hold states: after the cell's own parameters, `own` says for each state whether it does (1 or
-    0), and at which value.
+    their gradients. squash() in product.c has replaced the rows whose scale in CELL.squashed is not 0. As in C, what
+    cellForward keeps for cellBackward overwrites the pre-activations. cellHeld is a forward pass that may hold states:
+    after the cell's own parameters, `own` says for each state whether it does (1 or 0), and at which value.
     """
     counts, program, squashed = cell.counts, cell.program, _squashed(cell.program)
     forward, held = [_after_squash(each.program.forward, squashed) for each in (cell, held_cell(cell))]
@@ -225,7 +225,7 @@ def js_functions(cell):
                  *[f'd_own[{k}] += {{}};' for k in range(counts.own)]]
     declared = dict(zip(('rows', 'ofU', 'ofW'), counts), names=cell.rows, states=cell.states, own=cell.own,
                     remembers=cell.remembers, squashed=squashed)
-    return f'''/** What the cell declares, as in Cell of engine/kernel/cell.py, and which rows are squashed before its functions. */
+    return f'''/** What the cell declares, as in engine/kernel/cell.py, and the scales with which rows are squashed. */
 const CELL = {json.dumps(declared)};
 
 function cellForward(n, a, before, h_at, C_at, own, H) {{

@@ -13,11 +13,11 @@
 // Letters for sizes: B streams, T stored steps, V characters in the vocabulary, H units of a layer.
 'use strict';
 
-const TANH = Float64Array.from({length: 1921}, (_, k) => Math.tanh((k - 960) / 64));
+const TANH = Float64Array.from({length: 2561}, (_, k) => Math.tanh((k - 1280) / 64));
 
 /** Return tanh(a) within 1e-13, much faster than Math.tanh: from a table, by tanh(b + d) = (t + u) / (1 + t.u). */
 function tanh(a) {
-  const near = a > 15 ? 15 : a < -15 ? -15 : a, k = near * 64 | 0, d = near - k / 64, t = TANH[k + 960];
+  const near = a > 20 ? 20 : a < -20 ? -20 : a, k = near * 64 | 0, d = near - k / 64, t = TANH[k + 1280];
   const u = d - d * d * d * (1 / 3 - d * d * (2 / 15));                // of tanh(d)
   return (t + u) / (1 + t * u);
 }
@@ -60,9 +60,10 @@ class Memory {
   /** Return a new place of zeros whose width is a multiple of `block`. May replace `numbers` by a longer array. */
   place(rows, columns, block = 8) {
     const rounded = roundedUp(columns, block), width = rounded % 256 ? rounded : rounded + block;    // spares caches
-    const made = {at: this.size, rows, columns, width}, pages = 1 + Math.ceil((this.size += roundedUp(rows, 4) * width)
-      / 16384);
-    this.wasm.grow(Math.max(0, pages - this.numbers.length / 16384));
+    const made = {at: this.size, rows, columns, width};
+    this.size += roundedUp(rows, 4) * width;
+    const missing = 4 * this.size - (this.numbers.byteLength - 65536);
+    if (missing > 0) this.wasm.grow(Math.ceil(missing / 65536));
     this.numbers = new Float32Array(this.wasm.buffer);
     return made;
   }
