@@ -115,9 +115,8 @@ class Network {
 
   /** Load values of the parameters, as in the constructor. */
   load(p) {
-    const {numbers} = this;
     for (const [name, {at, rows, width}] of Object.entries(this.places)) {
-      const from = p[name];
+      const {numbers} = this, from = p[name];
       for (let j = 0; j < from.length; j++) numbers[at + j % rows * width + Math.floor(j / rows)] = from[j];
     }
     this.takeOwn();
@@ -187,8 +186,10 @@ class Network {
   logs(stream = 0) {
     const from = this.scores.at + stream * this.scores.width;
     const scores = new Float64Array(this.numbers.subarray(from, from + this.V));
-    const largest = scores.reduce((a, b) => Math.max(a, b));
-    const log = largest + Math.log(scores.reduce((sum, score) => sum + Math.exp(score - largest), 0));
+    let largest = -Infinity, sum = 0;                      // loops are faster than reduce()
+    for (const score of scores) largest = Math.max(largest, score);
+    for (const score of scores) sum += Math.exp(score - largest);
+    const log = largest + Math.log(sum);
     return scores.map(score => score - log);
   }
 
