@@ -13,7 +13,7 @@ from cells import OWN, peephole_cell
 from charlstm import CharLSTM
 from engine.backend.theano_setup import theano
 from engine.kernel.cell import js_functions
-from engine.page.page import MODEL, Shown, file_of_page, to_float16, write_page
+from engine.page.page import MODEL, Shown, file_of_page, products, to_float16, write_page
 from models import default_mode
 from scripts import TEXT, load
 
@@ -45,7 +45,7 @@ const randoms = (n, seed, random = new Random(seed)) => times(n, () => random.ne
 def context_of(MiniRacer, cell):
     """Return a context of a JavaScript engine that has a page's network with a Cell, and its learner."""
     context = MiniRacer()
-    context.eval(ATOB + js_functions(cell) + ''.join(file_of_page(f'{name}.js') for name in MODEL))
+    context.eval(ATOB + products() + js_functions(cell) + ''.join(file_of_page(f'{name}.js') for name in MODEL))
     return context
 
 

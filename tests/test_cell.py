@@ -152,6 +152,9 @@ def test_gradient_in_javascript_is_the_programs(cell):
         const n = {np.concatenate([*a, C_prev, 0 * dh, 0 * dh, dh, dC, np.zeros(4 * H)]).tolist()}, H = {H};
         const own = {values.T.tolist()}, d_own = own.map(values => values.map(() => 0.5));
         for (let k = 0; k < H; k++) {{
+          CELL.squashed.forEach((scale, row) => {{
+            if (scale) n[row * H + k] = [math.sigmoid, math.tanh][scale - 1](n[row * H + k]);
+          }});
           cellForward(n, k, 4 * H + k, 5 * H + k, 6 * H + k, own[k], H);
         }}
         const after = n.slice(5 * H, 7 * H);

@@ -22,7 +22,7 @@ from engine.backend import bfloat16, compiler
 from engine.backend.theano_setup import theano
 from engine.kernel import ops, scan
 from engine.kernel.export import FORMATS
-from engine.page.page import HERE
+from engine.page.page import HERE, PRODUCTS
 from engine.methods.step import kept_units, kept_weights
 from judges import assert_drawn, assert_most_probable, assert_near, to_bfloat16
 from models import default_mode
@@ -115,9 +115,11 @@ ROWS = {
     'scan': (lambda folder: InTheano(lambda: patched(on_gpu=True), ['predicted', 'trained']), EVERYTHING - WRITTEN,
              FLOAT32),
     'resumed': (lambda folder: Resumed(folder / 'p.npz'), TRAINED, FLOAT32),
-    'JavaScript': (lambda folder: InJavaScript(racer()), PREDICTED | WRITTEN, FLOAT32),
-    'JavaScript, streams': (lambda folder: InStreams(racer()), {'streams'}, FLOAT32),
-    'JavaScript, learning': (lambda folder: InLearner(racer()), TRAINED, (None, 1e-4)),
+    **{f'JavaScript{part}{without}': (lambda folder, of=of, first=first: of(racer(), first), answers, tolerances)
+       for without, first in (('', ''), (', no relaxed SIMD', 'PRODUCTS.shift();'))
+       for part, of, answers, tolerances in (('', InJavaScript, PREDICTED | WRITTEN, FLOAT32),
+                                             (', streams', InStreams, {'streams'}, FLOAT32),
+                                             (', learning', InLearner, TRAINED, (None, 1e-4)))},
     'exported C': (lambda folder: InExportedC(folder, test_export.compiled, test_export.numbers_in_c), PREDICTED,
                    FLOAT32),
     'GPU': (lambda folder: Elsewhere(folder, on_gpu), EVERYTHING, FLOAT32),
@@ -126,7 +128,8 @@ ELSEWHERE = ['NumPy float64', 'any cell', 'any cell float64, without a compiler'
              'C bfloat16 emulated']            # rows tested in test_other_ways.py, by another process
 # Ways that differ from another row by no code of a cell's, as by a compiler, and scan, which calls its function.
 NO_NEW_CODE = ['C by clang', 'C, vectors of 32 bytes', 'C, vectors of 16 bytes', 'C, graph not optimised', 'GPU',
-               'any cell float64, without a compiler', 'NumPy float64', 'C bfloat16 emulated', 'resumed', 'scan']
+               'any cell float64, without a compiler', 'NumPy float64', 'C bfloat16 emulated', 'resumed', 'scan',
+               *[name for name in ROWS if 'no relaxed' in name]]
 EXACT = 'C float64'                    # the reference for trained parameters: its gradient is verified
 # The same way with the settings of a page that trains.
 EXACT_OF_PAGE = {'of page': (lambda folder: InTheano(lambda: patched('float64'), ['trained'], OF_PAGE, STEPS_OF_PAGE),)}
@@ -297,6 +300,7 @@ def test_every_way_is_in_a_row(way):
     assert choices['kernel'] == ('on', 'off') and choices['precision'] == ('float32', 'bfloat16')
     assert {f'C bfloat16 {by}' for by in bfloat16.MACROS} == {name for name in ROWS if 'bfloat16' in name}
     assert set(FORMATS) == {'.c', '.safetensors'}              # the last is judged in test_export.py
+    assert PRODUCTS == ('product_relaxed-simd', 'product_no-relaxed-simd')
     networks = {name for module in (ops, scan) for name, value in vars(module).items()
                 if inspect.isclass(value) and hasattr(value, 'cross_entropy')}
     assert networks == {'Kernel', 'Scan'}

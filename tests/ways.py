@@ -260,12 +260,15 @@ const learning = (x, y, B, rate, recipe, steps) => {
 
 
 class InJavaScript:
-    """The network of a page, in a JavaScript engine. MiniRacer: a class whose objects evaluate JavaScript."""
+    """The network of a page, in a JavaScript engine.
 
-    def __init__(self, MiniRacer):
+    MiniRacer: a class whose objects evaluate JavaScript. first: a script that they evaluate at first.
+    """
+
+    def __init__(self, MiniRacer, first=''):
         self.contexts = {name: context_of(MiniRacer, Cell(cell, 'float32')) for name, (cell, _) in CELLS.items()}
         for context in self.contexts.values():
-            context.eval(IN_JAVASCRIPT)
+            context.eval(first + IN_JAVASCRIPT)
 
     def value(self, case, expression):
         """Return the value of an expression for the parameters of a case."""

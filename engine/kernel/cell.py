@@ -27,6 +27,7 @@ TAKEN = re.compile(r'(U|W|b|h|t\d+|)$|(m|state|weights|carried|validation)_')
 
 # Their results are kept for the backward pass, which recomputes those of all others.
 COSTLY = ('Pow', 'Exp', 'Expm1', 'Log', 'Log1p', 'Sqrt', 'Tanh', 'ScalarSigmoid', 'ScalarSoftplus')
+SQUASHING = dict(ScalarSigmoid=1, Tanh=2)      # to the scale of squash() in product.c
 
 
 # ---------------------------------------------------------------- what a cell's signature declares
@@ -181,15 +182,31 @@ def c_functions(program):
                   flags=re.DOTALL)
 
 
+def _squashed(program):
+    """Return for each row the scale with which squash() in product.c computes all that a cell reads of it, or 0."""
+    def scale(row):
+        readers = [operation for _, operation, arguments in program.forward.lines if row in arguments]
+        return SQUASHING.get(readers[0], 0) if len(readers) == 1 and row not in program.forward.outputs else 0
+    return [scale(row) for row in places('a', program.counts.b)]
+
+
+def _after_squash(code, squashed):
+    """Return forward code for rows of which some hold the results of squash()."""
+    rows = [row for row, scale in zip(places('a', len(squashed)), squashed) if scale]
+    known = {name: arguments[0] for name, _, arguments in code.lines if {*arguments} & {*rows}}
+    return code_of({name: (operation, *arguments) for name, operation, arguments in code.lines}, code.outputs, known)
+
+
 def js_functions(cell):
     """Return a Cell as three functions of one unit in JavaScript, which network.js and learner.js call.
 
     They read and write an array n; a unit's rows are H numbers apart, from index a or da on, and so are its states and
-    their gradients. As in C, what cellForward keeps for cellBackward overwrites the pre-activations. cellHeld is a
-    forward pass that may hold states: after the cell's own parameters, `own` says for each state whether it does (1 or
-    0), and at which value.
+    their gradients. squash() in product.c has replaced the rows whose scale in CELL.squashed is not 0. As in C, what
+    cellForward keeps for cellBackward overwrites the pre-activations. cellHeld is a forward pass that may hold states:
+    after the cell's own parameters, `own` says for each state whether it does (1 or 0), and at which value.
     """
-    counts, program = cell.counts, cell.program
+    counts, program, squashed = cell.counts, cell.program, _squashed(cell.program)
+    forward, held = [_after_squash(each.program.forward, squashed) for each in (cell, held_cell(cell))]
     at = {name: [f'n[{index} + {k} * H]' for k in range(max(counts.b, counts.S))]
           for name, index in (('a', 'a'), ('before', 'before'), ('after', 'C_at'), ('kept', 'a'), ('da', 'da'),
                               ('d_after', 'dC_at'), ('d_before', 'dC_at'))}
@@ -207,16 +224,16 @@ def js_functions(cell):
     gradients = [*assigned('da', counts.b), *assigned('d_before', counts.S),
                  *[f'd_own[{k}] += {{}};' for k in range(counts.own)]]
     declared = dict(zip(('rows', 'ofU', 'ofW'), counts), names=cell.rows, states=cell.states, own=cell.own,
-                    remembers=cell.remembers)
-    return f'''/** What the cell declares: how many rows, and of U and W; then as in Cell of engine/kernel/cell.py. */
+                    remembers=cell.remembers, squashed=squashed)
+    return f'''/** What the cell declares, as in engine/kernel/cell.py, and the scales with which rows are squashed. */
 const CELL = {json.dumps(declared)};
 
 function cellForward(n, a, before, h_at, C_at, own, H) {{
-  {function(program.forward, inputs, results + assigned('kept', program.kept))}
+  {function(forward, inputs, results + assigned('kept', program.kept))}
 }}
 
 function cellHeld(n, a, before, h_at, C_at, own, H) {{
-  {function(held_cell(cell).program.forward, inputs, results)}
+  {function(held, inputs, results)}
 }}
 
 function cellBackward(n, a, before, C_at, own, dh_at, dC_at, da, d_own, H) {{

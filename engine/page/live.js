@@ -24,16 +24,15 @@ const live = {
     network.setStates(0, reading.states(n - 1));
     network.expect(0, 0);
     live.showChoices(network.logs(), choice);
-    writing.begin(live.ghost(continued(network, new Random(choice.seed), choice), numberIn('length')), () => {});
+    const show = ghost => { byId('ghost').textContent = ghost; };
+    writing.begin(live.ghost(continued(network, new Random(choice.seed), choice), numberIn('length')), show, show);
   },
 
-  /** Show how the network goes on. */
+  /** Yield how the network goes on, with one character more each time. */
   *ghost(characters, length) {
-    const shown = document.createTextNode('');
-    byId('ghost').replaceChildren(shown);
-    for (let k = 0; k < length; k++, yield) {
-      shown.appendData(format.visible(vocabulary.uchar[characters.next().value]));
-    }
+    let shown = '';
+    for (let k = 0; k < length; k++) yield shown += format.visible(vocabulary.uchar[characters.next().value]);
+    return shown;
   },
 
   /** Show the most probable next letters, which a click types. Their bars show the temperature at work. */

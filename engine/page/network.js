@@ -13,9 +13,18 @@
 // Letters for sizes: B streams, T stored steps, V characters in the vocabulary, H units of a layer.
 'use strict';
 
+const TANH = Float64Array.from({length: 2561}, (_, k) => Math.tanh((k - 1280) / 64));
+
+/** Return tanh(a) within 1e-13, much faster than Math.tanh: from a table, by tanh(b + d) = (t + u) / (1 + t.u). */
+function tanh(a) {
+  const near = a > 20 ? 20 : a < -20 ? -20 : a, k = near * 64 | 0, d = near - k / 64, t = TANH[k + 1280];
+  const u = d - d * d * d * (1 / 3 - d * d * (2 / 15));                // of tanh(d)
+  return (t + u) / (1 + t * u);
+}
+
 /** The functions that a cell can call: Math and a few more. Comparisons return 0 or 1. */
 const math = Object.assign(Object.create(Math), {
-  sigmoid: a => 1 / (1 + Math.exp(-a)),
+  tanh, sigmoid: a => 1 / (1 + Math.exp(-a)),
   softplus: a => Math.max(a, 0) + Math.log1p(Math.exp(-Math.abs(a))),
   clip: (a, low, high) => a < low ? low : a > high ? high : a,
   where: (which, yes, no) => which !== 0 ? yes : no,
@@ -29,15 +38,20 @@ const mean = numbers => numbers.reduce((sum, number) => sum + number, 0) / numbe
 const roundedUp = (n, multiple) => Math.ceil(n / multiple) * multiple;
 
 /** Return the bytes of a base64 text. */
-const bytesOf = base64 => Uint8Array.from(atob(base64), character => character.charCodeAt(0));
+function bytesOf(base64) {
+  const characters = atob(base64), bytes = new Uint8Array(characters.length);
+  for (let k = 0; k < bytes.length; k++) bytes[k] = characters.charCodeAt(k);
+  return bytes;
+}
 
 /** The memory of a network, and matrix products in it. */
 class Memory {
   static product = null;                                   // the WebAssembly module, once compiled
 
   constructor() {
-    Memory.product = Memory.product || new WebAssembly.Module(bytesOf(PRODUCT));
-    this.wasm = new WebAssembly.Memory({initial: 1});
+    const supported = () => PRODUCTS.map(bytesOf).find(bytes => WebAssembly.validate(bytes));
+    Memory.product = Memory.product || new WebAssembly.Module(supported());
+    this.wasm = new WebAssembly.Memory({initial: 1});      // the last page is for rows() in product.c
     this.functions = new WebAssembly.Instance(Memory.product, {env: {memory: this.wasm}}).exports;
     this.numbers = new Float32Array(this.wasm.buffer);
     this.size = 0;                                         // of all places
@@ -46,8 +60,9 @@ class Memory {
   /** Return a new place of zeros whose width is a multiple of `block`. May replace `numbers` by a longer array. */
   place(rows, columns, block = 8) {
     const rounded = roundedUp(columns, block), width = rounded % 256 ? rounded : rounded + block;    // spares caches
-    const made = {at: this.size, rows, columns, width}, missing = 4 * (this.size += roundedUp(rows, 4) * width) -
-      this.numbers.byteLength;
+    const made = {at: this.size, rows, columns, width};
+    this.size += roundedUp(rows, 4) * width;
+    const missing = 4 * this.size - (this.numbers.byteLength - 65536);
     if (missing > 0) this.wasm.grow(Math.ceil(missing / 65536));
     this.numbers = new Float32Array(this.wasm.buffer);
     return made;
@@ -55,7 +70,8 @@ class Memory {
 
   /** Add the product of A (I,L) and B (L,J) to C (I,J), as described in product.c. I must be 1 or a multiple of 4. */
   multiplyAdd(C, A, B, I, J, L, rowC, rowA, stepA, rowB) {
-    this.functions[I === 1 ? 'row' : 'rows'](4 * C, 4 * A, 4 * B, I, J, L, rowC, rowA, stepA, rowB);
+    if (I === 1) this.functions.row(4 * C, 4 * A, 4 * B, J, roundedUp(L, 4), rowB);      // the padding is zero
+    else this.functions.rows(4 * C, 4 * A, 4 * B, I, J, L, rowC, rowA, stepA, rowB, this.wasm.buffer.byteLength - 65536);
   }
 }
 
@@ -99,10 +115,9 @@ class Network {
 
   /** Load values of the parameters, as in the constructor. */
   load(p) {
-    for (const [name, {at, rows, columns, width}] of Object.entries(this.places)) {
-      for (let r = 0; r < rows; r++) {
-        for (let k = 0; k < columns; k++) this.numbers[at + r * width + k] = p[name][k * rows + r];
-      }
+    for (const [name, {at, rows, width}] of Object.entries(this.places)) {
+      const {numbers} = this, from = p[name];
+      for (let j = 0; j < from.length; j++) numbers[at + j % rows * width + Math.floor(j / rows)] = from[j];
     }
     this.takeOwn();
   }
@@ -170,9 +185,11 @@ class Network {
   /** Return the log probabilities (V) of a stream's next character, in float64, so that they are always finite. */
   logs(stream = 0) {
     const from = this.scores.at + stream * this.scores.width;
-    const scores = Float64Array.from(this.numbers.subarray(from, from + this.V));
-    const largest = scores.reduce((a, b) => Math.max(a, b));
-    const log = largest + Math.log(scores.reduce((sum, score) => sum + Math.exp(score - largest), 0));
+    const scores = new Float64Array(this.numbers.subarray(from, from + this.V));
+    let largest = -Infinity, sum = 0;                      // loops are faster than reduce()
+    for (const score of scores) largest = Math.max(largest, score);
+    for (const score of scores) sum += Math.exp(score - largest);
+    const log = largest + Math.log(sum);
     return scores.map(score => score - log);
   }
 
@@ -232,6 +249,7 @@ class Network {
     for (let s = 0; s < B; s++) {
       const gates = a.at + (t * rows + s) * a.width, before = C.at + (t * rows + s) * C.width;
       const after = before + rows * C.width, shown = h.at + ((t + 1) * rows + s) * h.width;
+      CELL.squashed.forEach((scale, k) => scale && this.memory.functions.squash(4 * (gates + k * H), H, scale));
       for (let k = 0; k < H; k++) {
         if (held.size && held.has(k)) {
           cellHeld(numbers, gates + k, before + k, shown + k, after + k, held.get(k), H);

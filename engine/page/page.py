@@ -23,7 +23,8 @@ from engine.terminal import layers_of_units, note
 
 HERE = Path(__file__).resolve().parent
 LESSON = HERE.parent.parent / 'text_input' / 'coriolanus.txt'        # for training in a page
-MODEL = 'product', 'network', 'learner', 'features'        # scripts that need no document
+PRODUCTS = 'product_relaxed-simd', 'product_no-relaxed-simd'   # product.c in WebAssembly, the faster one first
+MODEL = 'network', 'learner', 'features'       # scripts that need no document
 SCRIPTS = MODEL + ('text', 'page', 'live', 'reader', 'surprise', 'why', 'cells', 'gallery', 'freeze', 'inside',
                    'learning', 'handover')
 MOST_CHARACTERS = 10_000       # shown of a file
@@ -205,9 +206,15 @@ def file_of_page(name):
     return (HERE / name).read_text(encoding='utf-8')
 
 
+def products():
+    """Return product.c, compiled to WebAssembly, as a script."""
+    in_base64 = [base64.b64encode((HERE / f'{name}.wasm').read_bytes()).decode() for name in PRODUCTS]
+    return f'const PRODUCTS = {json.dumps(in_base64)};\n'
+
+
 def fill_template(cell, data):
     """Return the page in bytes: page.html with style sheet, scripts and data. cell: the cell in JavaScript."""
-    script = '\n' + '\n'.join([file_of_page(f'{name}.js') for name in SCRIPTS] + [cell])
+    script = '\n' + '\n'.join([products(), *[file_of_page(f'{name}.js') for name in SCRIPTS], cell])
     checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()        # no other script may run
     as_json = json.dumps(data, allow_nan=False)                                 # in ASCII
     as_json = re.sub('[<>&]', lambda match: f'\\u{ord(match.group()):04x}', as_json)      # data cannot close <script>

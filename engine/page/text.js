@@ -9,12 +9,12 @@ function array({type, base64}) {
     float32: Float32Array};
   const numbers = new kinds[type](bytesOf(base64).buffer);
   if (type !== 'float16') return numbers;
-  const half = bits => {                                   // 1 bit of sign, 5 of exponent, 10 of fraction
-    const sign = bits >> 15 ? -1 : 1, exponent = bits >> 10 & 31, fraction = (bits & 1023) / 1024;
-    return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction) : 2 ** -14 * fraction);
-  };
-  const table = Float32Array.from({length: 65536}, (_, bits) => half(bits));
-  return Float32Array.from(numbers, bits => table[bits]);
+  const found = new Float32Array(numbers.length), bits = new Uint32Array(found.buffer);
+  for (let k = 0; k < found.length; k++) {                 // 1 bit of sign, 5 of exponent with another offset, fraction
+    bits[k] = (numbers[k] & 0x8000) << 16 | (numbers[k] & 0x7fff) << 13;
+    found[k] *= 2 ** 112;
+  }
+  return found;
 }
 
 /** Return a model's predictions from data: costs, best and chances of all characters of the text except the first. */

@@ -49,6 +49,7 @@ function whyMode() {
       work.stop();
       return byId('where').replaceChildren(NOTHING_BEFORE);
     }
+    writing.stop();                                        // it starts over in the end
     work.begin(text.reading().withoutEach(k, first, network()), share => {
       byId('where').replaceChildren(text.contextOf(k), element('p', '',
         `Reading the text without each character: ${Math.round(100 * share)} %.`));
