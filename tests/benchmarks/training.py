@@ -93,7 +93,10 @@ def make_product(library, bfloat16=False):
 
 
 def take_turns(workers, turns, steps):
-    """Return the median seconds per step of each worker by name, over at least this many turns and steps."""
+    """Return the median seconds per step and the peak memory of each worker by name, and end the workers.
+
+    turns, steps: the least number of them.
+    """
     for worker in workers.values():
         worker()                                                                   # warms
     seconds = {name: [] for name in workers}
@@ -101,7 +104,7 @@ def take_turns(workers, turns, steps):
         turns -= 1
         for name, worker in workers.items():
             seconds[name] += worker()
-    return {name: median(of_side) for name, of_side in seconds.items()}
+    return {name: (median(seconds[name]), worker.close()) for name, worker in workers.items()}
 
 
 def measure(units, batch, options):
@@ -113,8 +116,7 @@ def measure(units, batch, options):
         sides['NumPy'] = make_ours, False
     workers = {name: Worker(make, units, batch, *more) for name, (make, *more) in sides.items()}
     refuse_other_costs({name: worker.ready() for name, worker in workers.items()})
-    seconds = take_turns(workers, TURNS, options.steps)
-    return {name: (seconds[name], worker.close()) for name, worker in workers.items()}
+    return take_turns(workers, TURNS, options.steps)
 
 
 def print_table(results, peaks):
