@@ -1,7 +1,7 @@
 """Compare cells: what they cost on tiny Shakespeare, and how fast they train, beside PyTorch loops over the same cells.
 
     python tests/benchmarks/cells.py costs FILE --results DIR
-    python tests/benchmarks/cells.py speed [--steps 15] [--no-compile]
+    python tests/benchmarks/cells.py speed [--steps 15]
 
 Each cell has as many units as the standard one, 2x128, and then as many as give about as many parameters.
 
@@ -9,8 +9,8 @@ costs    validation costs on nanoGPT's split of FILE after 15 epochs with the de
          the default, a third of it and, if that was better, a ninth, the best for seed 1 is taken for two more seeds. A
          finished run in DIR is only read, and another one is resumed.
 speed    all sides of a row take turns, each in a process of its own. They begin with the same parameters, and unless
-         the costs of their first steps are those of the cell in NumPy, nothing is timed. PyTorch runs a loop over the
-         steps of each layer, eager, and with torch.compile of a step: the product with h, and the cell.
+         the costs of their first steps are those of the cell in NumPy, nothing is timed. PyTorch runs an eager loop
+         over the steps of each layer.
 """
 import argparse
 import types
@@ -120,7 +120,7 @@ def make_ours(name, units):
     return in_turns(lambda: model.theano_train_rmsprop(*next(batches))[0])
 
 
-def make_pytorch(name, units, compiled):
+def make_pytorch(name, units):
     import numpy_model
     import torch
     from torch import nn
@@ -137,7 +137,6 @@ def make_pytorch(name, units, compiled):
         arguments = dict(zip(rows, [x + h for x, h in zip(of_x, a_h)]), **dict(zip(own, values)))
         h, *after = cell(**arguments, **{f'{state}_prev': value for state, value in zip(states, before)})
         return h, after
-    step = torch.compile(step) if compiled else step
     p = {each: torch.from_numpy(array) for each, array in parameters(name, units).items()}
 
     class Layer(nn.Module):
@@ -178,20 +177,14 @@ def speed(options):
     """Time all sides of each row, and print the table."""
     print_head('torch')
     print(f'batch {BATCH} x {STEPS} characters, V = {V}')
-    sides = ['eager'] + ['compiled'] * options.compile
-    row = table('                cell', 'units', 'characters/s', f'of LSTM 2x{UNITS}',
-                *[f'over {side}' for side in sides])
+    row = table('                cell', 'units', 'characters/s', f'of LSTM 2x{UNITS}', 'over PyTorch')
     for name, units, _ in rows_of(V):
-        workers = {'LSTM': Worker(make_ours, 'LSTM', UNITS), 'ours': Worker(make_ours, name, units)}
-        workers.update({side: Worker(make_pytorch, name, units, side == 'compiled') for side in sides})
+        workers = {'LSTM': Worker(make_ours, 'LSTM', UNITS), 'ours': Worker(make_ours, name, units),
+                   'PyTorch': Worker(make_pytorch, name, units)}
         found = {side: worker.ready() for side, worker in workers.items()}
-        refuse_other_costs({f'{name}, {side}': found[side] for side in ['ours', *sides]})
-        seconds = take_turns(workers, 1, options.steps)
-        for worker in workers.values():
-            worker.close()
-        ours = seconds['ours']
-        row(name, f'2x{units}', f'{STEPS * BATCH / ours:,.0f}', f'{seconds["LSTM"] / ours:.2f}',
-            *[f'{seconds[side] / ours:.2f}' for side in sides])
+        refuse_other_costs({f'{name}, {side}': found[side] for side in ('ours', 'PyTorch')})
+        (lstm, _), (ours, _), (pytorch, _) = take_turns(workers, 1, options.steps).values()
+        row(name, f'2x{units}', f'{STEPS * BATCH / ours:,.0f}', f'{lstm / ours:.2f}', f'{pytorch / ours:.2f}')
 
 
 def main():
@@ -204,7 +197,6 @@ def main():
     add = commands.add_parser('speed', help='characters a second, and over PyTorch')
     add.set_defaults(function=speed)
     add.add_argument('--steps', type=int, default=15, help='least number of timed steps (default: %(default)s)')
-    add.add_argument('--no-compile', dest='compile', action='store_false', help='leave out torch.compile')
     options = parser.parse_args()
     options.function(options)
 

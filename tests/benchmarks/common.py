@@ -117,21 +117,12 @@ def set_parameters(model):
     return p
 
 
-def copy_to_torch(arrays, lstm, output):
-    """Give two layers of nn.LSTM and a nn.Linear the parameters of a CharLSTM, arrays by name.
-
-    The second bias of each layer, which only PyTorch has, stays 0.
-    """
-    import torch
-    p = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    with torch.no_grad():
-        for layer in (1, 2):
-            for in_torch, in_ours in (('weight_ih', 'U'), ('weight_hh', 'W'), ('bias_ih', 'b')):
-                gates = p[f'{in_ours}{layer}'][[1, 0, 3, 2]]                       # PyTorch's order: i, f, g, o
-                getattr(lstm, f'{in_torch}_l{layer - 1}').copy_(gates.flatten(0, 1))
-            getattr(lstm, f'bias_hh_l{layer - 1}').zero_().requires_grad_(False)
-        output.weight.copy_(p['V'])
-        output.bias.copy_(p['c'])
+def stacked_parameters(V, units):
+    """Return parameters(V, units) with the gates one below the other in PyTorch's and Keras's order: i, f, g, o."""
+    p = parameters(V, units)
+    for name in ('U1', 'W1', 'b1', 'U2', 'W2', 'b2'):
+        p[name] = p[name][[1, 0, 3, 2]].reshape(4 * units, *p[name].shape[2:])
+    return p
 
 
 def refuse_other_costs(found):

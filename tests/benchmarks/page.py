@@ -1,6 +1,6 @@
 """Measure the page of produce_text.py: seconds to make it, its size, and in Chromium seconds to open it and speeds.
 
-    python tests/benchmarks/page.py TEXT [--params PARAMS] [--rounds 3]
+    python tests/benchmarks/page.py TEXT [--rounds 3]
 
 TEXT is a text file; the page shows its first 10,000 characters. Opening ends when the page is first drawn. Why leaves
 out each of 100 characters once; the text before them was read earlier. Numbers are medians of the rounds. At the end,
@@ -45,14 +45,13 @@ def seconds_of_why(browser, k):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('text')
-    parser.add_argument('--params', default=str(ROOT / 'training_results' / 'prideandprejudice.npz'))
     parser.add_argument('--rounds', type=int, default=3, help='(default: %(default)s)')
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         print_head()
         path, browser = Path(folder) / 'page.html', Browser(Path(folder) / 'chromium')
-        command = [sys.executable, str(ROOT / 'produce_text.py'), options.params, '--page', str(path), '--score',
-                   options.text, '--overwrite']
+        command = [sys.executable, str(ROOT / 'produce_text.py'), '--page', str(path), '--score', options.text,
+                   '--overwrite']
         made = median(timed(lambda: subprocess.run(command, check=True), options.rounds))
         opened = median([browser.open(path) for _ in range(options.rounds)])
         speed = median([characters_a_second(browser) for _ in range(options.rounds)])

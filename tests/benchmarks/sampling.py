@@ -1,6 +1,6 @@
 """Measure writing text, CharLSTM beside PyTorch's fastest loop.
 
-    python tests/benchmarks/sampling.py [--units 128 256] [--streams 1 32] [--length 2000] [--rounds 9] [--bfloat16]
+    python tests/benchmarks/sampling.py [--units 128 256] [--streams 1 32] [--length 2000] [--rounds 9]
 
 They take turns, each in a separate process, and every number is from the median turn. PyTorch's loop reads a character,
 and draws the next with softmax and multinomial. Of several ways to write this loop, the fastest on this machine is used
@@ -16,19 +16,18 @@ from training import take_turns
 SHORT = 200                # characters of the texts that are checked, or choose PyTorch's loop
 
 
-def make_ours(units, streams, length, precision='float32'):
+def make_ours(units, streams, length):
     import charlstm
     import judges
     import numpy as np
     import numpy_model
-    model = charlstm.CharLSTM(random_seed=1, precision=precision)
+    model = charlstm.CharLSTM(random_seed=1)
     model.uchar = list(ALPHABET)
     model.model_setup(num_units1=units, num_units2=units)
     p = set_parameters(model)
     texts = model.generate_text('', SHORT, count=streams)                          # compiles
     text = np.array([[ALPHABET.index(ch) for ch in text] for text in texts]).T     # (n, B)
-    rounded = judges.to_bfloat16 if precision == 'bfloat16' else numpy_model.same
-    judges.assert_drawn(text[1:], numpy_model.forward(p, text[:-1], rounded=rounded)[0], 'what is timed')
+    judges.assert_drawn(text[1:], numpy_model.forward(p, text[:-1])[0], 'what is timed')
     return lambda: timed(lambda: model.generate_text('', length, count=streams), 2)[1:]
 
 
@@ -97,16 +96,11 @@ def make_pytorch(units, streams, length):
 
 
 def measure(units, streams, options):
-    """Return the median seconds of each side, by name, and the name of PyTorch's loop."""
-    sides = {'ours': (make_ours,), 'PyTorch': (make_pytorch,)}
-    if options.bfloat16:
-        sides['bfloat16'] = make_ours, 'bfloat16'
-    workers = {name: Worker(make, units, streams, options.length, *more) for name, (make, *more) in sides.items()}
-    how = {name: worker.ready() for name, worker in workers.items()}
-    seconds = take_turns(workers, options.rounds, 0)
-    for worker in workers.values():
-        worker.close()
-    return seconds, how['PyTorch']
+    """Return the median seconds of CharLSTM and of PyTorch, and the name of PyTorch's loop."""
+    workers = {make: Worker(make, units, streams, options.length) for make in (make_ours, make_pytorch)}
+    _, how = [worker.ready() for worker in workers.values()]
+    (ours, _), (pytorch, _) = take_turns(workers, options.rounds, 0).values()
+    return ours, pytorch, how
 
 
 def main():
@@ -115,18 +109,15 @@ def main():
     parser.add_argument('--streams', type=int, nargs='+', default=[1, 32])
     parser.add_argument('--length', type=int, default=2000, help='characters in a text (default: %(default)s)')
     parser.add_argument('--rounds', type=int, default=9, help='turns of each (default: %(default)s)')
-    parser.add_argument('--bfloat16', action='store_true', help='add CharLSTM with that precision')
     options = parser.parse_args()
     print_head('torch')
-    names = ['ours', 'PyTorch', 'bfloat16'] if options.bfloat16 else ['ours', 'PyTorch']
-    row = table('units', 'streams', *[f'{name}, characters/s' for name in names],
-                *[f'ours over {name}' for name in names[1:]], "                       PyTorch's loop")
+    row = table('units', 'streams', 'ours, characters/s', 'PyTorch, characters/s', 'ours over PyTorch',
+                "                       PyTorch's loop")
     for units in options.units:
         for streams in options.streams:
-            seconds, how = measure(units, streams, options)
-            speeds = [options.length * streams / seconds[name] for name in names]
-            row(units, streams, *[f'{speed:,.0f}' for speed in speeds],
-                *[f'{speeds[0] / speed:.2f}' for speed in speeds[1:]], how)
+            ours, pytorch, how = measure(units, streams, options)
+            row(units, streams, *[f'{options.length * streams / seconds:,.0f}' for seconds in (ours, pytorch)],
+                f'{pytorch / ours:.2f}', how)
 
 
 if __name__ == '__main__':

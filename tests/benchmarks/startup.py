@@ -5,7 +5,6 @@
     cold, compile train.py     what train.py with its defaults, on a text as long as a novel, says it compiled in
     cold, first text           until train.py has printed a text of the model
     cold, produce_text.py      whole process, one text of 500 characters
-    lstm_cell edited           compile train_rmsprop, texts and check of another cell, with all else compiled
     warm, train.py             whole process, an epoch of 6 batches, with its picture
     warm, produce_text.py      whole process
 
@@ -22,23 +21,6 @@ from pathlib import Path
 from statistics import median
 
 from common import ALPHABET, ROOT, print_head, table, timed
-
-EDIT = '''
-import sys, time
-sys.path.insert(0, sys.argv[1])
-import charlstm
-model = charlstm.CharLSTM(random_seed=1)
-model.prepare_input(sys.argv[2], stateful=True, verbose=False)
-model.model_setup(dropout=0.1, dropconnect=0.07, smoothing=0.001, ar=2, tar=2, reset=0.05, average=0.999, grad_clip=5,
-                  step_clip=2)
-model.compile('train_rmsprop', 'texts', 'check')
-factor = float(sys.argv[3])
-model.cell = lambda a_f, a_i, a_o, a_g, C: charlstm.lstm_cell(a_f, a_i, a_o, a_g * factor, C)
-start = time.perf_counter()
-model.compile('train_rmsprop', 'texts', 'check')
-print(time.perf_counter() - start)
-'''
-
 
 def settings(compiled):
     """Return settings of a process that uses a folder of compiled code."""
@@ -71,10 +53,6 @@ def produce_text(folder, compiled):
                                 folder / 'out.txt', '--length', 500, '--count', 1))[0]
 
 
-def edit(folder, compiled):
-    return float(output(compiled, '-c', EDIT, ROOT, folder / 'short.txt', random.random()))
-
-
 def train(folder, compiled):
     return timed(lambda: output(compiled, ROOT / 'train.py', folder / 'short.txt', 'warm', '--output-dir', folder,
                                 '--overwrite', '--epochs', 1))[0]
@@ -86,8 +64,7 @@ def measure(folder, number):
     compiling, first = first_text(folder, folder / f'cold-train-{number}')
     return {'cold, compile train.py': compiling, 'cold, first text': first,
             'cold, produce_text.py': produce_text(folder, folder / f'cold-produce-{number}'),
-            'lstm_cell edited': edit(folder, warm), 'warm, train.py': train(folder, warm),
-            'warm, produce_text.py': produce_text(folder, warm)}
+            'warm, train.py': train(folder, warm), 'warm, produce_text.py': produce_text(folder, warm)}
 
 
 def main():
@@ -100,7 +77,7 @@ def main():
         folder = Path(folder)
         (folder / 'novel.txt').write_text(characters)
         (folder / 'short.txt').write_text(characters[:20_000])
-        for program in (train, produce_text, edit):         # these warm, and write the checkpoint
+        for program in (train, produce_text):               # these warm, and write the checkpoint
             program(folder, folder / 'warm')
         rounds = [measure(folder, number) for number in range(options.rounds)]
     row = table('what is waited for    ', 'seconds')

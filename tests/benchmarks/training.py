@@ -1,26 +1,29 @@
 """Measure training steps of CharLSTM, in C and in NumPy without a compiler, beside PyTorch's nn.LSTM and RMSprop.
 
-    python tests/benchmarks/training.py [--units 128 256] [--batches 50] [--steps 15] [--no-numpy] [--bfloat16]
+    python tests/benchmarks/training.py [--units 128 256] [--batches 50] [--no-numpy] [--bfloat16] [--peers]
 
 All take turns, each in a separate process. They begin with the same parameters, and unless the costs of their first
-steps agree, nothing is timed. --bfloat16 adds CharLSTM with that precision, and PyTorch with its autocast to it. A turn
-has several steps, since the first ones warm up threads and caches. Every number is from the median step. The share of
-the peak is 6 x the multiply-adds of a forward step, divided by the time and by the speed of the fastest product of
-matrices (2048, 2048) in the same precision.
+steps agree, nothing is timed. --bfloat16 adds CharLSTM with that precision, and PyTorch with its autocast to it.
+--peers adds JAX, and Keras on TensorFlow, without and with XLA, and on JAX. A turn has several steps, since the first
+ones warm up threads and caches. Every number is from the median step. The share of the peak is 6 x the multiply-adds
+of a forward step, divided by the time and by the speed of the fastest product of matrices (2048, 2048) in the same
+precision.
 """
 import argparse
+import functools
 import itertools
+import os
 import sys
 from statistics import median
 
-from common import (ALPHABET, Worker, copy_to_torch, parameters, print_head, refuse_other_costs, set_parameters, table,
+from common import (ALPHABET, Worker, print_head, refuse_other_costs, set_parameters, stacked_parameters, table,
                     timed)
 
 TURN, TURN_STEPS = 0.2, 3  # least seconds and steps of a turn
 TURNS = 5                  # least turns of each side
 STEPS = 49                 # T: characters read in a sequence of 50
 COMPARED = 4               # steps of each side, whose costs are compared
-RATE = 2e-4                # so low that rounding errors do not grow
+RATE, DECAY = 2e-4, 0.95   # of RMSprop; the rate is so low that rounding errors do not grow
 V = len(ALPHABET)
 N = 2048                   # of the product that gives the sgemm peak
 
@@ -60,11 +63,16 @@ def make_ours(units, batch, in_c=True, precision='float32'):
 def make_pytorch(units, batch, autocast=False):
     import torch
     from torch import nn
-    batches = make_batches(batch)
+    batches, p = make_batches(batch), stacked_parameters(V, units)
     one_hot = nn.Embedding.from_pretrained(torch.eye(V))                           # frozen: only copies rows
     lstm, output = nn.LSTM(V, units, num_layers=2), nn.Linear(units, V)
-    copy_to_torch(parameters(V, units), lstm, output)
-    rule = torch.optim.RMSprop([*lstm.parameters(), *output.parameters()], lr=RATE, alpha=0.95, eps=1e-8)
+    for second_bias in (lstm.bias_hh_l0, lstm.bias_hh_l1):                         # which only PyTorch has
+        second_bias.requires_grad_(False).zero_()
+    trained = [weights for weights in (*lstm.parameters(), *output.parameters()) if weights.requires_grad]
+    with torch.no_grad():
+        for weights, array in zip(trained, p.values()):
+            weights.copy_(torch.from_numpy(array))
+    rule = torch.optim.RMSprop(trained, lr=RATE, alpha=DECAY, eps=1e-8)
 
     def step():
         x, y = map(torch.from_numpy, next(batches))
@@ -76,6 +84,62 @@ def make_pytorch(units, batch, autocast=False):
         cost.backward()
         rule.step()
         return cost.item()
+    return in_turns(step)
+
+
+def make_keras(units, batch, backend, compiled):
+    """Both cells are in one RNN, which is faster than two LSTM layers. compiled: by XLA, without which JAX is slow."""
+    os.environ.update(KERAS_BACKEND=backend, TF_CPP_MIN_LOG_LEVEL='2')
+    import keras
+    import numpy as np
+    from keras import layers
+    batches = ((x.T, y.T) for x, y in make_batches(batch))
+    model = keras.Sequential([
+        layers.Input((STEPS,), batch_size=batch, dtype='int32'),
+        layers.Embedding(V, V, trainable=False),                                   # one-hot
+        layers.RNN([layers.LSTMCell(units), layers.LSTMCell(units)], return_sequences=True),
+        layers.Dense(V)])
+    model.set_weights([np.eye(V), *[array.T for array in stacked_parameters(V, units).values()]])
+    model.compile(keras.optimizers.RMSprop(RATE, rho=DECAY, epsilon=1e-16),        # which is added inside the root
+                  keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=compiled)
+    return in_turns(lambda: float(model.train_on_batch(*next(batches))))
+
+
+def make_jax(units, batch):
+    """One scan runs both layers, which is faster than a scan for each with all products of its input made before."""
+    import jax
+    import jax.numpy as jnp
+    batches = make_batches(batch)
+    p = {name: jnp.array(array.T) for name, array in stacked_parameters(V, units).items()}
+    squares = jax.tree.map(jnp.zeros_like, p)
+
+    def cell(a, C):
+        i, f, g, o = jnp.split(a, 4, axis=1)                                       # (B, H)
+        C = jax.nn.sigmoid(f) * C + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return jax.nn.sigmoid(o) * jnp.tanh(C), C
+
+    def cost(p, x, y):
+        def both_layers(states, a):
+            h1, C1, h2, C2 = states
+            h1, C1 = cell(a + h1 @ p['W1'], C1)
+            h2, C2 = cell(h1 @ p['U2'] + h2 @ p['W2'] + p['b2'], C2)
+            return (h1, C1, h2, C2), h2
+        zeros = jnp.zeros((batch, units))
+        _, h = jax.lax.scan(both_layers, (zeros,) * 4, p['U1'][x] + p['b1'])       # (T, B, H)
+        logs = jax.nn.log_softmax(h @ p['V'] + p['c'])
+        return -jnp.take_along_axis(logs, y[:, :, None], axis=2).mean()
+
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def learn(p, squares, x, y):
+        value, gradients = jax.value_and_grad(cost)(p, x, y)
+        squares = jax.tree.map(lambda m, g: DECAY * m + (1 - DECAY) * g ** 2, squares, gradients)
+        p = jax.tree.map(lambda p, m, g: p - RATE * g / (jnp.sqrt(m) + 1e-8), p, squares, gradients)
+        return p, squares, value
+
+    def step():
+        nonlocal p, squares
+        p, squares, value = learn(p, squares, *next(batches))
+        return float(value)
     return in_turns(step)
 
 
@@ -93,7 +157,10 @@ def make_product(library, bfloat16=False):
 
 
 def take_turns(workers, turns, steps):
-    """Return the median seconds per step of each worker by name, over at least this many turns and steps."""
+    """Return the median seconds per step and the peak memory of each worker by name, and end the workers.
+
+    turns, steps: the least number of them.
+    """
     for worker in workers.values():
         worker()                                                                   # warms
     seconds = {name: [] for name in workers}
@@ -101,7 +168,7 @@ def take_turns(workers, turns, steps):
         turns -= 1
         for name, worker in workers.items():
             seconds[name] += worker()
-    return {name: median(of_side) for name, of_side in seconds.items()}
+    return {name: (median(seconds[name]), worker.close()) for name, worker in workers.items()}
 
 
 def measure(units, batch, options):
@@ -111,15 +178,17 @@ def measure(units, batch, options):
         sides.update({'bfloat16': (make_ours, True, 'bfloat16'), 'PT bf16': (make_pytorch, True)})
     if options.numpy:
         sides['NumPy'] = make_ours, False
+    if options.peers:
+        sides.update({'Keras, TF': (make_keras, 'tensorflow', False), 'Keras, XLA': (make_keras, 'tensorflow', True),
+                      'Keras, JAX': (make_keras, 'jax', True), 'JAX': (make_jax,)})
     workers = {name: Worker(make, units, batch, *more) for name, (make, *more) in sides.items()}
     refuse_other_costs({name: worker.ready() for name, worker in workers.items()})
-    seconds = take_turns(workers, TURNS, options.steps)
-    return {name: (seconds[name], worker.close()) for name, worker in workers.items()}
+    return take_turns(workers, TURNS, options.steps)
 
 
 def print_table(results, peaks):
     """Print the table. results: (units, batch) to what measure returned. peaks: flops a second by precision."""
-    row = table('units', 'batch', '    side', 'characters/s', 'ours over it', 'bfloat16 over it', 'share of the peak',
+    row = table('units', 'batch', '      side', 'characters/s', 'ours over it', 'bfloat16 over it', 'share of the peak',
                 'peak memory, MB')
     for (H, batch), result in results.items():
         flops = 6 * (3 * 4 * H * H + V * H) * STEPS * batch      # W1, U2, W2 and the output; U1 is only looked up
@@ -136,8 +205,9 @@ def main():
     parser.add_argument('--steps', type=int, default=15, help='least number of timed steps (default: %(default)s)')
     parser.add_argument('--no-numpy', dest='numpy', action='store_false', help='leave out CharLSTM without a compiler')
     parser.add_argument('--bfloat16', action='store_true', help='add both sides with products in bfloat16')
+    parser.add_argument('--peers', action='store_true', help='add Keras on TensorFlow and on JAX, and JAX')
     options = parser.parse_args()
-    print_head('torch')
+    print_head('torch', *['tensorflow-cpu', 'keras', 'jax'] * options.peers)
     kinds = [('scipy', False), ('torch', False)] + [('torch', True)] * options.bfloat16
     products = {kind: Worker(make_product, *kind) for kind in kinds}
     for product in products.values():
