@@ -235,48 +235,75 @@ class Planned:
             computed[0] = True
 
 
-class Loop(gof.vm.Loop):
-    """Theano's loop over the thunks of a function, but without those of sizes and views that stay the same.
+def fresh_outputs(nodes):
+    """Return the variables of a function that need new memory in each call, such as those that it returns.
 
-    These read only constants, shared variables, and sizes of inputs.
+    The new value of a shared variable does not if the function does not read the old one.
     """
+    if not nodes:
+        return set()
+    fgraph = nodes[0].fgraph
+    unread = {k for k, variable in fgraph.update_mapping.items() if not fgraph.inputs[variable].clients}
+    return theano.compile.function_module.infer_reuse_pattern(
+        fgraph, [v for k, v in enumerate(fgraph.outputs) if k not in unread])
+
+
+class Loop(gof.vm.Loop):
+    """Theano's loop over the thunks of a function. If all arrays are those of the last call, it only fills them."""
 
     def __init__(self, nodes, thunks, pre_call_clear):
         super().__init__(nodes, thunks, pre_call_clear)
-        cleared, fixed = set(map(id, pre_call_clear)), set()
-        self.first, self.fixed, self.rest, roots = [], [], [], {}
+        cleared, other, cells = {id(cell): cell for cell in pre_call_clear}, set(), {}
+        self.settled, self.before, self.runs, fresh = set(), None, [], fresh_outputs(nodes)
         for node, thunk in zip(nodes, thunks):
-            read = [v for v in node.inputs if v not in fixed and not isinstance(v, gof.Constant)]
-            shared = [v for v in read if isinstance(v, theano.compile.SharedVariable)]
-            if not plan_again(node) or id(thunk.slots[0]) in cleared:
-                self.rest.append(thunk)
-            elif all(v in roots or v in shared for v in read):
-                self.fixed.append(thunk)
-                fixed.add(node.outputs[0])
-                roots.update((v, cell) for v, cell in zip(node.inputs, thunk.cells) if v in shared)
-            elif isinstance(node.op, theano.compile.ops.Shape_i) and not read[0].owner:            # of an input
-                self.first.append(thunk)
-                roots[node.outputs[0]] = thunk.slots[0]
+            slots = thunk.slots if isinstance(thunk, Planned) else []
+            for v, slot in zip(node.outputs, slots):
+                if thunk.in_place or isinstance(node.op, VIEWS) or v not in fresh:     # or its memory is an input's
+                    cleared.pop(id(slot), None)
+            if not slots or other.intersection(node.inputs) or any(id(slot) in cleared for slot in slots):
+                other.update(node.outputs)                 # these may be new arrays in each call
             else:
-                self.rest.append(thunk)
-        self.roots, self.before = list(roots.values()), None
+                self.settled.add(thunk)
+                cells.update((id(cell), cell) for cell in (*thunk.cells, *slots))
+        self.cells, self.pre_call_clear = list(cells.values()), list(cleared.values())
 
     def __call__(self):
         for cell in self.pre_call_clear:
             cell[0] = None
+        again = self.before is not None and same([cell[0] for cell in self.cells], self.before)
+        if again and not self.runs:
+            runs = [thunk.fill if thunk in self.settled else thunk for thunk in self.thunks]
+            self.runs = [run for run in runs if run]
         try:
-            for thunk in self.first:
-                thunk()
-            now = [cell[0] for cell in self.roots]
-            if self.before is None or not same(now, self.before):
-                for thunk in self.fixed:
-                    thunk()
-                # Some may be copies of numbers that change in place.
-                self.before = None if any(thunk.fill is False for thunk in self.fixed) else now
-            for thunk in self.rest:
-                thunk()
+            for run in self.runs if again else self.thunks:
+                run()
         except Exception:
-            gof.link.raise_with_op(self.nodes[self.thunks.index(thunk)], thunk)
+            failed, = [k for k, thunk in enumerate(self.thunks) if run in (thunk, getattr(thunk, 'fill', None))]
+            gof.link.raise_with_op(self.nodes[failed], self.thunks[failed])
+        if not again:
+            self.before, self.runs = [cell[0] for cell in self.cells], []
+            if any(thunk.fill is False for thunk in self.settled):     # copies of numbers that change in place
+                self.before = None
+
+
+class SameArrays:
+    """A compiled function that gets its inputs in the same arrays in each call, so that nothing is planned again.
+
+    Arguments: as for theano.function. It returns copies of the outputs, whose arrays stay the same, too.
+    """
+
+    def __init__(self, inputs, outputs, **settings):
+        outputs = [theano.Out(v, borrow=True) for v in outputs]
+        self.function, self.arrays = theano.function(inputs, outputs, **settings), []
+
+    def __call__(self, *inputs):
+        inputs = list(map(np.asarray, inputs))
+        self.function.trust_input = [(x.shape, x.dtype) for x in inputs] == [(x.shape, x.dtype) for x in self.arrays]
+        if not self.function.trust_input:
+            self.arrays = [empty(x.shape, x.dtype) for x in inputs]
+        for array, x in zip(self.arrays, inputs):
+            array[...] = x
+        return [v.copy() for v in self.function(*self.arrays)]
 
 
 MADE_OF_SIZES = (tt.opt.MakeVector, tt.ScalarFromTensor, tt.TensorFromScalar, tt.Elemwise)
@@ -308,8 +335,10 @@ def plan_again(node):
         else:
             slot = [None]
             op.perform(node, arrays, [slot], *more)
-        if view:                               # or a copy, whose numbers may be others in the next call
-            return slot, None if np.may_share_memory(slot[0], arrays[0]) else False
+        if view and not np.may_share_memory(slot[0], arrays[0]):       # a copy, whose numbers change with the array's
+            return repeated_plan(node)(arrays, before)
+        if view:
+            return slot, None
         return before if before[0] is not None and np.array_equal(before[0], slot[0]) else slot, None
     return plan
 
@@ -325,6 +354,26 @@ def sum_plan(node):
         # NumPy adds the numbers of a row pairwise, which is as precise as Theano's sums in float64, and faster.
         dtype = x.dtype if axes == (x.ndim - 1,) and x.dtype == out.dtype else op.acc_dtype or out.dtype
         return [result], functools.partial(np.add.reduce, x, axes, dtype, result)
+    return plan
+
+
+def repeated_plan(node):
+    """Return the plan of an operation that Theano performs in Python, whose arrays stay the same, for what reads it."""
+    def plan(arrays, before):
+        slots, params = [[None] for _ in node.outputs], node.run_params()
+        more = [] if params is gof.graph.NoParams else [params]
+        run = functools.partial(node.op.perform, node, arrays, slots, *more)
+        if getattr(node.op, 'destroy_map', None):
+            return [arrays[0]], run
+        run()
+        results = [slot[0] for slot in slots]
+
+        def fill():
+            run()
+            for slot, result in zip(slots, results):
+                if slot[0] is not result:
+                    result[...], slot[0] = slot[0], result
+        return results, fill
     return plan
 
 
@@ -360,9 +409,12 @@ def install():
 
     def make_planned_thunk(self, node, storage_map, compute_map, no_recycling, impl=None):
         found = getattr(node.tag, 'formula', None)
-        plan = found.plan if found else sum_plan(node) if isinstance(node.op, tt.Sum) else plan_again(node)
+        repeated = isinstance(node.op, (tt.Alloc, tt.Split, tt.IncSubtensor))
+        plan = found.plan if found else sum_plan(node) if isinstance(node.op, tt.Sum) else (
+            repeated_plan(node) if repeated else plan_again(node))
         if plan:
-            return Planned(node, storage_map, compute_map, plan, bool(found and found.in_place is not None))
+            in_place = (found or repeated) and bool(getattr(node.op, 'destroy_map', None))
+            return Planned(node, storage_map, compute_map, plan, in_place)
         return make_thunk(self, node, storage_map, compute_map, no_recycling, impl)
 
     gof.vm.calculate_reallocate_info = lambda *arguments: {}       # each number has an array of its own

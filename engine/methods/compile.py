@@ -6,6 +6,7 @@ import numpy as np
 from engine.backend import bfloat16, compiler, theano_setup
 from engine.backend.theano_setup import compiling, on_cpu, theano, tt
 from engine.data.parameters import base_names, in_layers, layers_of, named_state, rows_of, units
+from engine.kernel.elementwise import SameArrays
 from engine.kernel.fallback import StepByStep, costs_follow, flat, is_as_in_c, log_probabilities, state_symbols
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
@@ -76,7 +77,7 @@ def build_forward(model, ops, name):
     outputs = model.symbols.network(x, y, states, model.p, ops)
     if name == 'check':
         results = [outputs.costs.mean(), outputs.best, *flat(outputs.after), outputs.costs]
-        return theano.function([x, y, *flat(states)], results, on_unused_input='ignore')
+        return SameArrays([x, y, *flat(states)], results, on_unused_input='ignore')
     if name == 'predict' and not costs_follow(outputs, x):
         warn('network was edited, and its costs could not be shown to be -log p: training and validation use them, but '
              'scores, alternatives and pages show -log p')
@@ -115,7 +116,7 @@ def build_train(model, ops, name):
     results = [outputs.costs.mean(), outputs.best, *flat(outputs.after)]
     if model.group.size == 1:
         ratios, updates = second_half(model, ops, name, lp, gradients, outputs.costs.size)
-        return theano.function(inputs, results + ratios, updates=updates, on_unused_input='ignore')
+        return SameArrays(inputs, results + ratios, updates=updates, on_unused_input='ignore')
     first = theano.function(inputs, results + [theano.Out(g, borrow=True) for g in gradients] + [outputs.costs.size],
                             on_unused_input='ignore')
     sums, size = [g.type() for g in gradients], tt.scalar('size')          # of the whole batch
