@@ -130,8 +130,12 @@ class Arrays:
         return not N or 0 <= index.min() <= index.max() < V
 
     @staticmethod
-    def sum_of_squares(N, v, sum):
-        sum[...] = np.dot(v.ravel(), v.ravel())
+    def sums_of_squares(arrays, sums):
+        """Return a function that sets each of sums to the sum of the squares of an array."""
+        def fill():
+            for x, total in zip(arrays, sums):
+                total[...] = np.dot(x.ravel(), x.ravel())
+        return fill
 
     @staticmethod
     def take_columns(N, V, D, U, index, out, n_threads):

@@ -75,6 +75,12 @@ class Library(NamedTuple):
                      out.shape[1], 0)
         return lambda: C.matmul(*arguments, C.threads())
 
+    def sums_of_squares(self, arrays, sums):
+        """Return a function that sets each of sums, arrays of one number, to the sum of the squares of an array."""
+        sizes = (ctypes.c_long * len(arrays))(*[x.size for x in arrays])
+        both = [self.passed_together(list(map(address, each))) for each in (arrays, sums)]
+        return functools.partial(self.functions().sums_of_squares, len(arrays), sizes, *both)
+
     @staticmethod
     def passed(array):
         """Return what the functions take for an array."""

@@ -149,13 +149,9 @@ class SumsOfSquares(_KernelOp):
         return [()] * len(shapes)
 
     def plan(self, arrays, before):
-        kernel, passed = self._kernel, self.library.passed
         copies = [v if v.flags.carray else v.copy() for v in arrays]
         results = [reused(array, (), v.dtype) for array, v in zip(before, copies)]
-
-        def fill():
-            for v, result in zip(copies, results):
-                kernel.sum_of_squares(v.size, passed(v), passed(result))
+        fill = self.library.sums_of_squares(copies, results)
         if not same(copies, arrays):
             fill()
             return results, False
