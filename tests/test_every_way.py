@@ -288,7 +288,7 @@ def subclasses(cls):
 
 def ops_of(function):
     """Return the kinds of operations in the graph of a compiled function."""
-    return {type(node.op) for node in function.maker.fgraph.toposort()}
+    return {type(node.op) for node in function.function.maker.fgraph.toposort()}
 
 
 def test_every_way_is_in_a_row(way):

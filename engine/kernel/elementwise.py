@@ -210,42 +210,26 @@ class Planned:
 
     plan: a function from the arrays of the inputs, and those of the outputs in the last call, to the arrays of the
     outputs, and a function that fills them: None if nothing is left to do, False if the plan holds for one call only.
-    in_place: whether the only output is an array of the inputs.
     """
     lazy = False
 
-    def __init__(self, node, storage_map, compute_map, plan, in_place=False):
+    def __init__(self, node, storage_map, compute_map, plan):
         self.cells, self.slots = [[storage_map[v] for v in side] for side in (node.inputs, node.outputs)]
         self.computed, self.plan = [compute_map[v] for v in node.outputs], plan
-        self.arrays, self.results, self.fill, self.in_place = [], [], False, in_place
+        self.arrays, self.results, self.fill = [], [], False
 
     def __call__(self):
         arrays = [cell[0] for cell in self.cells]
-        results = self.results if self.in_place else [slot[0] for slot in self.slots]
+        results = [slot[0] for slot in self.slots]
         if self.fill is False or not same(arrays, self.arrays) or not same(results, self.results):
-            self.results, self.fill = self.plan(arrays, results or [None])
+            self.results, self.fill = self.plan(arrays, results)
             self.arrays = arrays               # not before, since plan may raise an error
             for slot, result in zip(self.slots, self.results):
                 slot[0] = result
-        elif self.in_place:
-            self.slots[0][0] = self.results[0]
         if self.fill:
             self.fill()
         for computed in self.computed:
             computed[0] = True
-
-
-def fresh_outputs(nodes):
-    """Return the variables of a function that need new memory in each call, such as those that it returns.
-
-    The new value of a shared variable does not if the function does not read the old one.
-    """
-    if not nodes:
-        return set()
-    fgraph = nodes[0].fgraph
-    unread = {k for k, variable in fgraph.update_mapping.items() if not fgraph.inputs[variable].clients}
-    return theano.compile.function_module.infer_reuse_pattern(
-        fgraph, [v for k, v in enumerate(fgraph.outputs) if k not in unread])
 
 
 class Loop(gof.vm.Loop):
@@ -253,12 +237,12 @@ class Loop(gof.vm.Loop):
 
     def __init__(self, nodes, thunks, pre_call_clear):
         super().__init__(nodes, thunks, pre_call_clear)
-        cleared, other, cells = {id(cell): cell for cell in pre_call_clear}, set(), {}
-        self.settled, self.before, self.runs, fresh = set(), None, [], fresh_outputs(nodes)
+        cleared, fresh, other, cells = {id(cell): cell for cell in pre_call_clear}, fresh_outputs(nodes), set(), {}
+        self.settled = set()                               # thunks whose arrays may stay the same
         for node, thunk in zip(nodes, thunks):
-            slots = thunk.slots if isinstance(thunk, Planned) else []
-            for v, slot in zip(node.outputs, slots):
-                if thunk.in_place or isinstance(node.op, VIEWS) or v not in fresh:     # or its memory is an input's
+            slots, in_place = getattr(thunk, 'slots', []), getattr(node.op, 'destroy_map', {})
+            for k, slot in enumerate(slots):               # the memory of a view, or in place, is an input's
+                if k in in_place or isinstance(node.op, VIEWS) or node.outputs[k] not in fresh:
                     cleared.pop(id(slot), None)
             if not slots or other.intersection(node.inputs) or any(id(slot) in cleared for slot in slots):
                 other.update(node.outputs)                 # these may be new arrays in each call
@@ -266,14 +250,12 @@ class Loop(gof.vm.Loop):
                 self.settled.add(thunk)
                 cells.update((id(cell), cell) for cell in (*thunk.cells, *slots))
         self.cells, self.pre_call_clear = list(cells.values()), list(cleared.values())
+        self.before, self.runs = [], None
 
     def __call__(self):
         for cell in self.pre_call_clear:
             cell[0] = None
-        again = self.before is not None and same([cell[0] for cell in self.cells], self.before)
-        if again and not self.runs:
-            runs = [thunk.fill if thunk in self.settled else thunk for thunk in self.thunks]
-            self.runs = [run for run in runs if run]
+        again = self.runs is not None and same([cell[0] for cell in self.cells], self.before)
         try:
             for run in self.runs if again else self.thunks:
                 run()
@@ -281,9 +263,21 @@ class Loop(gof.vm.Loop):
             failed, = [k for k, thunk in enumerate(self.thunks) if run in (thunk, getattr(thunk, 'fill', None))]
             gof.link.raise_with_op(self.nodes[failed], self.thunks[failed])
         if not again:
-            self.before, self.runs = [cell[0] for cell in self.cells], []
-            if any(thunk.fill is False for thunk in self.settled):     # copies of numbers that change in place
-                self.before = None
+            self.before = [cell[0] for cell in self.cells]
+            runs = [thunk.fill if thunk in self.settled and thunk.fill is not False else thunk
+                    for thunk in self.thunks]
+            self.runs = [run for run in runs if run]
+
+
+def fresh_outputs(nodes):
+    """Return the variables of a function that need new memory in each call, such as those that it returns.
+
+    The new value of a shared variable does not if the function does not read the old one.
+    """
+    fgraph = nodes[0].fgraph if nodes else gof.FunctionGraph([], [])
+    unread = {k for k, variable in fgraph.update_mapping.items() if not fgraph.inputs[variable].clients}
+    return theano.compile.function_module.infer_reuse_pattern(
+        fgraph, [v for k, v in enumerate(fgraph.outputs) if k not in unread])
 
 
 class SameArrays:
@@ -298,12 +292,14 @@ class SameArrays:
 
     def __call__(self, *inputs):
         inputs = list(map(np.asarray, inputs))
-        self.function.trust_input = [(x.shape, x.dtype) for x in inputs] == [(x.shape, x.dtype) for x in self.arrays]
-        if not self.function.trust_input:
-            self.arrays = [empty(x.shape, x.dtype) for x in inputs]
-        for array, x in zip(self.arrays, inputs):
+        known = [(x.shape, x.dtype) for x in inputs] == [(x.shape, x.dtype) for x in self.arrays]
+        arrays = self.arrays if known else [empty(x.shape, x.dtype) for x in inputs]
+        for array, x in zip(arrays, inputs):
             array[...] = x
-        return [v.copy() for v in self.function(*self.arrays)]
+        self.function.trust_input = known                  # Theano has checked arrays like these
+        results = [v.copy() for v in self.function(*arrays)]
+        self.arrays = arrays                               # not before, since Theano may raise an error
+        return results
 
 
 MADE_OF_SIZES = (tt.opt.MakeVector, tt.ScalarFromTensor, tt.TensorFromScalar, tt.Elemwise)
@@ -317,6 +313,17 @@ def is_settled(v):
     return isinstance(v.owner.op, (*MADE_OF_SIZES, *VIEWS)) and all(map(is_settled, v.owner.inputs))
 
 
+def performed(node, arrays):
+    """Return a function that performs an operation in Python and returns the list of its results."""
+    slots, params = [[None] for _ in node.outputs], node.run_params()
+    more = [] if params is gof.graph.NoParams else [params]
+
+    def run():
+        node.op.perform(node, arrays, slots, *more)
+        return [slot[0] for slot in slots]
+    return run
+
+
 def plan_again(node):
     """Return the plan of an operation whose result depends only on which arrays its inputs are, or None if it is none.
 
@@ -326,20 +333,31 @@ def plan_again(node):
     settled = all(map(is_settled, node.inputs[1:] if view else node.inputs))
     if not (isinstance(op, theano.compile.ops.Shape_i) or settled and isinstance(op, (*MADE_OF_SIZES, *VIEWS))):
         return None
-    params = node.run_params()
-    more = [] if params is gof.graph.NoParams else [params]
 
     def plan(arrays, before):
         if isinstance(op, tt.Elemwise):
-            slot = evaluated(op.scalar_op, [node.outputs[0].dtype], arrays)
+            found = evaluated(op.scalar_op, [node.outputs[0].dtype], arrays)
         else:
-            slot = [None]
-            op.perform(node, arrays, [slot], *more)
-        if view and not np.may_share_memory(slot[0], arrays[0]):       # a copy, whose numbers change with the array's
+            found = performed(node, arrays)()
+        if view and not np.may_share_memory(found[0], arrays[0]):      # a copy, whose numbers change with the array's
             return repeated_plan(node)(arrays, before)
-        if view:
-            return slot, None
-        return before if before[0] is not None and np.array_equal(before[0], slot[0]) else slot, None
+        return before if not view and before[0] is not None and np.array_equal(before[0], found[0]) else found, None
+    return plan
+
+
+def repeated_plan(node):
+    """Return the plan of an operation that Theano performs in Python, whose arrays stay the same, for what reads it."""
+    def plan(arrays, before):
+        run = performed(node, arrays)
+        if getattr(node.op, 'destroy_map', None):
+            return [arrays[0]], run
+        results = run()
+
+        def fill():
+            for result, found in zip(results, run()):
+                if found is not result:
+                    result[...] = found
+        return results, fill
     return plan
 
 
@@ -354,26 +372,6 @@ def sum_plan(node):
         # NumPy adds the numbers of a row pairwise, which is as precise as Theano's sums in float64, and faster.
         dtype = x.dtype if axes == (x.ndim - 1,) and x.dtype == out.dtype else op.acc_dtype or out.dtype
         return [result], functools.partial(np.add.reduce, x, axes, dtype, result)
-    return plan
-
-
-def repeated_plan(node):
-    """Return the plan of an operation that Theano performs in Python, whose arrays stay the same, for what reads it."""
-    def plan(arrays, before):
-        slots, params = [[None] for _ in node.outputs], node.run_params()
-        more = [] if params is gof.graph.NoParams else [params]
-        run = functools.partial(node.op.perform, node, arrays, slots, *more)
-        if getattr(node.op, 'destroy_map', None):
-            return [arrays[0]], run
-        run()
-        results = [slot[0] for slot in slots]
-
-        def fill():
-            run()
-            for slot, result in zip(slots, results):
-                if slot[0] is not result:
-                    result[...], slot[0] = slot[0], result
-        return results, fill
     return plan
 
 
@@ -409,12 +407,10 @@ def install():
 
     def make_planned_thunk(self, node, storage_map, compute_map, no_recycling, impl=None):
         found = getattr(node.tag, 'formula', None)
-        repeated = isinstance(node.op, (tt.Alloc, tt.Split, tt.IncSubtensor))
-        plan = found.plan if found else sum_plan(node) if isinstance(node.op, tt.Sum) else (
-            repeated_plan(node) if repeated else plan_again(node))
+        plans = {tt.Sum: sum_plan, tt.Alloc: repeated_plan, tt.Split: repeated_plan, tt.IncSubtensor: repeated_plan}
+        plan = found.plan if found else plans.get(type(node.op), plan_again)(node)
         if plan:
-            in_place = (found or repeated) and bool(getattr(node.op, 'destroy_map', None))
-            return Planned(node, storage_map, compute_map, plan, in_place)
+            return Planned(node, storage_map, compute_map, plan)
         return make_thunk(self, node, storage_map, compute_map, no_recycling, impl)
 
     gof.vm.calculate_reallocate_info = lambda *arguments: {}       # each number has an array of its own

@@ -82,7 +82,7 @@ def build_forward(model, ops, name):
         warn('network was edited, and its costs could not be shown to be -log p: training and validation use them, but '
              'scores, alternatives and pages show -log p')
     results = flat(outputs.states) if name == 'states' else [log_probabilities(outputs)]
-    return theano.function([x, *flat(states)], results + flat(outputs.after), on_unused_input='ignore')
+    return SameArrays([x, *flat(states)], results + flat(outputs.after), on_unused_input='ignore')
 
 
 def build_texts(model, ops, name):
