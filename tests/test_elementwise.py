@@ -197,6 +197,17 @@ def test_integers_that_are_no_sizes(by):
             np.testing.assert_array_equal(each, expected)
 
 
+def test_sizes_stay_the_same_when_a_formula_may_overwrite_them():
+    x = theano.shared(np.full((3, 5), 2, 'float32'), 'x')
+    size = tt.cast(x.shape[0], 'float32')
+    for formula, expected in [(1 / size, 1 / 3), (tt.exp(size) * tt.sqr(x[0, 0]), 4 * np.exp(3)), (x / size, 2 / 3)]:
+        f = theano.function([], formula)
+        results = [f() for _ in range(3)]
+        for result in results:
+            np.testing.assert_allclose(result, expected, rtol=1e-6)
+        assert len({id(result) for result in results}) == 3 and not np.may_share_memory(*results[:2])
+
+
 def test_views_and_sizes_are_not_computed_again():
     """They are the same objects as long as the arrays are; numbers and shapes may change."""
     x = theano.shared(np.ones((3, 5), 'float32'), 'x')

@@ -13,10 +13,9 @@ import numpy as np
 from engine.backend import compiler
 from engine.backend.theano_setup import theano, tt
 from engine.kernel import formula
-from engine.kernel.library import address, empty, reused, source
+from engine.kernel.library import empty, reused, source
 
 gof, scalar = theano.gof, theano.scalar
-WORTH_THREADS = 20_000     # numbers in an array: with fewer, waking another thread takes longer than it saves
 POINTERS = {'float32': 'REAL', 'float64': 'REAL', 'bool': 'uint8_t'}
 
 
@@ -78,8 +77,7 @@ def perform(op, node, inputs, storage):
             slot[0] = inputs[op.inplace_pattern[k]]
             slot[0][...] = value
         else:
-            new = value.shape == shape and not any(np.may_share_memory(value, x) for x in inputs)
-            slot[0] = value if new else np.broadcast_to(value, shape).copy()
+            slot[0] = np.broadcast_to(value, shape).copy()
 
 
 # ---------------------------------------------------------------- formulas of floating-point numbers
@@ -107,7 +105,7 @@ def code_of(node):
 
 
 def c_function(code, used, kinds, dtypes):
-    """Return the arguments and body of a function in C: of rows, n, the addresses of inputs, and that of the output.
+    """Return the arguments of FORMULA, in formulas.h, after the name.
 
     kinds: how many numbers each input has: 'all' (rows, n), one for each 'row', or 'one'.
     """
@@ -121,30 +119,15 @@ def c_function(code, used, kinds, dtypes):
     chunks = [f'REAL x{k}_numbers[CHUNK]; to_numbers(x{k}_at + r * n + begin, stop - begin, x{k}_numbers);'
               for k in flags]
     arguments = ''.join(f', const {POINTERS[dtype]} *x{k}_at' for k, _, dtype in inputs)
-    rows, columns = ('0', 'rows'), ('first_of(n, n_threads, i)', 'first_of(n, n_threads, i + 1)')
-    if 'row' in kinds:                         # threads share the rows, otherwise the columns
-        rows, columns = ('split(rows, n_threads, i)', 'split(rows, n_threads, i + 1)'), ('0', 'n')
-    return f'''(long rows, long n{arguments}, REAL *out)
-{{
-    const int n_threads = rows * n > {WORTH_THREADS} ? threads() : 1;
-    {' '.join(lines['one'])}
-    FOR_EACH_THREAD
-    for (int i = 0; i < n_threads; i++)
-        for (long r = {rows[0]}; r < {rows[1]}; r++) {{
-            {' '.join(lines['row'])}
-            const long end = {columns[1]};
-            for (long begin = {columns[0]}; begin < end; begin += CHUNK) {{
-                const long stop = at_most(begin + CHUNK, end);
-                {' '.join(chunks)}
-                for (long j = begin; j < stop; j += LANES) {{
-                    const long at = r * n + j, m = stop - j;
-                    {' '.join([*lines['all'], *statements])}
-                    store(out + at, {result}, m);
-                }}
-            }}
-        }}
-}}
-'''
+    parts = [lines['one'], lines['row'], chunks, [*lines['all'], *statements]]
+    return ', '.join([f'(long rows, long n{arguments}, REAL *out)', str(int('row' in kinds)), *map(' '.join, parts),
+                      result])
+
+
+def overwritten(node):
+    """Return which input each output overwrites, by number. Sizes are not overwritten: they are not computed again."""
+    pairs = getattr(node.op, 'destroy_map', {}).items()
+    return {k: number for k, (number, *_) in pairs if not is_settled(node.inputs[number])}
 
 
 class Formula:
@@ -154,19 +137,15 @@ class Formula:
     """
 
     def __init__(self, node, code, used):
-        out, self.path, self.known = node.outputs[0].broadcastable, None, 3 * [None]
+        out, self.path = node.outputs[0].broadcastable, None
         self.node, self.code, self.used = node, code, used
-        self.dtype, self.in_place = node.outputs[0].dtype, node.op.inplace_pattern.get(0)
+        self.dtype, self.in_place = node.outputs[0].dtype, overwritten(node).get(0)
         kinds = {(*out[:-1], True): 'row', (True,) * len(out): 'one', out: 'all'}
         # Arrays that are broadcast along other axes may still have the shape of the output.
         self.kinds = [kinds.get(node.inputs[k].broadcastable, 'all') for k in used]
         body = c_function(code, used, self.kinds, [node.inputs[k].dtype for k in used])
         self.name = f'formula_{zlib.crc32(body.encode()):08x}'
-        self.text = f'extern "C" __attribute__((visibility("default"))) void {self.name}{body}'
-
-    @functools.cached_property
-    def in_numpy(self):
-        return formula.InNumPy(self.code, [f'x{k}' for k in self.used])
+        self.text = f'FORMULA({self.name}, {body})\n'
 
     @functools.cached_property
     def function(self):
@@ -177,23 +156,20 @@ class Formula:
 
     def plan(self, arrays, before):
         """Return the array of the output, in a list, and a function that fills it, as Planned describes."""
-        layout = [(x.shape, x.strides) for x in arrays]
-        if layout != self.known[0]:
-            shape = shape_of(self.node, arrays)
-            self.known = layout, shape, self.path and self.suits_c([arrays[k] for k in self.used], shape)
-        _, shape, in_c = self.known
+        shape = shape_of(self.node, arrays)
         out = reused(before[0], shape, self.dtype) if self.in_place is None else arrays[self.in_place]
         arrays = [arrays[k] for k in self.used]
-        if in_c:
+        if self.path and self.suits_c(arrays, shape):
             n = shape[-1] if 'row' in self.kinds else out.size
-            addresses = [address(x) if x.flags.writeable else x.ctypes.data for x in (*arrays, out)]
-            return [out], functools.partial(self.function, out.size // max(1, n), n, *addresses)
-        scratch = [empty(shape, self.dtype) for _ in range(self.in_numpy.scratch)]
+            return [out], functools.partial(self.function, out.size // max(1, n), n,
+                                            *[x.ctypes.data for x in (*arrays, out)])
+        in_numpy = formula.InNumPy(self.code, [f'x{k}' for k in self.used])
+        scratch = [empty(shape, self.dtype) for _ in range(in_numpy.scratch)]
 
         def compute():
             numbers = [x.astype(self.dtype) if x.dtype == bool else x for x in arrays]     # since True + True is True
             with np.errstate(all='ignore'):
-                self.in_numpy.run(numbers, [out], scratch)
+                in_numpy.run(numbers, [out], scratch)
         return [out], compute
 
     def suits_c(self, arrays, shape):
@@ -206,7 +182,7 @@ class Formula:
 # ---------------------------------------------------------------- thunks
 
 class Planned:
-    """Theano's thunk of an operation that is planned again only if its arrays are not those of the last call.
+    """Theano's thunk of an operation that is planned again only if its arrays may not be those of the last call.
 
     plan: a function from the arrays of the inputs, and those of the outputs in the last call, to the arrays of the
     outputs, and a function that fills them: None if nothing is left to do, False if the plan holds for one call only.
@@ -215,17 +191,12 @@ class Planned:
 
     def __init__(self, node, storage_map, compute_map, plan):
         self.cells, self.slots = [[storage_map[v] for v in side] for side in (node.inputs, node.outputs)]
-        self.computed, self.plan = [compute_map[v] for v in node.outputs], plan
-        self.arrays, self.results, self.fill = [], [], False
+        self.computed, self.plan, self.fill = [compute_map[v] for v in node.outputs], plan, None
 
     def __call__(self):
-        arrays = [cell[0] for cell in self.cells]
-        results = [slot[0] for slot in self.slots]
-        if self.fill is False or not same(arrays, self.arrays) or not same(results, self.results):
-            self.results, self.fill = self.plan(arrays, results)
-            self.arrays = arrays               # not before, since plan may raise an error
-            for slot, result in zip(self.slots, self.results):
-                slot[0] = result
+        results, self.fill = self.plan(*[[cell[0] for cell in side] for side in (self.cells, self.slots)])
+        for slot, result in zip(self.slots, results):
+            slot[0] = result
         if self.fill:
             self.fill()
         for computed in self.computed:
@@ -238,9 +209,9 @@ class Loop(gof.vm.Loop):
     def __init__(self, nodes, thunks, pre_call_clear):
         super().__init__(nodes, thunks, pre_call_clear)
         cleared, fresh, other, cells = {id(cell): cell for cell in pre_call_clear}, fresh_outputs(nodes), set(), {}
-        self.settled = set()                               # thunks whose arrays may stay the same
+        self.settled, self.before, self.runs = set(), [], None         # settled: their arrays may stay the same
         for node, thunk in zip(nodes, thunks):
-            slots, in_place = getattr(thunk, 'slots', []), getattr(node.op, 'destroy_map', {})
+            slots, in_place = getattr(thunk, 'slots', []), overwritten(node)
             for k, slot in enumerate(slots):               # the memory of a view, or in place, is an input's
                 if k in in_place or isinstance(node.op, VIEWS) or node.outputs[k] not in fresh:
                     cleared.pop(id(slot), None)
@@ -250,7 +221,6 @@ class Loop(gof.vm.Loop):
                 self.settled.add(thunk)
                 cells.update((id(cell), cell) for cell in (*thunk.cells, *slots))
         self.cells, self.pre_call_clear = list(cells.values()), list(cleared.values())
-        self.before, self.runs = [], None
 
     def __call__(self):
         for cell in self.pre_call_clear:
@@ -264,9 +234,8 @@ class Loop(gof.vm.Loop):
             gof.link.raise_with_op(self.nodes[failed], self.thunks[failed])
         if not again:
             self.before = [cell[0] for cell in self.cells]
-            runs = [thunk.fill if thunk in self.settled and thunk.fill is not False else thunk
-                    for thunk in self.thunks]
-            self.runs = [run for run in runs if run]
+            fills = [t.fill if t in self.settled and t.fill is not False else t for t in self.thunks]
+            self.runs = [fill for fill in fills if fill]
 
 
 def fresh_outputs(nodes):
@@ -283,12 +252,14 @@ def fresh_outputs(nodes):
 class SameArrays:
     """A compiled function that gets its inputs in the same arrays in each call, so that nothing is planned again.
 
-    Arguments: as for theano.function. It returns copies of the outputs, whose arrays stay the same, too.
+    inputs, outputs, settings: as for theano.function. Calls return copies of the outputs, then `borrowed`, further
+    outputs, in arrays that the next call overwrites.
     """
 
-    def __init__(self, inputs, outputs, **settings):
-        outputs = [theano.Out(v, borrow=True) for v in outputs]
-        self.function, self.arrays = theano.function(inputs, outputs, **settings), []
+    def __init__(self, inputs, outputs, borrowed=(), **settings):
+        self.copied, self.arrays = len(outputs), []
+        outputs = [theano.Out(v, borrow=True) for v in (*outputs, *borrowed)]
+        self.function = theano.function(inputs, outputs, on_unused_input='ignore', **settings)
 
     def __call__(self, *inputs):
         inputs = list(map(np.asarray, inputs))
@@ -297,9 +268,9 @@ class SameArrays:
         for array, x in zip(arrays, inputs):
             array[...] = x
         self.function.trust_input = known                  # Theano has checked arrays like these
-        results = [v.copy() for v in self.function(*arrays)]
+        results = self.function(*arrays)
         self.arrays = arrays                               # not before, since Theano may raise an error
-        return results
+        return [*[v.copy() for v in results[:self.copied]], *results[self.copied:]]
 
 
 MADE_OF_SIZES = (tt.opt.MakeVector, tt.ScalarFromTensor, tt.TensorFromScalar, tt.Elemwise)
@@ -335,13 +306,13 @@ def plan_again(node):
         return None
 
     def plan(arrays, before):
-        if isinstance(op, tt.Elemwise):
+        if isinstance(op, tt.Elemwise):                    # not in place: sizes are not computed again
             found = evaluated(op.scalar_op, [node.outputs[0].dtype], arrays)
         else:
             found = performed(node, arrays)()
         if view and not np.may_share_memory(found[0], arrays[0]):      # a copy, whose numbers change with the array's
             return repeated_plan(node)(arrays, before)
-        return before if not view and before[0] is not None and np.array_equal(before[0], found[0]) else found, None
+        return found, None
     return plan
 
 
@@ -408,7 +379,7 @@ def install():
     def make_planned_thunk(self, node, storage_map, compute_map, no_recycling, impl=None):
         found = getattr(node.tag, 'formula', None)
         plans = {tt.Sum: sum_plan, tt.Alloc: repeated_plan, tt.Split: repeated_plan, tt.IncSubtensor: repeated_plan}
-        plan = found.plan if found else plans.get(type(node.op), plan_again)(node)
+        plan = plan_again(node) or (found.plan if found else plans.get(type(node.op), plan_again)(node))
         if plan:
             return Planned(node, storage_map, compute_map, plan)
         return make_thunk(self, node, storage_map, compute_map, no_recycling, impl)
