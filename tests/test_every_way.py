@@ -288,7 +288,7 @@ def subclasses(cls):
 
 def ops_of(function):
     """Return the kinds of operations in the graph of a compiled function."""
-    return {type(node.op) for node in function.function.maker.fgraph.toposort()}
+    return {type(node.op) for node in function.maker.fgraph.toposort()}
 
 
 def test_every_way_is_in_a_row(way):
@@ -313,6 +313,6 @@ def test_every_operation_of_the_kernel_is_in_a_row(way, name, others):
         found.answers(case)
         model = found.model(case)
         assert set(model.functions) >= {'predict', 'check', 'states', 'texts', 'train_rmsprop'}
-        functions = [f for f in model.functions.values() if hasattr(f, 'maker')]
+        functions = [f.function for f in model.functions.values() if hasattr(f, 'function')]
         assert set().union(*map(ops_of, functions)) >= {
             op for op in subclasses(ops._KernelOp) - others if not op.__name__.startswith('_')}
