@@ -185,7 +185,7 @@ class Planned:
     """Theano's thunk of an operation that is planned again only if its arrays may not be those of the last call.
 
     plan: a function from the arrays of the inputs, and those of the outputs in the last call, to the arrays of the
-    outputs, and a function that fills them: None if nothing is left to do, False if the plan holds for one call only.
+    outputs, and a function that fills them, or None if nothing is left to do.
     """
     lazy = False
 
@@ -234,8 +234,7 @@ class Loop(gof.vm.Loop):
             gof.link.raise_with_op(self.nodes[failed], self.thunks[failed])
         if not again:
             self.before = [cell[0] for cell in self.cells]
-            fills = [t.fill if t in self.settled and t.fill is not False else t for t in self.thunks]
-            self.runs = [fill for fill in fills if fill]
+            self.runs = list(filter(None, [t.fill if t in self.settled else t for t in self.thunks]))
 
 
 def fresh_outputs(nodes):
@@ -257,16 +256,16 @@ class SameArrays:
     """
 
     def __init__(self, inputs, outputs, borrowed=(), **settings):
-        self.copied, self.arrays = len(outputs), []
+        self.copied, self.dtypes, self.arrays = len(outputs), [v.dtype for v in inputs], []
         outputs = [theano.Out(v, borrow=True) for v in (*outputs, *borrowed)]
         self.function = theano.function(inputs, outputs, on_unused_input='ignore', **settings)
 
     def __call__(self, *inputs):
         inputs = list(map(np.asarray, inputs))
-        known = [(x.shape, x.dtype) for x in inputs] == [(x.shape, x.dtype) for x in self.arrays]
-        arrays = self.arrays if known else [empty(x.shape, x.dtype) for x in inputs]
+        known = [x.shape for x in inputs] == [x.shape for x in self.arrays]
+        arrays = self.arrays if known else [empty(x.shape, dtype) for x, dtype in zip(inputs, self.dtypes)]
         for array, x in zip(arrays, inputs):
-            array[...] = x
+            np.copyto(array, x, casting='safe')
         self.function.trust_input = known                  # Theano has checked arrays like these
         results = self.function(*arrays)
         self.arrays = arrays                               # not before, since Theano may raise an error

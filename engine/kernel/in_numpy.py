@@ -117,10 +117,7 @@ class Arrays:
     @staticmethod
     def sums_of_squares(arrays, sums):
         """Return a function that sets each of sums to the sum of the squares of an array."""
-        def fill():
-            for x, total in zip(arrays, sums):
-                total[...] = np.dot(x.ravel(), x.ravel())
-        return fill
+        return lambda: [np.dot(x.ravel(), x.ravel(), total) for x, total in zip(arrays, sums)]
 
     @staticmethod
     def take_columns(N, V, D, U, index, out, n_threads):

@@ -21,6 +21,12 @@ gof = theano.gof
 _constant = theano.gradient.grad_undefined             # for an input without a gradient
 
 
+def contiguous(arrays):
+    """Return arrays in C order, aligned, as copies if they are not, and the pairs of a copy and what it copies."""
+    found = [x if x.flags.carray else x.copy() for x in arrays]
+    return found, [(copy, x) for copy, x in zip(found, arrays) if copy is not x]
+
+
 class _KernelOp(gof.Op):
     """An Op that calls the kernel.
 
@@ -64,8 +70,7 @@ class _KernelOp(gof.Op):
 
     def perform(self, node, inputs, storage):
         results, fill = self.plan(inputs, [slot[0] for slot in storage])
-        if fill:
-            fill()
+        fill()
         for slot, result in zip(storage, results):
             slot[0] = result
 
@@ -74,7 +79,7 @@ class _KernelOp(gof.Op):
 
     def plan(self, arrays, before):
         """Return the arrays of the outputs, and a function that fills them, as Planned describes."""
-        inputs = [x if x.flags.carray else x.copy() for x in arrays]               # in C order, aligned
+        inputs, copies = contiguous(arrays)
         shapes, passed, kernel = [x.shape for x in inputs], self.library.passed, self.library.functions()
         declared = self._arrays(self.inputs)
         pairs = [pair for (_, names), shape in zip(declared, shapes) for pair in zip(names, shape)]
@@ -89,15 +94,13 @@ class _KernelOp(gof.Op):
         run = functools.partial(self.run, kernel, list(map(passed, inputs)), list(map(passed, results)), **sizes)
 
         def fill():
+            for copy, x in copies:
+                copy[...] = x
             for index in indices:
                 if not kernel.all_below(sizes['V'], *index):
                     raise self._misfit(shapes)
             if run():
                 raise MemoryError
-
-        if not same(inputs, arrays):           # the next call needs new copies
-            fill()
-            return results, False
         return results, fill
 
 
@@ -138,12 +141,14 @@ class SumsOfSquares(_KernelOp):
         return [()] * len(shapes)
 
     def plan(self, arrays, before):
-        copies = [v if v.flags.carray else v.copy() for v in arrays]
-        results = [reused(array, (), v.dtype) for array, v in zip(before, copies)]
-        fill = self.library.sums_of_squares(copies, results)
-        if not same(copies, arrays):
-            fill()
-            return results, False
+        found, copies = contiguous(arrays)
+        results = [reused(array, (), v.dtype) for array, v in zip(before, found)]
+        run = self.library.sums_of_squares(found, results)
+
+        def fill():
+            for copy, x in copies:
+                copy[...] = x
+            run()
         return results, fill
 
 
