@@ -118,10 +118,9 @@ def c_function(code, used, kinds, dtypes):
     lines['all'] += [f'const vector x{k} = load(x{k}_numbers + j - begin, m);' for k in flags]
     chunks = [f'REAL x{k}_numbers[CHUNK]; to_numbers(x{k}_at + r * n + begin, stop - begin, x{k}_numbers);'
               for k in flags]
-    arguments = ''.join(f', const {POINTERS[dtype]} *x{k}_at' for k, _, dtype in inputs)
+    arguments = 'long rows, long n' + ''.join(f', const {POINTERS[dtype]} *x{k}_at' for k, _, dtype in inputs)
     parts = [lines['one'], lines['row'], chunks, [*lines['all'], *statements]]
-    return ', '.join([f'(long rows, long n{arguments}, REAL *out)', str(int('row' in kinds)), *map(' '.join, parts),
-                      result])
+    return ', '.join([f'({arguments}, REAL *out)', str(int('row' in kinds)), *map(' '.join, parts), result])
 
 
 def overwritten(node):
