@@ -16,8 +16,9 @@ INLINE long first_of(long n, long n_threads, long i) { return at_most(round_up(s
 /* With fewer numbers, waking another thread takes longer than it saves. */
 enum { WORTH_THREADS = 20000 };
 
-/* Defines a function that fills out (rows, n).  ONE, ROW and ALL are statements for the whole array, a row, and a vector
- * at number `at`, of which m are left; FLAGS is for a chunk.  Threads share the rows if BY_ROWS is 1, else the columns. */
+/* Defines a function that fills out (rows, n).  ONE, ROW and ALL are statements for the whole array, a row, and a
+ * vector at number `at`, of which m are left; FLAGS is for a chunk.  Threads share the rows if BY_ROWS is 1, else the
+ * columns. */
 #define FORMULA(NAME, ARGUMENTS, BY_ROWS, ONE, ROW, FLAGS, ALL, RESULT) \
     extern "C" __attribute__((visibility("default"))) void NAME ARGUMENTS \
     { \

@@ -148,6 +148,7 @@ static void copy_columns(long rows, long columns, const REAL *sums, REAL *c, lon
             c[r * c_row + n] = accumulate ? c[r * c_row + n] + sums[r * PANEL + n] : sums[r * PANEL + n];
 }
 
+/* Stands before a loop over rows: unrolled at once, g++ keeps the sums in registers, and else also in memory. */
 #define UNROLLED _Pragma("GCC unroll 16")
 
 /* c (rows, PANEL) = packed tile a (rows, K) . packed panel b (K, PANEL), or c += with `accumulate`.
@@ -161,7 +162,7 @@ INLINE void tile_of_rows(const long rows, const order by, long K, const REAL *a,
     UNROLLED
     for (long r = 0; r < rows; r++) {
         sum[r][0] = sum[r][1] = none;
-        __builtin_prefetch(c + r * c_stride, 1); /* meanwhile, the cache fetches the memory that is written at the end */
+        __builtin_prefetch(c + r * c_stride, 1); /* the cache fetches meanwhile what is written at the end */
         __builtin_prefetch(c + r * c_stride + LANES, 1);
     }
     for (long k0 = 0; k0 < K; k0 += DEEP, a += CHUNK)
