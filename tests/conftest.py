@@ -114,7 +114,7 @@ def compiled_models():
         with theano.change_flags(floatX=floatX):
             model.model_setup(char_dim=V, num_units1=H1, num_units2=H2)
             model.compile('predict', 'train_rmsprop', 'texts')
-        shared = {*model.p.values(), *model.compiled('train_rmsprop').get_shared()}
+        shared = {*model.p.values(), *model.compiled('train_rmsprop').function.get_shared()}
         return model, {variable: variable.get_value() for variable in shared}
     return get
 

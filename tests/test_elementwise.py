@@ -197,13 +197,24 @@ def test_integers_that_are_no_sizes(by):
             np.testing.assert_array_equal(each, expected)
 
 
+def test_sizes_stay_the_same_when_a_formula_may_overwrite_them():
+    x = theano.shared(np.full((3, 5), 2, 'float32'), 'x')
+    size = tt.cast(x.shape[0], 'float32')
+    f = theano.function([], [tt.sqr(x[0, 0]) / size, size + x[0, 1]])
+    assert any(node.op.destroy_map for node in f.maker.fgraph.toposort() if isinstance(node.op, tt.Elemwise))
+    results = [f() for _ in range(4)]
+    for result in results:
+        np.testing.assert_allclose(result, [4 / 3, 5], rtol=1e-6)
+    assert len({id(value) for result in results for value in result}) == 8
+
+
 def test_views_and_sizes_are_not_computed_again():
     """They are the same objects as long as the arrays are; numbers and shapes may change."""
     x = theano.shared(np.ones((3, 5), 'float32'), 'x')
     f = theano.function([], (2 * x.reshape((-1, 3)).T[1:]).sum())
 
     def views():
-        return [slot[0] for thunk in f.fn.fixed for slot in thunk.slots]
+        return [slot[0] for thunk in f.fn.thunks if thunk.fill is None for slot in thunk.slots]
 
     assert f() == 20
     before = views()

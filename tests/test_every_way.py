@@ -317,6 +317,6 @@ def test_every_operation_of_the_kernel_is_in_a_row(way, name, others):
         found.answers(case)
         model = found.model(case)
         assert set(model.functions) >= {'predict', 'check', 'states', 'texts', 'train_rmsprop'}
-        functions = [f for f in model.functions.values() if hasattr(f, 'maker')]
+        functions = [f.function for f in model.functions.values() if hasattr(f, 'function')]
         assert set().union(*map(ops_of, functions)) >= {
             op for op in subclasses(ops._KernelOp) - others if not op.__name__.startswith('_')}

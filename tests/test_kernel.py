@@ -434,7 +434,7 @@ def test_nan_and_infinity_are_passed_on(dtype, random, value):
 
 def test_layers_of_a_model_work_in_place(compiled_models):
     """Nor are the states that a function returns views, which would keep the memory of all steps."""
-    nodes = compiled_models('float32')[0].functions['train_rmsprop'].maker.fgraph
+    nodes = compiled_models('float32')[0].functions['train_rmsprop'].function.maker.fgraph
     layers = [node.op for node in nodes.toposort() if isinstance(node.op, (ops.LSTM, ops.LSTMGradient))]
     assert len(layers) == 4 and all(op.in_place for op in layers)
     states = [v.owner for v in nodes.outputs if v.ndim == 2 and v.dtype == 'float32']

@@ -13,10 +13,9 @@ import numpy as np
 from engine.backend import compiler
 from engine.backend.theano_setup import theano, tt
 from engine.kernel import formula
-from engine.kernel.library import address, empty, reused, source
+from engine.kernel.library import empty, reused, source
 
 gof, scalar = theano.gof, theano.scalar
-WORTH_THREADS = 20_000     # numbers in an array: with fewer, waking another thread takes longer than it saves
 POINTERS = {'float32': 'REAL', 'float64': 'REAL', 'bool': 'uint8_t'}
 
 
@@ -78,8 +77,7 @@ def perform(op, node, inputs, storage):
             slot[0] = inputs[op.inplace_pattern[k]]
             slot[0][...] = value
         else:
-            new = value.shape == shape and not any(np.may_share_memory(value, x) for x in inputs)
-            slot[0] = value if new else np.broadcast_to(value, shape).copy()
+            slot[0] = np.broadcast_to(value, shape).copy()
 
 
 # ---------------------------------------------------------------- formulas of floating-point numbers
@@ -107,7 +105,7 @@ def code_of(node):
 
 
 def c_function(code, used, kinds, dtypes):
-    """Return the arguments and body of a function in C: of rows, n, the addresses of inputs, and that of the output.
+    """Return the arguments of FORMULA, in formulas.h, after the name.
 
     kinds: how many numbers each input has: 'all' (rows, n), one for each 'row', or 'one'.
     """
@@ -120,31 +118,15 @@ def c_function(code, used, kinds, dtypes):
     lines['all'] += [f'const vector x{k} = load(x{k}_numbers + j - begin, m);' for k in flags]
     chunks = [f'REAL x{k}_numbers[CHUNK]; to_numbers(x{k}_at + r * n + begin, stop - begin, x{k}_numbers);'
               for k in flags]
-    arguments = ''.join(f', const {POINTERS[dtype]} *x{k}_at' for k, _, dtype in inputs)
-    rows, columns = ('0', 'rows'), ('first_of(n, n_threads, i)', 'first_of(n, n_threads, i + 1)')
-    if 'row' in kinds:                         # threads share the rows, otherwise the columns
-        rows, columns = ('split(rows, n_threads, i)', 'split(rows, n_threads, i + 1)'), ('0', 'n')
-    return f'''(long rows, long n{arguments}, REAL *out)
-{{
-    const int n_threads = rows * n > {WORTH_THREADS} ? threads() : 1;
-    {' '.join(lines['one'])}
-    FOR_EACH_THREAD
-    for (int i = 0; i < n_threads; i++)
-        for (long r = {rows[0]}; r < {rows[1]}; r++) {{
-            {' '.join(lines['row'])}
-            const long end = {columns[1]};
-            for (long begin = {columns[0]}; begin < end; begin += CHUNK) {{
-                const long stop = at_most(begin + CHUNK, end);
-                {' '.join(chunks)}
-                for (long j = begin; j < stop; j += LANES) {{
-                    const long at = r * n + j, m = stop - j;
-                    {' '.join([*lines['all'], *statements])}
-                    store(out + at, {result}, m);
-                }}
-            }}
-        }}
-}}
-'''
+    arguments = 'long rows, long n' + ''.join(f', const {POINTERS[dtype]} *x{k}_at' for k, _, dtype in inputs)
+    parts = [lines['one'], lines['row'], chunks, [*lines['all'], *statements]]
+    return ', '.join([f'({arguments}, REAL *out)', str(int('row' in kinds)), *map(' '.join, parts), result])
+
+
+def overwritten(node):
+    """Return which input each output overwrites, by number. Sizes are not overwritten: they are not computed again."""
+    pairs = getattr(node.op, 'destroy_map', {}).items()
+    return {k: number for k, (number, *_) in pairs if not is_settled(node.inputs[number])}
 
 
 class Formula:
@@ -154,19 +136,15 @@ class Formula:
     """
 
     def __init__(self, node, code, used):
-        out, self.path, self.known = node.outputs[0].broadcastable, None, 3 * [None]
+        out, self.path = node.outputs[0].broadcastable, None
         self.node, self.code, self.used = node, code, used
-        self.dtype, self.in_place = node.outputs[0].dtype, node.op.inplace_pattern.get(0)
+        self.dtype, self.in_place = node.outputs[0].dtype, overwritten(node).get(0)
         kinds = {(*out[:-1], True): 'row', (True,) * len(out): 'one', out: 'all'}
         # Arrays that are broadcast along other axes may still have the shape of the output.
         self.kinds = [kinds.get(node.inputs[k].broadcastable, 'all') for k in used]
         body = c_function(code, used, self.kinds, [node.inputs[k].dtype for k in used])
         self.name = f'formula_{zlib.crc32(body.encode()):08x}'
-        self.text = f'extern "C" __attribute__((visibility("default"))) void {self.name}{body}'
-
-    @functools.cached_property
-    def in_numpy(self):
-        return formula.InNumPy(self.code, [f'x{k}' for k in self.used])
+        self.text = f'FORMULA({self.name}, {body})\n'
 
     @functools.cached_property
     def function(self):
@@ -177,23 +155,20 @@ class Formula:
 
     def plan(self, arrays, before):
         """Return the array of the output, in a list, and a function that fills it, as Planned describes."""
-        layout = [(x.shape, x.strides) for x in arrays]
-        if layout != self.known[0]:
-            shape = shape_of(self.node, arrays)
-            self.known = layout, shape, self.path and self.suits_c([arrays[k] for k in self.used], shape)
-        _, shape, in_c = self.known
+        shape = shape_of(self.node, arrays)
         out = reused(before[0], shape, self.dtype) if self.in_place is None else arrays[self.in_place]
         arrays = [arrays[k] for k in self.used]
-        if in_c:
+        if self.path and self.suits_c(arrays, shape):
             n = shape[-1] if 'row' in self.kinds else out.size
-            addresses = [address(x) if x.flags.writeable else x.ctypes.data for x in (*arrays, out)]
-            return [out], functools.partial(self.function, out.size // max(1, n), n, *addresses)
-        scratch = [empty(shape, self.dtype) for _ in range(self.in_numpy.scratch)]
+            return [out], functools.partial(self.function, out.size // max(1, n), n,
+                                            *[x.ctypes.data for x in (*arrays, out)])
+        in_numpy = formula.InNumPy(self.code, [f'x{k}' for k in self.used])
+        scratch = [empty(shape, self.dtype) for _ in range(in_numpy.scratch)]
 
         def compute():
             numbers = [x.astype(self.dtype) if x.dtype == bool else x for x in arrays]     # since True + True is True
             with np.errstate(all='ignore'):
-                self.in_numpy.run(numbers, [out], scratch)
+                in_numpy.run(numbers, [out], scratch)
         return [out], compute
 
     def suits_c(self, arrays, shape):
@@ -206,29 +181,21 @@ class Formula:
 # ---------------------------------------------------------------- thunks
 
 class Planned:
-    """Theano's thunk of an operation that is planned again only if its arrays are not those of the last call.
+    """Theano's thunk of an operation that is planned again only if its arrays may not be those of the last call.
 
     plan: a function from the arrays of the inputs, and those of the outputs in the last call, to the arrays of the
-    outputs, and a function that fills them: None if nothing is left to do, False if the plan holds for one call only.
-    in_place: whether the only output is an array of the inputs.
+    outputs, and a function that fills them, or None if nothing is left to do.
     """
     lazy = False
 
-    def __init__(self, node, storage_map, compute_map, plan, in_place=False):
+    def __init__(self, node, storage_map, compute_map, plan):
         self.cells, self.slots = [[storage_map[v] for v in side] for side in (node.inputs, node.outputs)]
-        self.computed, self.plan = [compute_map[v] for v in node.outputs], plan
-        self.arrays, self.results, self.fill, self.in_place = [], [], False, in_place
+        self.computed, self.plan, self.fill = [compute_map[v] for v in node.outputs], plan, None
 
     def __call__(self):
-        arrays = [cell[0] for cell in self.cells]
-        results = self.results if self.in_place else [slot[0] for slot in self.slots]
-        if self.fill is False or not same(arrays, self.arrays) or not same(results, self.results):
-            self.results, self.fill = self.plan(arrays, results or [None])
-            self.arrays = arrays               # not before, since plan may raise an error
-            for slot, result in zip(self.slots, self.results):
-                slot[0] = result
-        elif self.in_place:
-            self.slots[0][0] = self.results[0]
+        results, self.fill = self.plan(*[[cell[0] for cell in side] for side in (self.cells, self.slots)])
+        for slot, result in zip(self.slots, results):
+            slot[0] = result
         if self.fill:
             self.fill()
         for computed in self.computed:
@@ -236,47 +203,72 @@ class Planned:
 
 
 class Loop(gof.vm.Loop):
-    """Theano's loop over the thunks of a function, but without those of sizes and views that stay the same.
-
-    These read only constants, shared variables, and sizes of inputs.
-    """
+    """Theano's loop over the thunks of a function. If all arrays are those of the last call, it only fills them."""
 
     def __init__(self, nodes, thunks, pre_call_clear):
         super().__init__(nodes, thunks, pre_call_clear)
-        cleared, fixed = set(map(id, pre_call_clear)), set()
-        self.first, self.fixed, self.rest, roots = [], [], [], {}
+        cleared, fresh, other, cells = {id(cell): cell for cell in pre_call_clear}, fresh_outputs(nodes), set(), {}
+        self.settled, self.before, self.runs = set(), [], None         # settled: their arrays may stay the same
         for node, thunk in zip(nodes, thunks):
-            read = [v for v in node.inputs if v not in fixed and not isinstance(v, gof.Constant)]
-            shared = [v for v in read if isinstance(v, theano.compile.SharedVariable)]
-            if not plan_again(node) or id(thunk.slots[0]) in cleared:
-                self.rest.append(thunk)
-            elif all(v in roots or v in shared for v in read):
-                self.fixed.append(thunk)
-                fixed.add(node.outputs[0])
-                roots.update((v, cell) for v, cell in zip(node.inputs, thunk.cells) if v in shared)
-            elif isinstance(node.op, theano.compile.ops.Shape_i) and not read[0].owner:            # of an input
-                self.first.append(thunk)
-                roots[node.outputs[0]] = thunk.slots[0]
+            slots, in_place = getattr(thunk, 'slots', []), overwritten(node)
+            for k, slot in enumerate(slots):               # the memory of a view, or in place, is an input's
+                if k in in_place or isinstance(node.op, VIEWS) or node.outputs[k] not in fresh:
+                    cleared.pop(id(slot), None)
+            if not slots or other.intersection(node.inputs) or any(id(slot) in cleared for slot in slots):
+                other.update(node.outputs)                 # these may be new arrays in each call
             else:
-                self.rest.append(thunk)
-        self.roots, self.before = list(roots.values()), None
+                self.settled.add(thunk)
+                cells.update((id(cell), cell) for cell in (*thunk.cells, *slots))
+        self.cells, self.pre_call_clear = list(cells.values()), list(cleared.values())
 
     def __call__(self):
         for cell in self.pre_call_clear:
             cell[0] = None
+        again = self.runs is not None and same([cell[0] for cell in self.cells], self.before)
         try:
-            for thunk in self.first:
-                thunk()
-            now = [cell[0] for cell in self.roots]
-            if self.before is None or not same(now, self.before):
-                for thunk in self.fixed:
-                    thunk()
-                # Some may be copies of numbers that change in place.
-                self.before = None if any(thunk.fill is False for thunk in self.fixed) else now
-            for thunk in self.rest:
-                thunk()
+            for run in self.runs if again else self.thunks:
+                run()
         except Exception:
-            gof.link.raise_with_op(self.nodes[self.thunks.index(thunk)], thunk)
+            failed, = [k for k, thunk in enumerate(self.thunks) if run in (thunk, getattr(thunk, 'fill', None))]
+            gof.link.raise_with_op(self.nodes[failed], self.thunks[failed])
+        if not again:
+            self.before = [cell[0] for cell in self.cells]
+            self.runs = list(filter(None, [t.fill if t in self.settled else t for t in self.thunks]))
+
+
+def fresh_outputs(nodes):
+    """Return the variables of a function that need new memory in each call, such as those that it returns.
+
+    The new value of a shared variable does not if the function does not read the old one.
+    """
+    fgraph = nodes[0].fgraph if nodes else gof.FunctionGraph([], [])
+    unread = {k for k, variable in fgraph.update_mapping.items() if not fgraph.inputs[variable].clients}
+    return theano.compile.function_module.infer_reuse_pattern(
+        fgraph, [v for k, v in enumerate(fgraph.outputs) if k not in unread])
+
+
+class SameArrays:
+    """A compiled function that gets its inputs in the same arrays in each call, so that nothing is planned again.
+
+    inputs, outputs, settings: as for theano.function. Calls return copies of the outputs, then `borrowed`, further
+    outputs, in arrays that the next call overwrites.
+    """
+
+    def __init__(self, inputs, outputs, borrowed=(), **settings):
+        self.copied, self.dtypes, self.arrays = len(outputs), [v.dtype for v in inputs], []
+        outputs = [theano.Out(v, borrow=True) for v in (*outputs, *borrowed)]
+        self.function = theano.function(inputs, outputs, on_unused_input='ignore', **settings)
+
+    def __call__(self, *inputs):
+        inputs = list(map(np.asarray, inputs))
+        known = [x.shape for x in inputs] == [x.shape for x in self.arrays]
+        arrays = self.arrays if known else [empty(x.shape, dtype) for x, dtype in zip(inputs, self.dtypes)]
+        for array, x in zip(arrays, inputs):
+            np.copyto(array, x, casting='safe')
+        self.function.trust_input = known                  # Theano has checked arrays like these
+        results = self.function(*arrays)
+        self.arrays = arrays                               # not before, since Theano may raise an error
+        return [*[v.copy() for v in results[:self.copied]], *results[self.copied:]]
 
 
 MADE_OF_SIZES = (tt.opt.MakeVector, tt.ScalarFromTensor, tt.TensorFromScalar, tt.Elemwise)
@@ -290,6 +282,17 @@ def is_settled(v):
     return isinstance(v.owner.op, (*MADE_OF_SIZES, *VIEWS)) and all(map(is_settled, v.owner.inputs))
 
 
+def performed(node, arrays):
+    """Return a function that performs an operation in Python and returns the list of its results."""
+    slots, params = [[None] for _ in node.outputs], node.run_params()
+    more = [] if params is gof.graph.NoParams else [params]
+
+    def run():
+        node.op.perform(node, arrays, slots, *more)
+        return [slot[0] for slot in slots]
+    return run
+
+
 def plan_again(node):
     """Return the plan of an operation whose result depends only on which arrays its inputs are, or None if it is none.
 
@@ -299,18 +302,31 @@ def plan_again(node):
     settled = all(map(is_settled, node.inputs[1:] if view else node.inputs))
     if not (isinstance(op, theano.compile.ops.Shape_i) or settled and isinstance(op, (*MADE_OF_SIZES, *VIEWS))):
         return None
-    params = node.run_params()
-    more = [] if params is gof.graph.NoParams else [params]
 
     def plan(arrays, before):
-        if isinstance(op, tt.Elemwise):
-            slot = evaluated(op.scalar_op, [node.outputs[0].dtype], arrays)
+        if isinstance(op, tt.Elemwise):                    # not in place: sizes are not computed again
+            found = evaluated(op.scalar_op, [node.outputs[0].dtype], arrays)
         else:
-            slot = [None]
-            op.perform(node, arrays, [slot], *more)
-        if view:                               # or a copy, whose numbers may be others in the next call
-            return slot, None if np.may_share_memory(slot[0], arrays[0]) else False
-        return before if before[0] is not None and np.array_equal(before[0], slot[0]) else slot, None
+            found = performed(node, arrays)()
+        if view and not np.may_share_memory(found[0], arrays[0]):      # a copy, whose numbers change with the array's
+            return repeated_plan(node)(arrays, before)
+        return found, None
+    return plan
+
+
+def repeated_plan(node):
+    """Return the plan of an operation that Theano performs in Python, whose arrays stay the same, for what reads it."""
+    def plan(arrays, before):
+        run = performed(node, arrays)
+        if getattr(node.op, 'destroy_map', None):
+            return [arrays[0]], run
+        results = run()
+
+        def fill():
+            for result, found in zip(results, run()):
+                if found is not result:
+                    result[...] = found
+        return results, fill
     return plan
 
 
@@ -360,9 +376,10 @@ def install():
 
     def make_planned_thunk(self, node, storage_map, compute_map, no_recycling, impl=None):
         found = getattr(node.tag, 'formula', None)
-        plan = found.plan if found else sum_plan(node) if isinstance(node.op, tt.Sum) else plan_again(node)
+        plans = {tt.Sum: sum_plan, tt.Alloc: repeated_plan, tt.Split: repeated_plan, tt.IncSubtensor: repeated_plan}
+        plan = plan_again(node) or (found.plan if found else plans.get(type(node.op), plan_again)(node))
         if plan:
-            return Planned(node, storage_map, compute_map, plan, bool(found and found.in_place is not None))
+            return Planned(node, storage_map, compute_map, plan)
         return make_thunk(self, node, storage_map, compute_map, no_recycling, impl)
 
     gof.vm.calculate_reallocate_info = lambda *arguments: {}       # each number has an array of its own

@@ -12,3 +12,33 @@ INLINE void to_numbers(const uint8_t *flags, long n, REAL *numbers)
 
 /* Where thread i of n_threads begins in n numbers. */
 INLINE long first_of(long n, long n_threads, long i) { return at_most(round_up(split(n, n_threads, i), LANES), n); }
+
+/* With fewer numbers, waking another thread takes longer than it saves. */
+enum { WORTH_THREADS = 20000 };
+
+/* Defines a function that fills out (rows, n).  ONE, ROW and ALL are statements for the whole array, a row, and a
+ * vector at number `at`, of which m are left; FLAGS is for a chunk.  Threads share the rows if BY_ROWS is 1, else the
+ * columns. */
+#define FORMULA(NAME, ARGUMENTS, BY_ROWS, ONE, ROW, FLAGS, ALL, RESULT) \
+    extern "C" __attribute__((visibility("default"))) void NAME ARGUMENTS \
+    { \
+        const int n_threads = rows * n > WORTH_THREADS ? threads() : 1; \
+        ONE \
+        FOR_EACH_THREAD \
+        for (int i = 0; i < n_threads; i++) { \
+            const long last = BY_ROWS ? split(rows, n_threads, i + 1) : rows; \
+            for (long r = BY_ROWS ? split(rows, n_threads, i) : 0; r < last; r++) { \
+                ROW \
+                const long end = BY_ROWS ? n : first_of(n, n_threads, i + 1); \
+                for (long begin = BY_ROWS ? 0 : first_of(n, n_threads, i); begin < end; begin += CHUNK) { \
+                    const long stop = at_most(begin + CHUNK, end); \
+                    FLAGS \
+                    for (long j = begin; j < stop; j += LANES) { \
+                        const long at = r * n + j, m = stop - j; \
+                        ALL \
+                        store(out + at, RESULT, m); \
+                    } \
+                } \
+            } \
+        } \
+    }

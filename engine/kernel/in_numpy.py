@@ -10,6 +10,7 @@ import numpy as np
 
 from engine.backend.theano_setup import theano, tt
 from engine.kernel.cell import inputs_of, places
+from engine.kernel.elementwise import SameArrays
 from engine.kernel.formula import InNumPy
 
 
@@ -40,7 +41,7 @@ class AnyCell:
     """The same for any Cell, by Theano's functions of one step. The pre-activations are kept for the gradient."""
 
     def __init__(self, cell):
-        self.counts, self.kept, self._cell, self._memory = cell.counts, cell.counts.b, cell, {}
+        self.counts, self.kept, self._cell = cell.counts, cell.counts.b, cell
 
     def _symbols(self):
         """Return the symbols of the rows and states, the cell's own parameters, and the outputs: h and the states."""
@@ -52,7 +53,7 @@ class AnyCell:
     @functools.cached_property
     def _forward(self):
         inputs, own, outputs = self._symbols()
-        return self._compiled([*inputs, *own], outputs)
+        return SameArrays([*inputs, *own], outputs)
 
     def derive(self):
         """Compile the gradient. Raise ValueError if Theano cannot derive it."""
@@ -67,33 +68,17 @@ class AnyCell:
         except Exception as error:             # of any type, from the operations' own methods
             raise ValueError(f'Theano cannot derive the gradient of the cell {self._cell.name}: {error}') from error
         gradients[len(inputs):] = [gradient.dimshuffle('x', 0) for gradient in gradients[len(inputs):]]
-        return self._compiled([*inputs, *own, *known.values()], gradients)
-
-    @staticmethod
-    def _compiled(inputs, outputs):
-        function = theano.function([theano.In(v, borrow=True) for v in inputs],
-                                   [theano.Out(v, borrow=True) for v in outputs], on_unused_input='ignore')
-        function.trust_input = True
-        return function
-
-    def _filled(self, name, arrays):
-        """Return copies of arrays in memory that stays the same, for which Theano's functions plan only once."""
-        shapes = name, *[x.shape for x in arrays]
-        memory = self._memory.setdefault(shapes, [np.empty_like(x) for x in arrays])
-        for x, array in zip(memory, arrays):
-            x[...] = array
-        return memory
+        return SameArrays([*inputs, *own, *known.values()], gradients)
 
     def functions(self, shape, dtype):
         """Return the functions forward and backward, as in Elementwise."""
         def forward(x, y):
-            x = self._filled('forward', x)
             for array, value in zip(y, [*self._forward(*x), *x[:self.kept]]):
                 array[...] = value
 
         def backward(x, y):
             n, S = self.kept + self.counts.S, self.counts.S            # the states after the step are not needed
-            for array, value in zip(y, self._backward(*self._filled('backward', [*x[:n], *x[n + S:]]))):
+            for array, value in zip(y, self._backward(*x[:n], *x[n + S:])):
                 array[len(value):] = 0         # the gradients of own, (1,H), are sums over all rows
                 array[:len(value)] = value
         return forward, backward
@@ -130,8 +115,9 @@ class Arrays:
         return not N or 0 <= index.min() <= index.max() < V
 
     @staticmethod
-    def sum_of_squares(N, v, sum):
-        sum[...] = np.dot(v.ravel(), v.ravel())
+    def sums_of_squares(arrays, sums):
+        """Return a function that sets each of sums to the sum of the squares of an array."""
+        return lambda: [np.dot(x.ravel(), x.ravel(), total) for x, total in zip(arrays, sums)]
 
     @staticmethod
     def take_columns(N, V, D, U, index, out, n_threads):

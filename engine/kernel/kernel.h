@@ -18,9 +18,9 @@ int threads(void);
 /* Returns whether all N indices are from 0 to V - 1. */
 int all_below(long V, long N, const int32_t *index);
 
-/* *sum = the sum of the squares of N numbers.  LANES sums of 1024 squares each are computed as REAL and then added
- * up as double. */
-int sum_of_squares(long N, const REAL *v, REAL *sum);
+/* *sums[k] = the sum of the squares of the N[k] numbers v[k], for each of `count` k.  LANES sums of 1024 squares each
+ * are computed as REAL and then added up as double. */
+int sums_of_squares(long count, const long *N, const REAL *const *v, REAL *const *sums);
 
 /* ---- products.c */
 

@@ -61,34 +61,39 @@ static void strip_sums(long rows, long first, long count, long fresh, long K, co
                        sums + (first + k) * rows * PANEL, PANEL, first + k < fresh);
 }
 
-/* Computes the cell for a tile and strip at step t, from the sums W.h, (ROWS, row_step) with rows of PANEL.  Stores
- * the states, h and what the backward pass needs, and packs h for the next step. */
-static void forward_strip(const forward_pass *p, long t, long row, long rows, long strip,
-                          const REAL *sums, long row_step, REAL *packed_h)
+/* Computes the cell for a tile's n units from j on at step t, from the sums W.h, (ROWS, row_step) with rows of PANEL.
+ * Stores the states, h and what the backward pass needs, and packs h for the next step. */
+INLINE void forward_units(const forward_pass *p, long t, long row, long rows, long j, const long n, const REAL *sums,
+                          long row_step, REAL *packed_h)
 {
     const long B = p->B, H = p->H;
     const REAL *C_before = t > 0 ? p->C + (t - 1) * B * STATES * H : p->C0; /* (B, STATES*H) */
-    for (long j = strip; j < at_most(strip + PANEL, H); j += LANES) {
-        const long n = at_most(H - j, LANES);
-        vector own[OWN + 1];
-        load_own(p->own, j, n, own);
-        for (long r = 0; r < rows; r++) {
-            const long at = t * B + row + r;
-            const REAL *sum = sums + r * PANEL + j - strip;
-            vector a[ROWS], kept[ROWS], before[STATES], after[STATES], h;
-            for (long k = 0; k < ROWS; k++) {
-                a[k] = load(sum + k * row_step, LANES);
-                if (k < OF_U) a[k] += load_row(p->a_x + number_at(OF_U, H, at, k, j), n, OF_U * H);
-                a[k] += load(p->b + k * H + j, n);
-            }
-            for (long s = 0; s < STATES; s++) before[s] = load(C_before + number_at(STATES, H, row + r, s, j), n);
-            cell_forward(a, before, own, kept, &h, after);
-            for (long k = 0; k < KEPT; k++) store(p->kept + number_at(ROWS, H, at, k, j), kept[k], n);
-            for (long s = 0; s < STATES; s++) store(p->C + number_at(STATES, H, at, s, j), after[s], n);
-            store(p->h + at * H + j, h, n);
-            store_words(packed_h + chunk_at(j) + r * LANES, j % DEEP, h, n);
+    vector own[OWN + 1];
+    load_own(p->own, j, n, own);
+    for (long r = 0; r < rows; r++) {
+        const long at = t * B + row + r;
+        vector a[ROWS], kept[ROWS], before[STATES], after[STATES], h;
+        for (long k = 0; k < ROWS; k++) {
+            a[k] = load(sums + r * PANEL + k * row_step, LANES);
+            if (k < OF_U) a[k] += load_row(p->a_x + number_at(OF_U, H, at, k, j), n, OF_U * H);
+            a[k] += load(p->b + k * H + j, n);
         }
+        for (long s = 0; s < STATES; s++) before[s] = load(C_before + number_at(STATES, H, row + r, s, j), n);
+        cell_forward(a, before, own, kept, &h, after);
+        for (long k = 0; k < KEPT; k++) store(p->kept + number_at(ROWS, H, at, k, j), kept[k], n);
+        for (long s = 0; s < STATES; s++) store(p->C + number_at(STATES, H, at, s, j), after[s], n);
+        store(p->h + at * H + j, h, n);
+        store_words(packed_h + chunk_at(j) + r * LANES, j % DEEP, h, n);
     }
+}
+
+/* The same for all units of a strip.  Whole vectors have code of their own, without calls that copy a part. */
+static void forward_strip(const forward_pass *p, long t, long row, long rows, long strip, const REAL *sums,
+                          long row_step, REAL *packed_h)
+{
+    for (long j = strip; j < at_most(strip + PANEL, p->H); j += LANES)
+        if (j + LANES <= p->H) forward_units(p, t, row, rows, j, LANES, sums + j - strip, row_step, packed_h);
+        else forward_units(p, t, row, rows, j, p->H - j, sums + j - strip, row_step, packed_h);
 }
 
 /* The same for all tiles of a strip, sums (ROWS, rows, PANEL). */
@@ -154,42 +159,48 @@ typedef struct {
     REAL *panels;                       /* packed weights (strips of PANEL units, OF_W rows, words(H), PANEL) */
 } backward_pass;
 
-/* Computes the gradient of the cell for a tile and strip at step t, from the sums da[t+1].W, rows of PANEL.  Stores da
- * of step t, and packs it for step t-1.  Replaces dC, the gradient on C[t], by that on C[t-1].  Adds da and the
- * gradients of the cell's own parameters to db (ROWS + OWN, round_up(H, LANES)). */
-static void backward_strip(const backward_pass *p, long t, long row, long rows, long strip,
+/* Computes the gradient of the cell for a tile's n units from j on at step t, from the sums da[t+1].W, rows of PANEL.
+ * Stores da of step t, and packs it for step t-1.  Replaces dC, the gradient on C[t], by that on C[t-1].  Adds da and
+ * the gradients of the cell's own parameters to db (ROWS + OWN, round_up(H, LANES)). */
+INLINE void backward_units(const backward_pass *p, long t, long row, long rows, long j, const long n,
                            const REAL *sums, REAL *packed_da, REAL *db)
 {
     const long B = p->B, H = p->H, depth = round_up(H, LANES), states = STATES * H;
     const REAL *C_before = t > 0 ? p->C + (t - 1) * B * states : p->C0; /* (B, STATES*H) */
-    for (long j = strip; j < at_most(strip + PANEL, H); j += LANES) {
-        const long n = at_most(H - j, LANES);
-        vector own[OWN + 1], total[ROWS + OWN] = {{0}};
-        load_own(p->own, j, n, own);
-        for (long r = 0; r < rows; r++) {
-            const long at = t * B + row + r, at_state = (row + r) * states + j;
-            const vector dh = load_row(p->dh + at * H + j, n, H) + load(sums + r * PANEL + j - strip, LANES);
-            vector kept[ROWS], d[ROWS + OWN], before[STATES], after[STATES], dC[STATES], dC_before[STATES];
-            for (long k = 0; k < KEPT; k++) kept[k] = load_row(p->kept + number_at(ROWS, H, at, k, j), n, ROWS * H);
-            for (long s = 0; s < STATES; s++) {
-                before[s] = load_row(C_before + at_state + s * H, n, states);
-                after[s] = load_row(p->C + at * states + s * H + j, n, states);
-                dC[s] = load(p->dC + at_state + s * H, n);
-            }
-            cell_backward(kept, before, after, own, dh, dC, d, dC_before, d + ROWS);
-            for (long s = 0; s < STATES; s++) store(p->dC + at_state + s * H, dC_before[s], n);
-            for (long k = ROWS; k < ROWS + OWN; k++) total[k] += d[k];
-            for (long k = 0; k < ROWS; k++) {
-                total[k] += d[k];
-                store(p->da + number_at(ROWS, H, at, k, j), d[k], n);
-                if (k >= FIRST_OF_W)
-                    store_words(packed_da + (k - FIRST_OF_W) * tile_size(H) + chunk_at(j) + r * LANES, j % DEEP, d[k],
-                                n);
-            }
+    vector own[OWN + 1], total[ROWS + OWN] = {{0}};
+    load_own(p->own, j, n, own);
+    for (long r = 0; r < rows; r++) {
+        const long at = t * B + row + r, at_state = (row + r) * states + j;
+        const vector dh = load_row(p->dh + at * H + j, n, H) + load(sums + r * PANEL, LANES);
+        vector kept[ROWS], d[ROWS + OWN], before[STATES], after[STATES], dC[STATES], dC_before[STATES];
+        for (long k = 0; k < KEPT; k++) kept[k] = load_row(p->kept + number_at(ROWS, H, at, k, j), n, ROWS * H);
+        for (long s = 0; s < STATES; s++) {
+            before[s] = load_row(C_before + at_state + s * H, n, states);
+            after[s] = load_row(p->C + at * states + s * H + j, n, states);
+            dC[s] = load(p->dC + at_state + s * H, n);
         }
-        for (long k = 0; k < ROWS + OWN; k++)
-            store(db + k * depth + j, load(db + k * depth + j, LANES) + total[k], LANES);
+        cell_backward(kept, before, after, own, dh, dC, d, dC_before, d + ROWS);
+        for (long s = 0; s < STATES; s++) store(p->dC + at_state + s * H, dC_before[s], n);
+        for (long k = ROWS; k < ROWS + OWN; k++) total[k] += d[k];
+        for (long k = 0; k < ROWS; k++) {
+            total[k] += d[k];
+            store(p->da + number_at(ROWS, H, at, k, j), d[k], n);
+            if (k >= FIRST_OF_W)
+                store_words(packed_da + (k - FIRST_OF_W) * tile_size(H) + chunk_at(j) + r * LANES, j % DEEP, d[k],
+                            n);
+        }
     }
+    for (long k = 0; k < ROWS + OWN; k++)
+        store(db + k * depth + j, load(db + k * depth + j, LANES) + total[k], LANES);
+}
+
+/* The same for all units of a strip. */
+static void backward_strip(const backward_pass *p, long t, long row, long rows, long strip, const REAL *sums,
+                           REAL *packed_da, REAL *db)
+{
+    for (long j = strip; j < at_most(strip + PANEL, p->H); j += LANES)
+        if (j + LANES <= p->H) backward_units(p, t, row, rows, j, LANES, sums + j - strip, packed_da, db);
+        else backward_units(p, t, row, rows, j, p->H - j, sums + j - strip, packed_da, db);
 }
 
 /* How much scratch a thread with `rows` batch rows needs in backward_rows. */

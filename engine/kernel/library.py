@@ -13,18 +13,12 @@ from engine.backend.bfloat16 import MACROS
 from engine.kernel.cell import Program, c_functions
 
 C_FILES = {path.name: path.read_text(encoding='utf-8') for path in Path(__file__).resolve().parent.glob('*.[ch]')}
-NOTHING = ctypes.c_char * 0    # for address
-
-
-def address(array):
-    """Return array.ctypes.data of an array in C order, in a third of the time."""
-    return ctypes.addressof(NOTHING.from_buffer(array))
 
 
 def empty(shape, dtype):
     """Return a new array that begins at a cache line."""
     memory = np.empty(np.dtype(dtype).itemsize * math.prod(shape) + 64, np.uint8)
-    return np.ndarray(shape, dtype, memory, -address(memory) % 64)
+    return np.ndarray(shape, dtype, memory, -memory.ctypes.data % 64)
 
 
 def reused(array, shape, dtype):
@@ -71,14 +65,20 @@ class Library(NamedTuple):
     def product(self, a, b, out):
         """Return a function that fills out (M,N) with the product of a and b, of any strides. It returns 0 or -1."""
         C, strides = self.functions(), [stride // x.itemsize for x in (a, b) for stride in x.strides]
-        arguments = (*out.shape, len(b), a.ctypes.data, *strides[:2], b.ctypes.data, *strides[2:], address(out),
+        arguments = (*out.shape, len(b), a.ctypes.data, *strides[:2], b.ctypes.data, *strides[2:], out.ctypes.data,
                      out.shape[1], 0)
         return lambda: C.matmul(*arguments, C.threads())
+
+    def sums_of_squares(self, arrays, sums):
+        """Return a function that sets each of sums, arrays of one number, to the sum of the squares of an array."""
+        sizes = (ctypes.c_long * len(arrays))(*[x.size for x in arrays])
+        both = [self.passed_together(list(map(self.passed, each))) for each in (arrays, sums)]
+        return functools.partial(self.functions().sums_of_squares, len(arrays), sizes, *both)
 
     @staticmethod
     def passed(array):
         """Return what the functions take for an array."""
-        return address(array)
+        return array.ctypes.data
 
     @staticmethod
     def passed_together(addresses):

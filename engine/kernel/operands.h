@@ -7,6 +7,9 @@
 #include "vectors.h"
 #if defined(AVX512_BF16) || defined(AMX_BF16)
 #include <immintrin.h>
+#ifdef __AVX512BF16__
+#define CONVERTS /* the processor rounds to bfloat16 */
+#endif
 #endif
 
 #ifndef PER_WORD
@@ -28,10 +31,22 @@ INLINE bits rounded(vector v)
 
 INLINE halves to_halves(vector v)
 {
-#if defined(__AVX512BF16__) && (defined(AVX512_BF16) || defined(AMX_BF16))
+#ifdef CONVERTS
     return (halves)_mm512_cvtneps_pbh((__m512)v);
 #endif
     return __builtin_convertvector(rounded(v) >> 16, halves);
+}
+
+/* The words of 2 * LANES numbers, two vectors. */
+INLINE vector to_words(vector first, vector second)
+{
+#ifdef CONVERTS
+    return (vector)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
+#endif
+    const halves both[2] = {to_halves(first), to_halves(second)};
+    vector words;
+    memcpy(&words, both, sizeof words);
+    return words;
 }
 
 /* A word for each of n columns, from the first of K rows that are k_stride apart; a missing row is 0. */
@@ -40,6 +55,11 @@ INLINE vector words_across(const REAL *from, long n, long k_stride, long K)
     const vector none = {0}, first = K > 0 ? load_row(from, n, k_stride) : none;
     if (PER_WORD == 1) return first;
     const vector second = K > 1 ? load_row(from + k_stride, n, k_stride) : none;
+#ifdef CONVERTS
+    const uint16_t order[] = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23,
+                              8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    return (vector)_mm512_permutexvar_epi16(_mm512_loadu_si512(order), (__m512i)to_words(first, second));
+#endif
     return (vector)(__builtin_convertvector(to_halves(first), bits)
                     | __builtin_convertvector(to_halves(second), bits) << 16);
 }
@@ -52,11 +72,8 @@ INLINE vector words_along(const REAL *from, long k_stride, long K)
         for (long k = 0; k < at_most(K, DEEP); k++) numbers[k] = from[k * k_stride];
         from = numbers, K = DEEP;
     }
-    vector v = load(from, K);
-    if (PER_WORD == 1) return v;
-    const halves both[2] = {to_halves(v), to_halves(load(from + LANES, K > LANES ? K - LANES : 0))};
-    memcpy(&v, both, sizeof v);
-    return v;
+    const vector first = load(from, K);
+    return PER_WORD == 1 ? first : to_words(first, load(from + LANES, K > LANES ? K - LANES : 0));
 }
 
 /* Stores the first n lanes of v in a row of words, as its numbers from k on. */

@@ -21,6 +21,12 @@ gof = theano.gof
 _constant = theano.gradient.grad_undefined             # for an input without a gradient
 
 
+def contiguous(arrays):
+    """Return arrays in C order, aligned, as copies if they are not, and the pairs of a copy and what it copies."""
+    found = [x if x.flags.carray else x.copy() for x in arrays]
+    return found, [(copy, x) for copy, x in zip(found, arrays) if copy is not x]
+
+
 class _KernelOp(gof.Op):
     """An Op that calls the kernel.
 
@@ -34,15 +40,11 @@ class _KernelOp(gof.Op):
     destroy_map = {}                           # for Theano: an output to the inputs whose memory it takes
 
     def __init__(self, library):
-        self.library, self._plans = library, {}
+        self.library = library
         self.inputs, self.outputs = [
             {f'{name}{k}': text.format(**library.counts._asdict()) for name, text in declared.items()
              for k in (range(library.counts.own) if 'own' in name else [''])}
             for declared in (self.inputs, self.outputs)]
-
-    @property
-    def _kernel(self):
-        return self.library.functions()
 
     def _arrays(self, declared):
         """Return the dtype and the sizes of each of the declared arrays."""
@@ -68,47 +70,37 @@ class _KernelOp(gof.Op):
 
     def perform(self, node, inputs, storage):
         results, fill = self.plan(inputs, [slot[0] for slot in storage])
-        if fill:
-            fill()
+        fill()
         for slot, result in zip(storage, results):
             slot[0] = result
-
-    def _plan(self, shapes):
-        """Return the sizes by name, dtype and shape of each output, and which inputs are characters."""
-        inputs = self._arrays(self.inputs)
-        pairs = [pair for (_, sizes), shape in zip(inputs, shapes) for pair in zip(sizes, shape)]
-        sizes = {size: n for size, n in pairs if size.isidentifier()}
-        if any(eval(size, {}, sizes) != n for size, n in pairs):
-            raise self._misfit(shapes)
-        outputs = [(dtype, tuple(eval(n, {}, sizes) for n in shape)) for dtype, shape in self._arrays(self.outputs)]
-        return sizes, outputs, [k for k, (dtype, _) in enumerate(inputs) if dtype == 'int32']
 
     def _misfit(self, shapes):
         return ValueError(f'{type(self).__name__}: shapes {shapes} or characters do not match: expected {self.inputs}')
 
     def plan(self, arrays, before):
         """Return the arrays of the outputs, and a function that fills them, as Planned describes."""
-        inputs = [x if x.flags.carray else x.copy() for x in arrays]               # in C order, aligned
-        shapes, passed, kernel = tuple([x.shape for x in inputs]), self.library.passed, self._kernel
-        if shapes not in self._plans:
-            self._plans[shapes] = self._plan(shapes)
-        sizes, outputs, characters = self._plans[shapes]
-        results = [reused(array, shape, dtype) for array, (dtype, shape) in zip(before, outputs)]
+        inputs, copies = contiguous(arrays)
+        shapes, passed, kernel = [x.shape for x in inputs], self.library.passed, self.library.functions()
+        declared = self._arrays(self.inputs)
+        pairs = [pair for (_, names), shape in zip(declared, shapes) for pair in zip(names, shape)]
+        sizes = {name: n for name, n in pairs if name.isidentifier()}
+        if any(eval(name, {}, sizes) != n for name, n in pairs):
+            raise self._misfit(shapes)
+        results = [reused(array, tuple(eval(n, {}, sizes) for n in shape), dtype)
+                   for array, (dtype, shape) in zip(before, self._arrays(self.outputs))]
         for k, (taken,) in self.destroy_map.items():
             results[k] = inputs[taken]
-        indices = [(inputs[k].size, passed(inputs[k])) for k in characters]
+        indices = [(x.size, passed(x)) for x, (dtype, _) in zip(inputs, declared) if dtype == 'int32']
         run = functools.partial(self.run, kernel, list(map(passed, inputs)), list(map(passed, results)), **sizes)
 
         def fill():
+            for copy, x in copies:
+                copy[...] = x
             for index in indices:
                 if not kernel.all_below(sizes['V'], *index):
                     raise self._misfit(shapes)
             if run():
                 raise MemoryError
-
-        if not same(inputs, arrays):           # the next call needs new copies
-            fill()
-            return results, False
         return results, fill
 
 
@@ -149,16 +141,14 @@ class SumsOfSquares(_KernelOp):
         return [()] * len(shapes)
 
     def plan(self, arrays, before):
-        kernel, passed = self._kernel, self.library.passed
-        copies = [v if v.flags.carray else v.copy() for v in arrays]
-        results = [reused(array, (), v.dtype) for array, v in zip(before, copies)]
+        found, copies = contiguous(arrays)
+        results = [reused(array, (), v.dtype) for array, v in zip(before, found)]
+        run = self.library.sums_of_squares(found, results)
 
         def fill():
-            for v, result in zip(copies, results):
-                kernel.sum_of_squares(v.size, passed(v), passed(result))
-        if not same(copies, arrays):
-            fill()
-            return results, False
+            for copy, x in copies:
+                copy[...] = x
+            run()
         return results, fill
 
 

@@ -148,29 +148,38 @@ static void copy_columns(long rows, long columns, const REAL *sums, REAL *c, lon
             c[r * c_row + n] = accumulate ? c[r * c_row + n] + sums[r * PANEL + n] : sums[r * PANEL + n];
 }
 
+/* Stands before a loop over rows: unrolled at once, g++ keeps the sums in registers, and else also in memory. */
+#define UNROLLED _Pragma("GCC unroll 16")
+
 /* c (rows, PANEL) = packed tile a (rows, K) . packed panel b (K, PANEL), or c += with `accumulate`.
  * `rows` and `by` are constants wherever this is inlined, so that the sums live in registers. */
 INLINE void tile_of_rows(const long rows, const order by, long K, const REAL *a, const REAL *b,
                          REAL *c, long c_stride, int accumulate)
 {
     const long row_step = by == BY_ROWS ? LANES : 1, k_step = by == BY_ROWS ? 1 : COLUMN;
-    vector sum[MAX_ROWS][2] = {{{0}}};
-    for (long r = 0; r < rows; r++) /* meanwhile, the cache fetches the memory that is written at the end */
-        for (long v = 0; v < 2; v++) __builtin_prefetch(c + r * c_stride + v * LANES, 1);
+    const vector none = {0};
+    vector sum[MAX_ROWS][2];
+    UNROLLED
+    for (long r = 0; r < rows; r++) {
+        sum[r][0] = sum[r][1] = none;
+        __builtin_prefetch(c + r * c_stride, 1); /* the cache fetches meanwhile what is written at the end */
+        __builtin_prefetch(c + r * c_stride + LANES, 1);
+    }
     for (long k0 = 0; k0 < K; k0 += DEEP, a += CHUNK)
         for (long k = 0; k < LANES; k++, b += PANEL) {
             const vector left = load(b, LANES), right = load(b + LANES, LANES);
+            UNROLLED
             for (long r = 0; r < rows; r++) {
                 const REAL *factor = a + r * row_step + k * k_step;
                 sum[r][0] = multiply_add(sum[r][0], factor, left);
                 sum[r][1] = multiply_add(sum[r][1], factor, right);
             }
         }
-    for (long r = 0; r < rows; r++, c += c_stride)
-        for (long v = 0; v < 2; v++) {
-            if (accumulate) sum[r][v] += load(c + v * LANES, LANES);
-            store(c + v * LANES, sum[r][v], LANES);
-        }
+    UNROLLED
+    for (long r = 0; r < rows; r++, c += c_stride) {
+        store(c, accumulate ? sum[r][0] + load(c, LANES) : sum[r][0], LANES);
+        store(c + LANES, accumulate ? sum[r][1] + load(c + LANES, LANES) : sum[r][1], LANES);
+    }
 }
 
 /* The same for 1 to MAX_ROWS rows, a number that the compiler does not know. */

@@ -1,4 +1,4 @@
-/* Threads, the check of indices, and the sum of squares. */
+/* Threads, the check of indices, and sums of squares. */
 #include "kernel.h"
 #ifdef _OPENMP
 #include <omp.h>
@@ -24,7 +24,7 @@ int all_below(long V, long N, const int32_t *index)
     return 1;
 }
 
-int sum_of_squares(long N, const REAL *v, REAL *sum)
+static double sum_of_squares(long N, const REAL *v)
 {
     double total = 0;
     for (long begin = 0; begin < N; begin += 1024 * LANES) {
@@ -36,6 +36,16 @@ int sum_of_squares(long N, const REAL *v, REAL *sum)
         }
         for (long l = 0; l < LANES; l++) total += part[l];
     }
-    *sum = (REAL)total;
+    return total;
+}
+
+int sums_of_squares(long count, const long *N, const REAL *const *v, REAL *const *sums)
+{
+    long all = 0;
+    for (long k = 0; k < count; k++) all += N[k];
+    const int n_threads = all > 100000 ? threads() : 1; /* with fewer, waking another takes longer than it saves */
+    FOR_EACH_THREAD
+    for (int i = 0; i < n_threads; i++)
+        for (long k = i; k < count; k += n_threads) *sums[k] = (REAL)sum_of_squares(N[k], v[k]);
     return 0;
 }

@@ -6,6 +6,7 @@ import numpy as np
 from engine.backend import bfloat16, compiler, theano_setup
 from engine.backend.theano_setup import compiling, on_cpu, theano, tt
 from engine.data.parameters import base_names, in_layers, layers_of, named_state, rows_of, units
+from engine.kernel.elementwise import SameArrays
 from engine.kernel.fallback import StepByStep, costs_follow, flat, is_as_in_c, log_probabilities, state_symbols
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
@@ -75,13 +76,13 @@ def build_forward(model, ops, name):
     y = tt.imatrix('y') if name == 'check' else x          # the others' results do not depend on the targets
     outputs = model.symbols.network(x, y, states, model.p, ops)
     if name == 'check':
-        results = [outputs.costs.mean(), outputs.best, *flat(outputs.after), outputs.costs]
-        return theano.function([x, y, *flat(states)], results, on_unused_input='ignore')
+        return SameArrays([x, y, *flat(states)], [outputs.costs.mean(), outputs.best, *flat(outputs.after),
+                                                  outputs.costs])
     if name == 'predict' and not costs_follow(outputs, x):
         warn('network was edited, and its costs could not be shown to be -log p: training and validation use them, but '
              'scores, alternatives and pages show -log p')
     results = flat(outputs.states) if name == 'states' else [log_probabilities(outputs)]
-    return theano.function([x, *flat(states)], results + flat(outputs.after), on_unused_input='ignore')
+    return SameArrays([x, *flat(states)], results + flat(outputs.after))
 
 
 def build_texts(model, ops, name):
@@ -115,12 +116,11 @@ def build_train(model, ops, name):
     results = [outputs.costs.mean(), outputs.best, *flat(outputs.after)]
     if model.group.size == 1:
         ratios, updates = second_half(model, ops, name, lp, gradients, outputs.costs.size)
-        return theano.function(inputs, results + ratios, updates=updates, on_unused_input='ignore')
-    first = theano.function(inputs, results + [theano.Out(g, borrow=True) for g in gradients] + [outputs.costs.size],
-                            on_unused_input='ignore')
+        return SameArrays(inputs, results + ratios, updates=updates)
+    first = SameArrays(inputs, results, gradients + [outputs.costs.size])
     sums, size = [g.type() for g in gradients], tt.scalar('size')          # of the whole batch
     ratios, updates = second_half(model, ops, name, lp, sums, size)
-    second = theano.function(sums + [size], ratios, updates=updates, on_unused_input='ignore')
+    second = SameArrays(sums + [size], ratios, updates=updates)
     return DataParallelStep(first, second, model.group, len(gradients))
 
 

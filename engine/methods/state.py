@@ -179,9 +179,16 @@ def optimiser_variables(model):
     return model.optimiser_variables
 
 
+def set_number(variable, value):
+    """Set a shared scalar. On a CPU its array stays the same, so that compiled functions plan nothing again."""
+    array = variable.get_value(borrow=True)
+    array[...] = value
+    variable.set_value(array, borrow=True)
+
+
 def set_rate(model, rate):
     """Set dyn_lrate. Raise ValueError unless the rate is a finite number of at least 0."""
-    model.rate.set_value(checks.real('dyn_lrate', np.asarray(rate).item(), 'of at least 0', lambda v: v >= 0))
+    set_number(model.rate, checks.real('dyn_lrate', np.asarray(rate).item(), 'of at least 0', lambda v: v >= 0))
 
 
 def finite(model):

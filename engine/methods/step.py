@@ -5,7 +5,7 @@ from engine import checks
 from engine.backend.theano_setup import theano
 from engine.data.parameters import in_layers, layers_of, updates_of
 from engine.methods.compile import compiled
-from engine.methods.state import sizes, vocabulary_size, zero_states
+from engine.methods.state import set_number, sizes, vocabulary_size, zero_states
 
 
 def as_batch(model, x, y):
@@ -42,7 +42,7 @@ def train(model, name, x, y):
     if model.lp['average']:
         model.averaged_steps += 1
         # At first the average covers about the last tenth of the steps, so that it forgets the initial values.
-        model.average_weight.set_value(min(model.lp['average'], 1 - 10 / (model.averaged_steps + 9)))
+        set_number(model.average_weight, min(model.lp['average'], 1 - 10 / (model.averaged_steps + 9)))
     cost, best, *more = function(x, y, *inputs)
     after, ratios = more[:len(before)], more[len(before):]
     model.p['c'].tag.updates = 1 + updates_of(model.p)
