@@ -3,6 +3,7 @@
 
 const gallery = {
   GOOD: 0.8,                                               // least match of a cell that does what its card says
+  FEWEST: 1000,                                            // characters for a match: in few, anything that grows fits
   LINES: 3,                                                // of a strip
   AROUND: 30, LISTED: 6,                                   // characters compared with a passage; cells listed for it
   WITHIN: 4000,                                            // characters to read before the strips are shown
@@ -14,7 +15,8 @@ const gallery = {
     return {feature, name: units.all()[u], match: r[u]};
   }).sort((a, b) => Math.abs(b.match) - Math.abs(a.match))),
 
-  good: () => gallery.features().filter(({match}) => Math.abs(match) >= gallery.GOOD),
+  good: () => gallery.features().filter(({match}) => (
+    Math.abs(match) >= gallery.GOOD && text.page.numbers.length >= gallery.FEWEST)),
 
   /** Show the cards, and their strips once the beginning of the page's text has been read. */
   show() {

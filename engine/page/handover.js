@@ -19,7 +19,8 @@ function pageOf({best, looks, passage, lesson, uchar, H, name}) {
   const {costs, most} = reading, first = (array, each) => stored(array.slice(0, (n - 1) * each));
   const times = looks.map(({time}) => time), each = passage.length - 1;
   const made = {...data, name, title: name, uchar, model: '', read: true, written: null, copies: null, against: null,
-    line: spelled.slice(0, 30).join(''), source: 'The last tenth of the text; it was trained on the rest.',
+    line: spelled.join('').replace(/^\S*\s+/, '').split('\n')[0].slice(0, 30),       // from a whole word on
+    source: 'The last tenth of the text; it was trained on the rest.',
     text: stored(Uint16Array.from(numbers)), costs: first(costs, 1), best: first(reading.best, most),
     chances: first(reading.chances, most), sizes: [H, H], layers: `2 layers of ${H} and ${H} cells`,
     correlations: correlationsOf(spelled, columns),
