@@ -196,7 +196,7 @@ def test_cells(browser, of_own_cell):
     assert 'Counts the letters of the line' in browser.all('#gallery h2')
     d = states['C'][40:60].mean(axis=0)
     browser.value("getSelection().setBaseAndExtent(text.spans[40], 0, text.spans[59], 1)")
-    browser.wait("byId('selected').textContent.includes('than around')")
+    browser.wait("byId('selected').textContent.includes('compared with around')")
     d = (d - np.concatenate([states['C'][10:40], states['C'][60:90]]).mean(axis=0)) / np.ptp(states['C'], axis=0)
     on = sorted(np.argsort(-abs(d))[:6], key=lambda u: (d[u] <= 0, -abs(d[u])))        # then those that are off
     assert browser.all('#selected .key') == ['C' + names[u] for u in on]

@@ -75,12 +75,13 @@ const gallery = {
     const quoted = format.onOneLine(text.spelled.slice(from, Math.min(to, from + 40)).join(''));
     const found = gallery.onIn(from, to), barOf = ({name, difference}) => bar(name, Math.abs(difference),
       format.percent(Math.abs(difference)), '', () => state.change({unit: name, of: 'C'}));
-    const barsOf = list => element('div', 'bars', ...list.flatMap(barOf));
+    const listed = (name, list) => list.length ?
+      [element('p', '', name), element('div', 'bars', ...list.flatMap(barOf))] : [];
     byId('selected').hidden = false;
     byId('selected').replaceChildren('In \u201c', element('bdi', '', quoted),
-      '\u201d, these cells are higher than around it, by a share of their range:',
-      barsOf(found.filter(({difference}) => difference > 0)), 'And these are lower:',
-      barsOf(found.filter(({difference}) => difference <= 0)));
+      '\u201d, compared with around it and as a share of their range, these cells are',
+      ...listed('higher:', found.filter(({difference}) => difference > 0)),
+      ...listed('lower:', found.filter(({difference}) => difference <= 0)));
   },
 
   prepare() {

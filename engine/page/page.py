@@ -35,7 +35,7 @@ TITLES = {'prideandprejudice.txt': 'Pride and Prejudice', 'coriolanus.txt': 'Cor
 # What a cell that follows a feature does, and what a text shows if the cell is frozen as for its low and high values:
 # a question only if the answer showed with several random numbers.
 FOLLOWERS = {
-    'inside quotes': ('Knows whether a quotation is open', 'as if no quotation were open: does anybody speak?',
+    'inside quotes': ('Knows whether a quotation is open', 'as if no quotation were open: hardly anybody will speak.',
                       'as if a quotation were open: does the first quotation mark close what was never opened?'),
     'inside brackets': ('Knows whether a bracket is open', 'as if no bracket were open.', 'as if a bracket were open.'),
     'position in the line': ('Counts the letters of the line', 'as if the line had just begun: do lines get longer?',

@@ -134,8 +134,7 @@ const text = {
     return [Math.min(...values), Math.max(...values)];
   },
 
-  // ---- passages copied from the text of --copies
-
+  /** Return the passages copied from the text of --copies. */
   passages: () => data.copies && !text.own ? data.copies.passages : [],
 
   /** Underline them. Not with a class, since paint() sets the classes. */
