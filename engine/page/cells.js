@@ -17,7 +17,8 @@ function cellsView() {
     byId('feature').value = feature() || '';
     order = [...names].sort((a, b) => Math.abs(correlation(b)) - Math.abs(correlation(a)));
     byId('units').replaceChildren(...order.map(name => new Option(`${name.padEnd(7, '\xa0')} `
-      + `${format.signed(correlation(name))} ${'\u25a0'.repeat(Math.round(12 * Math.abs(correlation(name))))}`, name)));
+      + `${Math.abs(correlation(name)).toFixed(2)} ${correlation(name) < 0 ? 'low\xa0' : 'high'} `
+      + '\u25a0'.repeat(Math.round(12 * Math.abs(correlation(name)))), name)));
     byId('units').value = unit();
   }
 
@@ -83,7 +84,8 @@ function cellsView() {
   on('units', 'change', () => state.change({unit: byId('units').value}));
   on('of', 'change', () => state.change({of: byId('of').value}));
   on('all-cells', 'toggle', () => shown() && follow());
-  on('freeze', 'click', () => state.change({hold: freezing.holdOf(unit(), correlation(unit()))}));
+  on('freeze', 'click', () => state.change({
+    hold: state.hold?.unit === unit() ? null : freezing.holdOf(unit(), correlation(unit()))}));
   gallery.prepare();
   freezing.prepare();
   listUnits();

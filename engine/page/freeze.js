@@ -16,7 +16,7 @@ const freezing = {
 
   /** Return what to look for if a cell with a name is frozen near an end of its range. */
   hint({unit, value}, low, high) {
-    const named = gallery.features().find(({name}) => name === unit), place = (value - low) / (high - low);
+    const named = gallery.good().find(({name}) => name === unit), place = (value - low) / (high - low);
     if (!named || Math.abs(place - 0.5) < 0.2) return '';
     const [, asLow, asHigh] = data.followers[named.feature];
     return `This is ${(place > 0.5) === (named.match > 0) ? asHigh : asLow}`;
@@ -26,6 +26,8 @@ const freezing = {
   show() {
     const {hold} = state;
     byId('frozen').hidden = !hold;
+    byId('freeze').textContent = hold?.unit === byId('units').value ? 'Unfreeze this cell' :
+      'Freeze this cell and let it write';
     writing.stop();
     if (!hold) return;
     const [least, most] = text.rangeOf(hold.unit), [words] = byId('frozen-range').children, slider = byId('frozen-at');

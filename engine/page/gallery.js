@@ -2,7 +2,8 @@
 // in a passage that the reader selects.
 
 const gallery = {
-  GOOD: 0.5,                                               // least match of a cell in the gallery
+  GOOD: 0.8,                                               // least match of a cell that does what its card says
+  FEWEST: 1000,                                            // characters for a match: in few, anything that grows fits
   LINES: 3,                                                // of a strip
   AROUND: 30, LISTED: 6,                                   // characters compared with a passage; cells listed for it
   WITHIN: 4000,                                            // characters to read before the strips are shown
@@ -14,11 +15,14 @@ const gallery = {
     return {feature, name: units.all()[u], match: r[u]};
   }).sort((a, b) => Math.abs(b.match) - Math.abs(a.match))),
 
+  good: () => gallery.features().filter(({match}) => (
+    Math.abs(match) >= gallery.GOOD && text.page.numbers.length >= gallery.FEWEST)),
+
   /** Show the cards, and their strips once the beginning of the page's text has been read. */
   show() {
     const {reading, numbers} = text.page, isRead = reading().done >= Math.min(gallery.WITHIN, numbers.length);
     if (gallery.hasStrips === isRead) return;
-    const good = gallery.features().filter(({match}) => Math.abs(match) >= gallery.GOOD);
+    const good = gallery.good();
     gallery.hasStrips = isRead;
     byId('gallery').replaceChildren(...good.map(gallery.card));
     byId('gallery-none').hidden = good.length > 0;
@@ -69,11 +73,15 @@ const gallery = {
     const from = inside[0], to = inside.at(-1) + 1;
     if (!inside.length || to - from >= n) return;          // nothing of the text, or nothing around it
     const quoted = format.onOneLine(text.spelled.slice(from, Math.min(to, from + 40)).join(''));
-    const bars = gallery.onIn(from, to).flatMap(({name, difference}) => (
-      bar(name, Math.abs(difference), format.signed(difference), '', () => state.change({unit: name, of: 'C'}))));
+    const found = gallery.onIn(from, to), barOf = ({name, difference}) => bar(name, Math.abs(difference),
+      format.percent(Math.abs(difference)), '', () => state.change({unit: name, of: 'C'}));
+    const listed = (name, list) => list.length ?
+      [element('p', '', name), element('div', 'bars', ...list.flatMap(barOf))] : [];
     byId('selected').hidden = false;
-    byId('selected').replaceChildren('Higher or lower in \u201c', element('bdi', '', quoted),
-      '\u201d than around it, as a share of its range:', element('div', 'bars', ...bars));
+    byId('selected').replaceChildren('In \u201c', element('bdi', '', quoted),
+      '\u201d, compared with around it and as a share of their range, these cells are',
+      ...listed('higher:', found.filter(({difference}) => difference > 0)),
+      ...listed('lower:', found.filter(({difference}) => difference <= 0)));
   },
 
   prepare() {

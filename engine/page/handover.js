@@ -10,7 +10,7 @@ function stored(array) {
 }
 
 /** Return the page of the best network of a training here, as the text of a file. It shows the held-out text. */
-function pageOf({best, looks, passage, unit, lesson, uchar, H, name}) {
+function pageOf({best, looks, passage, lesson, uchar, H, name}) {
   const numbers = lesson.heldOut, n = numbers.length, spelled = numbers.map(number => uchar[number]);
   const reading = new Reading(new Network(best.p), numbers, text.EXPECTED);
   Array.from(reading.to(n));
@@ -19,13 +19,14 @@ function pageOf({best, looks, passage, unit, lesson, uchar, H, name}) {
   const {costs, most} = reading, first = (array, each) => stored(array.slice(0, (n - 1) * each));
   const times = looks.map(({time}) => time), each = passage.length - 1;
   const made = {...data, name, title: name, uchar, model: '', read: true, written: null, copies: null, against: null,
-    line: spelled.slice(0, 30).join(''), source: 'The held-out last tenth of the text that it was trained on.',
+    line: spelled.join('').replace(/^\S*\s+/, '').split('\n')[0].slice(0, 30),       // from a whole word on
+    source: 'The last tenth of the text; it was trained on the rest.',
     text: stored(Uint16Array.from(numbers)), costs: first(costs, 1), best: first(reading.best, most),
     chances: first(reading.chances, most), sizes: [H, H], layers: `2 layers of ${H} and ${H} cells`,
     correlations: correlationsOf(spelled, columns),
     info: [['trained in a browser', `on ${name}, 2 layers of ${H} cells`]],
     epochs: looks.map(({time, training, valid}) => [time, isNaN(training) ? null : training, valid]),
-    learning: {text: 'held-out', passage, epochs: times, unit, samples: looks.map(({sample}) => sample),
+    learning: {text: 'held-out', passage, epochs: times, samples: looks.map(({sample}) => sample),
       costs: stored(Float32Array.from(looks.flatMap(look => Array.from(look.costs.slice(0, each)))))},
     parameters: Object.fromEntries(Object.entries(best.p).map(([key, p]) => [key, stored(p)]))};
   const page = pristine.cloneNode(true), escaped = {'<': '\\u003c', '>': '\\u003e', '&': '\\u0026'};

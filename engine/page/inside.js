@@ -107,10 +107,15 @@ function insideView() {
 
   /** Show the text around the current character. */
   function showStrip() {
-    const k = place(), part = (from, to) => format.onOneLine(text.spelled.slice(Math.max(0, from), to).join(''));
-    const asked = element('span', 'asked', format.onOneLine(text.spelled[k])), strip = byId('inside-strip');
-    strip.replaceChildren(element('bdi', '', part(k - BEFORE, k)), asked,
-      element('bdi', 'quiet', part(k + 1, k + AFTER)));
+    const k = place(), from = Math.max(0, k - BEFORE), strip = byId('inside-strip');
+    const letters = text.spelled.slice(from, k + AFTER).map((character, j) => {
+      const letter = element('span', from + j > k ? 'quiet' : '', format.onOneLine(character));
+      letter.addEventListener('click', () => text.goTo(from + j));
+      return letter;
+    });
+    const asked = letters[k - from];
+    asked.className = 'asked';
+    strip.replaceChildren(...letters);
     strip.scrollLeft = asked.offsetLeft - strip.offsetLeft - strip.clientWidth / 2;        // scrolls in a narrow window
   }
 

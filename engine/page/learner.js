@@ -222,9 +222,9 @@ class Lesson {
     this.network = new Network(p);                         // with the averages, for look()
   }
 
-  /** How many characters were read for training, counting repeats. */
-  get characters() {
-    return this.steps * this.streams.T * this.streams.B;
+  /** How many times the text was read for training. */
+  get epochs() {
+    return this.steps / this.streams.batches;
   }
 
   /** Train until stopped. Yields often. Calls show() with the result of look() at once and about every second. */

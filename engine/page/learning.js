@@ -11,14 +11,14 @@ function learningView() {
   let shownHistory = null, spans = [], timer = 0;          // of playing
 
   /**
-   * Return the history of the run: {unit, passage, about, looks}. unit: of time. about: what the passage is. looks:
-   * each {time, training, valid, costs, sample}, with the costs of all characters of the passage except the first.
+   * Return the history of the run: {passage, about, looks}. about: what the passage is. looks: each {time, training,
+   * valid, costs, sample}, with the time in epochs and the costs of all characters of the passage except the first.
    */
   function ofRun() {
     const {text: part, passage, epochs, samples, costs} = data.learning, all = array(costs), each = passage.length - 1;
     const looks = epochs.map((epoch, k) => ({...logged.find(({time}) => time === epoch), sample: samples[k],
       costs: all.subarray(k * each, (k + 1) * each)}));
-    return {unit: data.learning.unit || 'epoch', passage, about: `the beginning of the ${part} text`, looks};
+    return {passage, about: `the beginning of the ${part} text`, looks};
   }
 
   const recorded = data.learning && ofRun();
@@ -33,6 +33,7 @@ function learningView() {
     const found = history();
     for (const one of document.querySelectorAll('[name=source]')) one.checked = isHere() === (one.value === 'here');
     byId('learn-settings').hidden = !isHere();
+    byId('learn-title').textContent = found?.looks[0]?.time ? 'How its writing got better' : 'From noise to words';
     byId('looks').hidden = !found || !found.looks.length;
     if (byId('looks').hidden) return;
     if (found !== shownHistory) {
@@ -49,18 +50,18 @@ function learningView() {
 
   /** Show the look that the slider is at. */
   function showLook() {
-    const {looks, unit, about} = history(), {time, training, valid, costs, sample} = looks[slider.value];
+    const {looks, about} = history(), {time, training, valid, costs, sample} = looks[slider.value];
     const known = [['training', training], ['validation', valid]].filter(([, cost]) => cost !== null && !isNaN(cost));
     const line = known.map(([name, cost]) => `${name} ${format.cost(cost, 3)}`).join(', ');
-    const when = unit === 'epoch' ? `Epoch ${time}` : `${format.grouped(1000 * time)} characters read`;
+    const when = `Epoch ${Number(time.toFixed(2))}`;
     slider.setAttribute('aria-valuetext', `${when}, ${line}`);
-    byId('when-costs').replaceChildren(element('b', '', when), line && `, mean chance of a letter: ${line}`);
+    byId('when-costs').replaceChildren(element('b', '', when), line && `, mean chance of a letter overall: ${line}`);
     spans.forEach((span, k) => colour.tint(span, colour.ofCost(costs, k)));
-    byId('passage-cost').textContent = `This is ${about}, coloured by surprise. On average, it gave each character a `
-      + `chance of ${format.cost(mean(costs))}.`;
+    byId('passage-cost').textContent = `This is ${about}, coloured by surprise. In this passage alone, a letter had `
+      + `a mean chance of ${format.cost(mean(costs))}.`;
     byId('sample').textContent = format.visible(sample);
     if (isHere()) showBest();
-    drawCurve(unit, time);
+    drawCurve(time);
   }
 
   /** Say when the network trained here was best, and whether it has been learning by heart since. */
@@ -68,7 +69,7 @@ function learningView() {
     const {best, looks} = here, {valid, training} = looks.at(-1);
     const memorises = valid > best.valid + RISEN && training < best.training;
     byId('learn-best').hidden = !best.time;
-    byId('best-at').textContent = `Best after ${format.grouped(1000 * best.time)} characters: `
+    byId('best-at').textContent = `Best after ${best.time.toFixed(2)} epochs: `
       + `${format.cost(best.valid, 3)}; this point is kept.` + (memorises ? ' Since then it memorises: its own text '
         + `surprises it less and less, and new text more (${format.cost(valid, 3)} now).` : '');
   }
@@ -83,7 +84,7 @@ function learningView() {
   }
 
   /** Draw the costs against time, with a dot on each curve at time `at`. */
-  function drawCurve(unit, at) {
+  function drawCurve(at) {
     const W = Math.max(280, Math.min(560, byId('learning-curve').clientWidth)), H = 260;
     const [left, right, top, bottom] = [44, W - 12, 12, H - 40];
     const isKnown = cost => cost !== null && !isNaN(cost), all = rows();
@@ -91,23 +92,24 @@ function learningView() {
     const least = Math.min(...costs), most = Math.max(...costs), first = all[0].time, last = all.at(-1).time;
     const x = time => left + (time - first) / (last - first || 1) * (right - left);
     const y = cost => bottom - (cost - least) / (most - least || 1) * (bottom - top);
-    const svg = drawn('svg', {viewBox: `0 0 ${W} ${H}`, width: W, role: 'img', 'aria-label': `Costs by ${unit}`});
+    const svg = drawn('svg', {viewBox: `0 0 ${W} ${H}`, width: W, role: 'img', 'aria-label': 'Costs by epoch'});
     for (const cost of ticks(least, most)) {
       svg.append(drawn('line', {class: 'grid', x1: left, x2: right, y1: y(cost), y2: y(cost)}),
         drawn('text', {x: left - 8, y: y(cost) + 4, 'text-anchor': 'end'}, cost));
     }
-    for (const time of ticks(first, last).filter(Number.isInteger)) {
+    for (const time of ticks(first, last)) {
       svg.append(drawn('text', {x: x(time), y: bottom + 18, 'text-anchor': 'middle'}, time));
     }
-    svg.append(drawn('text', {x: (left + right) / 2, y: bottom + 36, 'text-anchor': 'middle'}, unit));
+    svg.append(drawn('text', {x: (left + right) / 2, y: bottom + 36, 'text-anchor': 'middle'}, 'epoch'));
     for (const [key, name] of [['training', 'training'], ['valid', 'validation']]) {
       const known = all.filter(row => isKnown(row[key])), now = known.find(row => row.time === at);
       svg.append(drawn('polyline', {class: name, points: known.map(row => `${x(row.time)},${y(row[key])}`).join(' ')}));
       if (now) svg.append(drawn('circle', {class: name, r: 6, cx: x(at), cy: y(now[key])}));
     }
     const best = all.filter(({valid}) => isKnown(valid)).reduce((a, b) => a && a.valid <= b.valid ? a : b, null);
-    const anchor = best && x(best.time) > W / 2 ? 'end' : 'start';
-    if (best) svg.append(drawn('text', {x: x(best.time), y: y(best.valid) - 10, 'text-anchor': anchor}, 'best \u2193'));
+    const isRight = best && x(best.time) > W / 2, middle = isRight ? 6 : -6;           // of the arrow
+    if (best) svg.append(drawn('text', {x: x(best.time) + middle, y: y(best.valid) - 10,
+      'text-anchor': isRight ? 'end' : 'start'}, isRight ? 'best \u2193' : '\u2193 best'));
     byId('learning-curve').replaceChildren(svg);
   }
 
@@ -132,9 +134,9 @@ function learningView() {
     const lesson = new Lesson(initialParameters(uchar.length, [H, H], new Random(1)),
       characters.map(one => numbers.get(one)), recipe, rates[H]);
     const spell = number => uchar[number];
-    here = {unit: 'thousand characters', about: 'the beginning of the held-out last tenth of the text',
+    here = {about: 'the beginning of the held-out last tenth of the text',
       passage: lesson.heldOut.slice(0, Lesson.PASSAGE).map(spell), looks: [], best: null, lesson, uchar, H, name};
-    here.work = lesson.go(found => takeLook({...found, training: found.cost, time: lesson.characters / 1000,
+    here.work = lesson.go(found => takeLook({...found, training: found.cost, time: lesson.epochs,
       sample: found.sample.map(spell).join('')}));
     byId('learn-status').textContent = `Training on ${format.grouped(count)} characters, ${uchar.length} distinct, `
       + `with 2 layers of ${H} cells. Blind guessing: ${format.cost(Math.log(uchar.length))}.`;
@@ -240,7 +242,7 @@ function learningView() {
   byId('learn-text').placeholder = `Paste a novel, plays, poems, code ... If empty, it learns ${data.learner.name}.`;
 
   /** Return the costs of the curve. */
-  const table = () => [[history().unit, 'training', 'validation'], ...rows().map(({time, training, valid}) => (
+  const table = () => [['epoch', 'training', 'validation'], ...rows().map(({time, training, valid}) => (
     [time, training, valid].map(value => value === null || isNaN(value) ? '' : value)))];
 
   return {show, table};

@@ -11,8 +11,6 @@
 
 const isNarrow = matchMedia('(max-width: 56rem)');
 
-// ---- elements
-
 /** Return a new element with a class and children (elements or texts). Texts are never parsed as HTML. */
 function element(tag, className, ...children) {
   const made = document.createElement(tag);
@@ -69,8 +67,6 @@ function say(id, line) {
   byId(id).hidden = !line;
 }
 
-// ---- work in slices
-
 /**
  * Return a worker, which runs one generator at a time. idle: called when work has ended and no other has begun. wait:
  * milliseconds before the first slice.
@@ -115,8 +111,6 @@ function worker(idle, wait) {
 
 /** The reading or training of the current view, and its writing. They stop when another view is shown. */
 const work = worker(() => call('idle'), 0), writing = worker(() => {}, 1);      // what was typed is shown first
-
-// ---- the state
 
 const DEFAULTS = {mode: 'surprise', of: 'C', temperature: 0.7, seed: 1, source: 'run'};    // not in the address
 
@@ -194,8 +188,6 @@ const address = {
   },
 };
 
-// ---- saving files
-
 const saving = {
   /** Add a button that saves the table of a view. */
   addButton(name, table) {
@@ -219,8 +211,6 @@ const saving = {
     return rows.map(row => row.map(cell).join(',') + '\r\n').join('');
   },
 };
-
-// ---- the views
 
 /** The views by name, in the order of their tabs. */
 const views = once(() => ({surprise: surpriseView(), cells: cellsView(), inside: insideView(), learning: learningView(),
@@ -252,7 +242,7 @@ function showView() {
   byId('tabs').querySelector('[aria-current]').scrollIntoView({block: 'nearest', inline: 'center'});
   scrollTo(0, 0);
   call('show');
-  if (state.pinned) text.bringIntoSight();
+  if (/&(place|mode=why)/.test(location.hash)) text.bringIntoSight();    // a tab opens a view at its top
 }
 
 function prepare() {
@@ -277,11 +267,13 @@ function prepare() {
     if (location.protocol !== 'blob:' || !event.target.hash) return;
     event.preventDefault();
     state.change({view: event.target.hash.slice(1)});
+    scrollTo(0, 0);
   });
   window.addEventListener('hashchange', () => state.change(address.read(names)));
   window.addEventListener('pagehide', () => address.timer && address.write());
   const linked = address.read(names), opensWith = linked.mode === 'why' ? modesByName().why : text;
   state.change({place: opensWith.strikingPlace(), ...linked});
+  if (state.view === 'surprise' && !/&(place|mode)/.test(location.hash)) byId('words').focus({preventScroll: true});
 }
 
 document.addEventListener('DOMContentLoaded', prepare);

@@ -32,21 +32,21 @@ MOST_EPOCHS = 100              # whose samples and costs a page shows
 ALTERNATIVES = 5               # most probable characters shown at each place
 HELD_OUT = '_held_out.txt'     # ending of a held-out text beside a checkpoint, whose training text may not be at hand
 TITLES = {'prideandprejudice.txt': 'Pride and Prejudice', 'coriolanus.txt': 'Coriolanus'}      # in text_input
-# What a cell that follows a feature does, and what a text shows if the cell is frozen as for its low and high values.
+# What a cell that follows a feature does, and what a text shows if the cell is frozen as for its low and high values:
+# a question only if the answer showed with several random numbers.
 FOLLOWERS = {
-    'inside quotes': ('Knows whether a quotation is open', 'as if no quotation were open: do people speak less?',
-                      'as if a quotation were open: does it close quotations that it never opened?'),
-    'inside brackets': ('Knows whether a bracket is open', 'as if no bracket were open: are there fewer brackets?',
-                        'as if a bracket were open: does it close brackets that it never opened?'),
+    'inside quotes': ('Knows whether a quotation is open', 'as if no quotation were open: hardly anybody will speak.',
+                      'as if a quotation were open: does the first quotation mark close what was never opened?'),
+    'inside brackets': ('Knows whether a bracket is open', 'as if no bracket were open.', 'as if a bracket were open.'),
     'position in the line': ('Counts the letters of the line', 'as if the line had just begun: do lines get longer?',
                              'as if the line were long already: do lines get shorter?'),
-    'position in the word': ('Counts the letters of the word', 'as if the word had just begun: do words get longer?',
-                             'as if the word were long already: do words get shorter?'),
-    'capital letters': ('Notices capital letters', 'as if no letter were a capital: are there fewer names?',
-                        'as if each letter were a capital: do capitals follow one another?'),
+    'position in the word': ('Counts the letters of the word', 'as if the word had just begun.',
+                             'as if the word were long already.'),
+    'capital letters': ('Notices capital letters', 'as if no letter were a capital.',
+                        'as if each letter were a capital.'),
     'distance to the last full stop': (
-        'Counts the letters of the sentence', 'as if the sentence had just begun: do sentences get longer?',
-        'as if the sentence were long already: do sentences get shorter?')}
+        'Counts the letters of the sentence', 'as if the sentence had just begun.',
+        'as if the sentence were long already.')}
 # Cut where several letters may follow, so that temperature has something to reshape.
 OPENINGS = {'Pride and Prejudice': 'It is a truth universally ac'}
 

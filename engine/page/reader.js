@@ -134,8 +134,7 @@ const text = {
     return [Math.min(...values), Math.max(...values)];
   },
 
-  // ---- passages copied from the text of --copies
-
+  /** Return the passages copied from the text of --copies. */
   passages: () => data.copies && !text.own ? data.copies.passages : [],
 
   /** Underline them. Not with a class, since paint() sets the classes. */
@@ -159,14 +158,12 @@ const text = {
         element('b', '', format.onOneLine(shown)), format.onOneLine(after))));
   },
 
-  // ---- the controls
-
   prepare() {
     const steps = {ArrowRight: () => text.place + 1, ArrowLeft: () => text.place - 1, ArrowDown: () => text.lineAway(1),
       ArrowUp: () => text.lineAway(-1), Home: () => 0, End: () => text.spans.length - 1};
     const numberOf = span => span.id && span.id.startsWith('character-') ? Number(span.id.slice(10)) : null;
     onKeys(byId('text'), steps, text.goTo);
-    onKeys(byId('text'), {Escape: () => ({pinned: false})}, state.change);
+    document.addEventListener('keydown', ({key}) => key === 'Escape' && state.change({pinned: false}));
     on('unpin', 'click', () => state.change({pinned: false}));
     on('text', 'pointerover', ({target}) => {
       const points = !state.pinned && (state.view !== 'surprise' || state.mode !== 'why');     // Why takes too long

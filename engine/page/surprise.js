@@ -27,7 +27,10 @@ function surpriseView() {
 
   for (const radio of document.querySelectorAll('[name=mode]')) {
     radio.parentElement.hidden = !modes().includes(radio.value);
-    radio.addEventListener('change', () => state.change({mode: radio.value}));
+    radio.addEventListener('change', () => {
+      state.change({mode: radio.value});
+      if (!text.own) text.bringIntoSight();
+    });
   }
   for (const [id, by] of [['previous', -1], ['next', 1]]) {
     on(id, 'click', () => {
@@ -66,7 +69,8 @@ function surpriseMode() {
     const {place: k} = text;
     if (!k) return byId('where').replaceChildren(NOTHING_BEFORE);
     if (k > known()) return byId('where').replaceChildren('Not read yet.');
-    const line = k === text.numbers.length ? ['What comes next, at temperature 1'] : [
+    const isNext = k === text.numbers.length;
+    const line = isNext ? ["What comes next, by the network's own chances, before temperature changes them"] : [
       vocabulary.inBold(text.numbers[k]), ': chance ' + format.cost(costs()[k - 1])];
     byId('where').replaceChildren(text.contextOf(k), element('p', 'number', ...line), barsOf(text.expected, k));
   }

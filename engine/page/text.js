@@ -35,8 +35,6 @@ const model = {
   network: once(() => new Network(model.parameters())),
 };
 
-// ---- characters
-
 /** The characters of a model, by number. */
 class Vocabulary {
   constructor(uchar) {
@@ -72,8 +70,6 @@ class Vocabulary {
 
 const vocabulary = new Vocabulary(data.uchar);
 
-// ---- numbers and texts
-
 const format = {
   /** Return a cost as the probability that it stands for: most readers know what 1 in 400 means. */
   cost: (cost, digits = 2) => `${format.chance(Math.exp(-cost))} (surprise ${cost.toFixed(digits)} nats)`,
@@ -81,7 +77,6 @@ const format = {
   minus: text => text.replace('-', '\u2212'),
   twoDigits: number => format.minus(number.toFixed(2)),
   fourDigits: number => format.minus(number.toFixed(4)),
-  signed: number => (number < 0 ? '' : '+') + format.twoDigits(number),
   grouped: n => Math.round(n).toLocaleString('en'),
   percent: p => p < 5e-6 ? 'under 0.001 %' : (100 * p).toFixed(p < 0.001 ? 3 : p < 0.1 ? 1 : 0) + ' %',
 
@@ -133,8 +128,6 @@ const glyphs = {
   },
 };
 
-// ---- units
-
 /** The units of the network by the names of their states, such as C2:7, and their places in those of a Reading. */
 const units = {
   sizes: data.sizes,                                       // of each layer
@@ -163,8 +156,6 @@ const units = {
   all: () => units.sizes.flatMap((H, k) => CELL.states.flatMap(state => (
     Array.from({length: H}, (_, number) => units.nameOf({state, layer: k + 1, number}))))),
 };
-
-// ---- colours
 
 /** Colours of characters and units: levels from 0 to 1, and from 0 to -1 in another colour. */
 const colour = {

@@ -31,8 +31,9 @@ function whyMode() {
     const order = found.map((_, j) => j).sort((a, b) => Math.abs(found[b]) - Math.abs(found[a]));
     const largest = order.slice(0, LISTED), most = Math.abs(found[largest[0]]) || 1;
     byId('where').replaceChildren(text.contextOf(text.place),
-      element('p', '', vocabulary.inBold(chosen), ` has ${format.percent(Math.exp(whole[chosen]))}. It would have, `
-        + 'without one of these:'),
+      element('p', '', vocabulary.inBold(chosen), ` has a chance of ${format.percent(Math.exp(whole[chosen]))}. Each `
+        + 'number is its chance without that letter. The longer the bar, the more the letter mattered: blue helped, '
+        + 'orange hindered.'),
       element('div', 'bars effects', ...largest.flatMap(j => (
         bar(`${vocabulary.nameOf(text.numbers[first + j])} (${found.length - j} before)`, Math.abs(found[j]) / most,
           format.percent(Math.exp(without[j][chosen])), found[j] < 0 ? 'negative' : '')))));
@@ -73,11 +74,6 @@ function whyMode() {
     return (closing.length ? closing : places).reduce((best, k) => gain(k) > gain(best) ? k : best);
   }
 
-  function show() {
-    text.bringIntoSight();
-    follow();
-  }
-
   /** Return the effects on the chosen character, once they are known. */
   function table() {
     const chosen = data.uchar[Number(byId('why-choice').value)];
@@ -87,5 +83,5 @@ function whyMode() {
 
   on('why-choice', 'change', showEffects);
   on('why-example', 'click', () => text.goTo(strikingPlace()));
-  return {show, follow, table, strikingPlace, isStriking: () => true};
+  return {show: follow, follow, table, strikingPlace, isStriking: () => true};
 }
