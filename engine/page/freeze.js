@@ -5,14 +5,8 @@ const freezing = {
   LENGTH: 500,                                             // characters written
   network: once(() => new Network(model.parameters())),
 
-  /** Return the least and the greatest value to freeze a cell at: those in the text, or -1 and 1 if they are nearer. */
-  ends(name) {
-    const [least, most] = text.rangeOf(name);
-    return [Math.min(least, -1), Math.max(most, 1)];
-  },
-
   /** Return the entry of the state that freezes a cell where it is deepest in colour. match: with its feature. */
-  holdOf: (name, match) => ({unit: name, value: freezing.ends(name)[match < 0 ? 0 : 1]}),
+  holdOf: (name, match) => ({unit: name, value: text.rangeOf(name)[match < 0 ? 0 : 1]}),
 
   /** Return what to look for if a cell with a name is frozen near an end of its range. */
   hint({unit, value}, low, high) {
@@ -31,12 +25,11 @@ const freezing = {
     writing.stop();
     if (!hold) return;
     const [least, most] = text.rangeOf(hold.unit), [words] = byId('frozen-range').children, slider = byId('frozen-at');
-    const [low, high] = freezing.ends(hold.unit);
-    slider.min = Math.min(low, hold.value);            // an address may hold any value
-    slider.max = Math.max(high, hold.value);
+    slider.min = Math.min(least, hold.value);          // an address may hold any value
+    slider.max = Math.max(most, hold.value);
     slider.value = hold.value;
     byId('frozen-name').textContent = `Cell ${hold.unit} frozen at ${format.twoDigits(hold.value)}`;
-    say('frozen-hint', freezing.hint(hold, low, high));
+    say('frozen-hint', freezing.hint(hold, least, most));
     byId('frozen-temperature').textContent = state.temperature.toFixed(2);
     words.textContent = `Its value; in the text it goes from ${format.twoDigits(least)} to ${format.twoDigits(most)}`;
     freezing.network().hold([{...units.of(hold.unit), value: hold.value}]);

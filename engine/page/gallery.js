@@ -32,7 +32,7 @@ const gallery = {
   card({feature, name, match}) {
     const chosen = {feature, unit: name, of: 'C'}, values = text.valuesInPage(name, 'C');
     return element('article', 'card', element('h2', '', data.followers[feature][0]),
-      gallery.hasStrips ? gallery.strip(values, feature, match) : element('div', 'strip'),
+      gallery.hasStrips ? gallery.strip(values, feature, match) : element('div', 'strip', 'Reading the text\u2026'),
       element('p', 'row', element('span', 'quiet number', `Cell ${name}, match ${Math.abs(match).toFixed(2)} of 1`),
         button('quiet link', ['Colour the text'], () => {
           state.change(chosen);

@@ -55,10 +55,10 @@ function learningView() {
     const line = known.map(([name, cost]) => `${name} ${format.cost(cost, 3)}`).join(', ');
     const when = `Epoch ${Number(time.toFixed(2))}`;
     slider.setAttribute('aria-valuetext', `${when}, ${line}`);
-    byId('when-costs').replaceChildren(element('b', '', when), line && `, mean chance of a letter overall: ${line}`);
+    byId('when-costs').replaceChildren(element('b', '', when), line && `, typical chance of a letter overall: ${line}`);
     spans.forEach((span, k) => colour.tint(span, colour.ofCost(costs, k)));
     byId('passage-cost').textContent = `This is ${about}, coloured by surprise. In this passage alone, a letter had `
-      + `a mean chance of ${format.cost(mean(costs))}.`;
+      + `a typical chance of ${format.cost(mean(costs))}.`;
     byId('sample').textContent = format.visible(sample);
     if (isHere()) showBest();
     drawCurve(time);
