@@ -70,8 +70,9 @@ class Memory {
 
   /** Add the product of A (I,L) and B (L,J) to C (I,J), as described in product.c. I must be 1 or a multiple of 4. */
   multiplyAdd(C, A, B, I, J, L, rowC, rowA, stepA, rowB) {
-    if (I === 1) this.functions.row(4 * C, 4 * A, 4 * B, J, roundedUp(L, 4), rowB);      // the padding is zero
-    else this.functions.rows(4 * C, 4 * A, 4 * B, I, J, L, rowC, rowA, stepA, rowB, this.wasm.buffer.byteLength - 65536);
+    const {row, rows} = this.functions, spare = this.wasm.buffer.byteLength - 65536;
+    if (I === 1) row(4 * C, 4 * A, 4 * B, J, roundedUp(L, 4), rowB);                   // the padding is zero
+    else rows(4 * C, 4 * A, 4 * B, I, J, L, rowC, rowA, stepA, rowB, spare);
   }
 }
 
