@@ -26,6 +26,7 @@ const gallery = {
     gallery.hasStrips = isRead;
     byId('gallery').replaceChildren(...good.map(gallery.card));
     byId('gallery-none').hidden = good.length > 0;
+    byId('gallery-how').hidden = !good.length;
   },
 
   /** Return a card of a cell: what it does, a strip, and buttons that colour the text by it and freeze it. */
@@ -72,7 +73,8 @@ const gallery = {
     const inside = Array.from(spans.keys()).filter(k => chosen.containsNode(spans[k], true));
     const from = inside[0], to = inside.at(-1) + 1;
     if (!inside.length || to - from >= n) return;          // nothing of the text, or nothing around it
-    const quoted = format.onOneLine(text.spelled.slice(from, Math.min(to, from + 40)).join(''));
+    const most = from + 40, rest = to > most ? '\u2026' : '';
+    const quoted = format.onOneLine(text.spelled.slice(from, Math.min(to, most)).join('')) + rest;
     const found = gallery.onIn(from, to), barOf = ({name, difference}) => bar(name, Math.abs(difference),
       format.percent(Math.abs(difference)), '', () => state.change({unit: name, of: 'C'}));
     const listed = (name, list) => list.length ?

@@ -33,10 +33,10 @@ ALTERNATIVES = 5               # most probable characters shown at each place
 HELD_OUT = '_held_out.txt'     # ending of a held-out text beside a checkpoint, whose training text may not be at hand
 TITLES = {'prideandprejudice.txt': 'Pride and Prejudice', 'coriolanus.txt': 'Coriolanus'}      # in text_input
 # What a cell that follows a feature does, and what a text shows if the cell is frozen as for its low and high values:
-# a question only if the answer showed with several random numbers.
+# more than that only if it showed with several random numbers.
 FOLLOWERS = {
-    'inside quotes': ('Knows whether a quotation is open', 'as if no quotation were open: hardly anybody will speak.',
-                      'as if a quotation were open: does the first quotation mark close what was never opened?'),
+    'inside quotes': ('Knows whether a quotation is open', 'as if no quotation were open: mostly, nobody speaks.',
+                      'as if a quotation were open: mostly, the first quotation mark closes what was never opened.'),
     'inside brackets': ('Knows whether a bracket is open', 'as if no bracket were open.', 'as if a bracket were open.'),
     'position in the line': ('Counts the letters of the line', 'as if the line had just begun: do lines get longer?',
                              'as if the line were long already: do lines get shorter?'),
