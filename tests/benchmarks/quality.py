@@ -164,7 +164,7 @@ def readme_row(name, results):
 def compare(options):
     """Print README's rows of published splits from result files. Raises ValueError if it has a row without files."""
     runs = {}
-    for path in sorted(options.results.glob('*-seed*.json')):
+    for path in sorted(options.results.glob('*-seed?.json')):
         runs.setdefault(path.name.split('-seed')[0], []).append(json.loads(path.read_text()))
     found = [readme_row(name.split('-')[0], results) for name, results in runs.items()]
     print('\n'.join(found))
