@@ -418,7 +418,7 @@ def test_panel_does_not_cover_the_place(browser, written, view):
 def test_address_says_what_is_shown(browser, written):
     """A link shows the same. Links work even just before the address is written. Nonsense is ignored."""
     browser.open(written, view='#cells&place=620&feature=position%20in%20the%20line&unit=C2:3&of=h&hold=C1:4=-99')
-    assert looked_at(browser) == 620
+    assert looked_at(browser) == 620 and browser.value('scrollY') == 0             # where both texts are
     go(browser, 'surprise')
     browser.click('[value=why]')
     browser.set('#words', 'the 50 % & #1\nand é')

@@ -242,7 +242,8 @@ function showView() {
   byId('tabs').querySelector('[aria-current]').scrollIntoView({block: 'nearest', inline: 'center'});
   scrollTo(0, 0);
   call('show');
-  if (/&(place|mode=why)/.test(location.hash)) text.bringIntoSight();    // a tab opens a view at its top
+  const isFrozen = state.view === 'cells' && state.hold;   // then both texts are what the link is for
+  if (!isFrozen && /&(place|mode=why)/.test(location.hash)) text.bringIntoSight();       // a tab opens at the top
 }
 
 function prepare() {
