@@ -13,6 +13,7 @@
 // Letters for sizes: B streams, T stored steps, V characters in the vocabulary, H units of a layer.
 'use strict';
 
+const PAGE = 65536;                                        // bytes of WebAssembly's memory that are added at once
 const TANH = Float64Array.from({length: 2561}, (_, k) => Math.tanh((k - 1280) / 64));
 
 /** Return tanh(a) within 1e-13, much faster than Math.tanh: from a table, by tanh(b + d) = (t + u) / (1 + t.u). */
@@ -49,9 +50,9 @@ class Memory {
   static product = null;                                   // the WebAssembly module, once compiled
 
   constructor() {
-    const supported = () => PRODUCTS.map(bytesOf).find(bytes => WebAssembly.validate(bytes));
-    Memory.product = Memory.product || new WebAssembly.Module(supported());
-    this.wasm = new WebAssembly.Memory({initial: 1});      // the last page is for rows() in product.c
+    Memory.product ||= new WebAssembly.Module(PRODUCTS.map(bytesOf).find(bytes => WebAssembly.validate(bytes)));
+    this.wasm = new WebAssembly.Memory({initial: 1});
+    this.room = 0;                                         // bytes without the last page, for rows() in product.c
     this.functions = new WebAssembly.Instance(Memory.product, {env: {memory: this.wasm}}).exports;
     this.numbers = new Float32Array(this.wasm.buffer);
     this.size = 0;                                         // of all places
@@ -62,17 +63,18 @@ class Memory {
     const rounded = roundedUp(columns, block), width = rounded % 256 ? rounded : rounded + block;    // spares caches
     const made = {at: this.size, rows, columns, width};
     this.size += roundedUp(rows, 4) * width;
-    const missing = 4 * this.size - (this.numbers.byteLength - 65536);
-    if (missing > 0) this.wasm.grow(Math.ceil(missing / 65536));
+    const missing = 4 * this.size - this.room;
+    if (missing > 0) this.wasm.grow(Math.ceil(missing / PAGE));
     this.numbers = new Float32Array(this.wasm.buffer);
+    this.room = this.numbers.byteLength - PAGE;
     return made;
   }
 
   /** Add the product of A (I,L) and B (L,J) to C (I,J), as described in product.c. I must be 1 or a multiple of 4. */
   multiplyAdd(C, A, B, I, J, L, rowC, rowA, stepA, rowB) {
-    const {row, rows} = this.functions, spare = this.wasm.buffer.byteLength - 65536;
+    const {row, rows} = this.functions;
     if (I === 1) row(4 * C, 4 * A, 4 * B, J, roundedUp(L, 4), rowB);                   // the padding is zero
-    else rows(4 * C, 4 * A, 4 * B, I, J, L, rowC, rowA, stepA, rowB, spare);
+    else rows(4 * C, 4 * A, 4 * B, I, J, L, rowC, rowA, stepA, rowB, this.room);
   }
 }
 
