@@ -377,7 +377,8 @@ def install():
     def make_planned_thunk(self, node, storage_map, compute_map, no_recycling, impl=None):
         found = getattr(node.tag, 'formula', None)
         plans = {tt.Sum: sum_plan, tt.Alloc: repeated_plan, tt.Split: repeated_plan, tt.IncSubtensor: repeated_plan}
-        plan = plan_again(node) or (found.plan if found else plans.get(type(node.op), plan_again)(node))
+        other = plans.get(type(node.op))
+        plan = plan_again(node) or (found.plan if found else other and other(node))
         if plan:
             return Planned(node, storage_map, compute_map, plan)
         return make_thunk(self, node, storage_map, compute_map, no_recycling, impl)

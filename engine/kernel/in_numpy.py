@@ -53,7 +53,7 @@ class AnyCell:
     @functools.cached_property
     def _forward(self):
         inputs, own, outputs = self._symbols()
-        return SameArrays([*inputs, *own], outputs)
+        return SameArrays([*inputs, *own], [], outputs)
 
     def derive(self):
         """Compile the gradient. Raise ValueError if Theano cannot derive it."""
@@ -68,7 +68,7 @@ class AnyCell:
         except Exception as error:             # of any type, from the operations' own methods
             raise ValueError(f'Theano cannot derive the gradient of the cell {self._cell.name}: {error}') from error
         gradients[len(inputs):] = [gradient.dimshuffle('x', 0) for gradient in gradients[len(inputs):]]
-        return SameArrays([*inputs, *own, *known.values()], gradients)
+        return SameArrays([*inputs, *own, *known.values()], [], gradients)
 
     def functions(self, shape, dtype):
         """Return the functions forward and backward, as in Elementwise."""
