@@ -50,13 +50,16 @@ class Split(NamedTuple):
     cuts: tuple                        # where to cut a single file: percent of its symbols
     in_bytes: bool = False             # whether figures are per byte, with CRLF and a byte order mark
     plain: Callable = str              # from the text of a file to the text to train on
+    unit: float = 1                    # of README's rows, in nats
+    pieces: bool = False               # whether README has costs in pieces, too
 
 
 SPLITS = {
-    'shakespeare': Split('tiny Shakespeare, as nanoGPT splits it by characters', ('input.txt',), (1_115_394,), (90,)),
+    'shakespeare': Split('tiny Shakespeare, as nanoGPT splits it by characters', ('input.txt',), (1_115_394,), (90,),
+                         pieces=True),
     'penn': Split('Penn Treebank by characters, as prepared by Mikolov',
                   ('ptb.char.train.txt', 'ptb.char.valid.txt', 'ptb.char.test.txt'), (5_017_000, 393_000, 442_000), (),
-                  plain=without_marks),
+                  plain=without_marks, unit=math.log(2)),
     'warandpeace': Split('War and Peace, as in Karpathy, Johnson and Li 2015', ('warpeace_input.txt',), (3_258_246,),
                          (80, 90), in_bytes=True)}
 
@@ -145,10 +148,10 @@ def published_costs(parts, result, in_pieces):
 
 def readme_row(name, results):
     """Return the row in README.md of runs on a split that differ only in their random seed."""
-    first, unit = results[0], 'bits' if name == 'penn' else 'nats'
+    first, split = results[0], SPLITS[name]
 
     def costs(of):
-        return [result[f'published_{of}nats'] / (math.log(2) if unit == 'bits' else 1) for result in results]
+        return [result[f'published_{of}nats'] / split.unit for result in results]
 
     def mean(of=''):
         return f'{sum(costs(of)) / len(results):.3f}'
@@ -156,7 +159,7 @@ def readme_row(name, results):
     capped = all(result['epochs'] == first['option_epochs'] for result in results)
     cells = [f'CharLSTM 2x{first["option_num_units1"]}' + capped * f', {first["epochs"]} epochs',
              f'{first["parameters"] / 1e6:.2f} M', f'{mean()}; adapted {mean("adapted_")}']
-    cells += [mean('valid_in_pieces_')] if name == 'shakespeare' else []
+    cells += [mean('valid_in_pieces_')] if split.pieces else []
     cells += ['mean of ' + ', '.join(f'{cost:.3f}' for cost in costs('')) if results[1:] else 'one seed']
     return f'| {" | ".join(cells)} |'
 
