@@ -5,8 +5,8 @@ checkpoints is scored, so that the minutes leave this out. They count from the s
 """
 import contextlib
 import functools
+import hashlib
 import json
-import math
 import os
 import pickle
 import shlex
@@ -15,14 +15,15 @@ import subprocess
 import sys
 import time
 from fnmatch import fnmatchcase
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from common import ROOT, print_head, table
+from common import ROOT, print_head
 
 PIECE = 256                                # characters of a piece, which is predicted from its own beginning
-SHOWN = 1, 2, 5, 10, 20                    # minutes
+SHOWN = 1, 5, 20                           # minutes
 GPT = ('train.py config/train_shakespeare_char.py --device=cpu --compile=False --always_save_checkpoint=True '
        '--eval_iters=1 ')
 SMALL = '--batch_size={} --block_size={} --n_layer=4 --n_head=4 --n_embd=128 --dropout=0.0 '
@@ -195,22 +196,34 @@ def prepare(folder, parts):
 
 
 def minutes(options, parts):
-    """Make or read the curves, print the best cost after so many minutes, and draw them. parts: two."""
+    """Make or read the curves, print README's rows, and draw them. parts: two."""
     folder = options.results.absolute()
     texts = prepare(folder, parts)
     print_head('torch')
-    row, curves = table(f'{"best cost after":>33}', *[f'{m:2} min' for m in SHOWN]), {}
     for name in CURVES:
         path = folder / f'{name}_curve.json'
         if not path.exists() and fnmatchcase(name, options.only):
             words, *rest = run_of(name, folder, options.nanogpt.absolute(), texts)
             points = curve([sys.executable, *map(str, words)], *rest, 60 * options.minutes)
-            path.write_text(json.dumps(dict(empty_model().versions(), points=points)))
-        if path.exists():
-            curves[name] = json.loads(path.read_text())['points']
-            best = [min((cost for second, cost in curves[name] if second <= 60 * m), default=math.nan) for m in SHOWN]
-            row(CURVES[name][0], *[f'{cost:.3f}' for cost in best])
+            checksums = {text.name: hashlib.sha256(text.read_bytes()).hexdigest() for text in texts}
+            result = dict(empty_model().versions(), torch=version('torch'), device=f'the CPU, {os.cpu_count()} threads',
+                          sha256=checksums, program=CURVES[name], points=points)
+            path.write_text(json.dumps(result) + '\n')
+    curves = read_curves(folder)
+    print('\n'.join(minutes_row(*each) for each in curves.items()))
     draw(curves, folder / 'minutes.png')
+
+
+def read_curves(folder):
+    """Return the points of the curves in a folder, by name, in the order of CURVES."""
+    paths = {name: folder / f'{name}_curve.json' for name in CURVES}
+    return {name: json.loads(path.read_text())['points'] for name, path in paths.items() if path.exists()}
+
+
+def minutes_row(name, points):
+    """Return the row in README.md of a curve: the best cost after so many minutes."""
+    best = [min((f'{cost:.3f}' for second, cost in points if second <= 60 * m), default='') for m in SHOWN]
+    return f'| {" | ".join([CURVES[name][0], *best])} |'
 
 
 def draw(curves, path):
@@ -227,7 +240,8 @@ def draw(curves, path):
                   label=CURVES[name][0])
     axes.set(xscale='log', xlim=(0.1, 21), ylim=(1.3, 2.7), xlabel='minutes on two cores',
              ylabel='validation cost, nats a character')
-    axes.set_xticks([0.1, 0.2, 0.5, *SHOWN], [0.1, 0.2, 0.5, *SHOWN])
+    ticks = 0.1, 0.2, 0.5, 1, 2, 5, 10, 20
+    axes.set_xticks(ticks, ticks)
     axes.grid(alpha=0.3)
     axes.legend(fontsize='small', loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
     plt.savefig(path, dpi=150)
