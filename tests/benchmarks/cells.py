@@ -26,12 +26,6 @@ CELLS = {'RNN': ('RNN', 'rnn'), 'GRU': ('GRU', 'gru'), 'minGRU': ('MinGRU', 'min
          'LSTM': ('CharLSTM', 'standard'), 'LSTM, peepholes': ('Peepholes', 'peephole'), 'sLSTM': ('SLSTM', 'slstm')}
 
 
-def class_of(name):
-    """Return the class of a cell."""
-    from engine.lesson import cells
-    return getattr(cells, CELLS[name][0])
-
-
 def in_numpy(name):
     """Return the cell as a function of NumPy."""
     import cells
@@ -107,8 +101,9 @@ def parameters(name, units):
 
 def make_ours(name, units):
     import numpy_model
+    from engine.lesson import cells
     batches, p = make_batches(BATCH), parameters(name, units)
-    model = class_of(name)(random_seed=1)
+    model = getattr(cells, CELLS[name][0])(random_seed=1)
     model.model_setup(char_dim=V, num_units1=units, num_units2=units, lrate=RATE)
     if 'by the C kernel' not in model.computes_on():
         raise SystemExit(f'the cell {name} does not run in C')

@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import time
-from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
 
@@ -202,7 +201,7 @@ def minutes(options, parts):
     print_head('torch')
     for name in CURVES:
         path = folder / f'{name}_curve.json'
-        if not path.exists() and fnmatchcase(name, options.only):
+        if not path.exists():
             words, *rest = run_of(name, folder, options.nanogpt.absolute(), texts)
             points = curve([sys.executable, *map(str, words)], *rest, 60 * options.minutes)
             checksums = {text.name: hashlib.sha256(text.read_bytes()).hexdigest() for text in texts}
@@ -240,8 +239,7 @@ def draw(curves, path):
                   label=CURVES[name][0])
     axes.set(xscale='log', xlim=(0.1, 21), ylim=(1.3, 2.7), xlabel='minutes on two cores',
              ylabel='validation cost, nats a character')
-    ticks = 0.1, 0.2, 0.5, 1, 2, 5, 10, 20
-    axes.set_xticks(ticks, ticks)
+    axes.set_xticks(ticks := [0.1, 0.2, 0.5, 1, 2, 5, 10, 20], ticks)
     axes.grid(alpha=0.3)
     axes.legend(fontsize='small', loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
     plt.savefig(path, dpi=150)

@@ -9,8 +9,8 @@ published    runs of train.py on the split NAME. A finished run in DIR is only r
              gets a small file in DIR, NAME-UNITS-seedN.json, for tests/benchmarks/results.
 table        README's rows from the files in tests/benchmarks/results; fails if README has a row without them
 compressors  what general compressors need for the last part of the split, after the parts before the validation part
-minutes      the validation cost of CharLSTM, nanoGPT and PyTorch's nn.LSTM on tiny Shakespeare against minutes, as a
-             table and as DIR/minutes.png. Finished runs in DIR are only read; another one starts anew.
+minutes      the validation cost of CharLSTM, nanoGPT and PyTorch's nn.LSTM on tiny Shakespeare against minutes, as
+             README's rows and as DIR/minutes.png. Finished runs in DIR are only read; another one starts anew.
 
 FILE is the text, or its parts, as published. The commands fetch nothing: the README says where the texts are from.
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Callable, NamedTuple
 
 from common import print_head, table, trained
-from minutes import cost_of_charlstm, minutes
+from minutes import cost_of_charlstm, minutes, minutes_row, read_curves
 
 HERE = Path(__file__).parent
 
@@ -165,14 +165,15 @@ def readme_row(name, results):
 
 
 def compare(options):
-    """Print README's rows of published splits from result files. Raises ValueError if it has a row without files."""
-    runs = {}
+    """Print README's rows from result files. Raises ValueError if it has a row without files."""
+    runs, found = {}, [minutes_row(*each) for each in read_curves(options.results).items()]
     for path in sorted(options.results.glob('*-seed?.json')):
         runs.setdefault(path.name.split('-seed')[0], []).append(json.loads(path.read_text()))
-    found = [readme_row(name.split('-')[0], results) for name, results in runs.items()]
+    found += [readme_row(name.split('-')[0], results) for name, results in runs.items()]
     print('\n'.join(found))
-    written = (HERE / 'README.md').read_text(encoding='utf-8').split('### Published splits')[1]
-    missing = [line for line in written.splitlines() if line.startswith('| CharLSTM') and line not in found]
+    written = (HERE / 'README.md').read_text(encoding='utf-8').split('### Against minutes')[1]
+    ours = [line for line in written.splitlines() if line.startswith(('| CharLSTM', '| PyTorch nn.LSTM', '| nanoGPT'))]
+    missing = [line for line in ours if line not in found]
     if missing:
         raise ValueError(f'{options.results} has no results for this row of README.md: {missing[0]}')
 
@@ -209,7 +210,7 @@ def build_parser():
         add.set_defaults(function=function)
         add.add_argument('name', metavar='NAME', choices=SPLITS, help=f'one of {", ".join(SPLITS)}')
         add.add_argument('files', metavar='FILE', nargs='+', type=Path, help='the text, or its parts, as published')
-    add = commands.add_parser('table', help="README's rows of published splits from result files")
+    add = commands.add_parser('table', help="README's rows from result files")
     add.set_defaults(function=compare)
     add.add_argument('--results', metavar='DIR', type=Path, default=HERE / 'results', help='default: %(default)s')
     add = commands.choices['published']
@@ -224,7 +225,6 @@ def build_parser():
     add.add_argument('file', metavar='FILE', type=Path, help='tiny Shakespeare')
     add.add_argument('--nanogpt', metavar='FOLDER', type=Path, required=True, help='a clone of nanoGPT')
     add.add_argument('--results', metavar='DIR', type=Path, required=True, help='folder of the runs')
-    add.add_argument('--only', metavar='PATTERN', default='*', help='only runs with such names, as "charlstm-*"')
     add.add_argument('--minutes', type=float, default=20, help='of each run (default: %(default)s)')
     return parser
 

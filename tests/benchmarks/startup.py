@@ -2,8 +2,7 @@
 
     python tests/benchmarks/startup.py [--rounds 5]
 
-    cold, compile train.py     what train.py with its defaults, on a text as long as a novel, says it compiled in
-    cold, first text           until train.py has printed a text of the model
+    cold, first text           until train.py has printed a text of the model, on a text as long as a novel
     cold, produce_text.py      whole process, one text of 500 characters
     warm, train.py             whole process, an epoch of 6 batches, with its picture
     warm, produce_text.py      whole process
@@ -22,6 +21,7 @@ from statistics import median
 
 from common import ALPHABET, ROOT, print_head, table, timed
 
+
 def settings(compiled):
     """Return settings of a process that uses a folder of compiled code."""
     environment = dict(os.environ, THEANO_FLAGS=f'blas.ldflags=,base_compiledir={compiled}', THEANORC=os.devnull)
@@ -35,16 +35,14 @@ def output(compiled, *arguments):
 
 
 def first_text(folder, compiled):
-    """Return the seconds of compiling that train.py prints, and the seconds until it has printed a sample."""
+    """Return the seconds until train.py has printed a sample."""
     words = [sys.executable, ROOT / 'train.py', folder / 'novel.txt', 'cold', '--output-dir', folder, '--overwrite']
     begin = time.perf_counter()
     with subprocess.Popen(words, **settings(compiled)) as process:
         for line in process.stdout:
-            if line.startswith('compiled in '):
-                compiling = float(line.split()[2])
-            elif 'what it writes after' in line:               # an epoch or earlier
+            if 'what it writes after' in line:                 # an epoch or earlier
                 process.kill()
-                return compiling, time.perf_counter() - begin
+                return time.perf_counter() - begin
     raise SystemExit('train.py ended without a text')
 
 
@@ -61,8 +59,7 @@ def train(folder, compiled):
 def measure(folder, number):
     """Run each program once, and return its seconds by name. number: that of the round."""
     warm = folder / 'warm'
-    compiling, first = first_text(folder, folder / f'cold-train-{number}')
-    return {'cold, compile train.py': compiling, 'cold, first text': first,
+    return {'cold, first text': first_text(folder, folder / f'cold-train-{number}'),
             'cold, produce_text.py': produce_text(folder, folder / f'cold-produce-{number}'),
             'warm, train.py': train(folder, warm), 'warm, produce_text.py': produce_text(folder, warm)}
 
