@@ -22,9 +22,20 @@ _constant = theano.gradient.grad_undefined             # for an input without a 
 
 
 def contiguous(arrays):
-    """Return arrays in C order, aligned, as copies if they are not, and the pairs of a copy and what it copies."""
+    """Return arrays in C order, aligned, as copies if they are not, and a function that copies the numbers again."""
     found = [x if x.flags.carray else x.copy() for x in arrays]
-    return found, [(copy, x) for copy, x in zip(found, arrays) if copy is not x]
+    copies = [(copy, x) for copy, x in zip(found, arrays) if copy is not x]
+
+    def copy_again():
+        for copy, x in copies:
+            copy[...] = x
+    return found, copy_again
+
+
+@functools.lru_cache(maxsize=None)
+def expression(text):
+    """Return the code of a size, such as 4*H."""
+    return compile(text, text, 'eval')
 
 
 class _KernelOp(gof.Op):
@@ -79,14 +90,14 @@ class _KernelOp(gof.Op):
 
     def plan(self, arrays, before):
         """Return the arrays of the outputs, and a function that fills them, as Planned describes."""
-        inputs, copies = contiguous(arrays)
+        inputs, copy_again = contiguous(arrays)
         shapes, passed, kernel = [x.shape for x in inputs], self.library.passed, self.library.functions()
         declared = self._arrays(self.inputs)
         pairs = [pair for (_, names), shape in zip(declared, shapes) for pair in zip(names, shape)]
         sizes = {name: n for name, n in pairs if name.isidentifier()}
-        if any(eval(name, {}, sizes) != n for name, n in pairs):
+        if any(eval(expression(name), {}, sizes) != n for name, n in pairs):
             raise self._misfit(shapes)
-        results = [reused(array, tuple(eval(n, {}, sizes) for n in shape), dtype)
+        results = [reused(array, tuple(eval(expression(n), {}, sizes) for n in shape), dtype)
                    for array, (dtype, shape) in zip(before, self._arrays(self.outputs))]
         for k, (taken,) in self.destroy_map.items():
             results[k] = inputs[taken]
@@ -94,8 +105,7 @@ class _KernelOp(gof.Op):
         run = functools.partial(self.run, kernel, list(map(passed, inputs)), list(map(passed, results)), **sizes)
 
         def fill():
-            for copy, x in copies:
-                copy[...] = x
+            copy_again()
             for index in indices:
                 if not kernel.all_below(sizes['V'], *index):
                     raise self._misfit(shapes)
@@ -141,13 +151,12 @@ class SumsOfSquares(_KernelOp):
         return [()] * len(shapes)
 
     def plan(self, arrays, before):
-        found, copies = contiguous(arrays)
+        found, copy_again = contiguous(arrays)
         results = [reused(array, (), v.dtype) for array, v in zip(before, found)]
         run = self.library.sums_of_squares(found, results)
 
         def fill():
-            for copy, x in copies:
-                copy[...] = x
+            copy_again()
             run()
         return results, fill
 
