@@ -5,7 +5,6 @@ checkpoints is scored, so that the minutes leave this out. They count from the s
 """
 import contextlib
 import functools
-import hashlib
 import json
 import os
 import pickle
@@ -196,16 +195,18 @@ def prepare(folder, parts):
 
 def minutes(options, parts):
     """Make or read the curves, print README's rows, and draw them. parts: two."""
+    from engine.backend.compiler import threads
+    from engine.data.text import read_string
     folder = options.results.absolute()
     texts = prepare(folder, parts)
+    checksums = {text.name: read_string(text)[1] for text in texts}
     print_head('torch')
     for name in CURVES:
         path = folder / f'{name}_curve.json'
         if not path.exists():
             words, *rest = run_of(name, folder, options.nanogpt.absolute(), texts)
             points = curve([sys.executable, *map(str, words)], *rest, 60 * options.minutes)
-            checksums = {text.name: hashlib.sha256(text.read_bytes()).hexdigest() for text in texts}
-            result = dict(empty_model().versions(), torch=version('torch'), device=f'the CPU, {os.cpu_count()} threads',
+            result = dict(empty_model().versions(), torch=version('torch'), device=f'the CPU, {threads()} threads',
                           sha256=checksums, program=CURVES[name], points=points)
             path.write_text(json.dumps(result) + '\n')
     curves = read_curves(folder)
