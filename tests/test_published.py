@@ -71,7 +71,7 @@ def results(tmp_path, monkeypatch, capsys):
         options = dict(zip(words, words[1:]))
         seed = int(options['--random-seed'])
         result = dict(finished=True, parameters=123_456, epochs=6 + seed, option_epochs=40, option_num_units1=256,
-                      test_nats=seed, test_adapted_nats=seed - 0.5)
+                      option_seq_length=int(options['--seq-length']), test_nats=seed, test_adapted_nats=seed - 0.5)
         path = tmp_path / 'results' / f'{words[3]}_{os.path.basename(words[2])}_result.json'
         path.write_text(json.dumps(result))
         return SimpleNamespace(wait=lambda: 0)
@@ -79,7 +79,7 @@ def results(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(common.subprocess, 'Popen', train)
     monkeypatch.setattr(quality, 'cost_of_charlstm', lambda path, text: 2 * int(path.name[20]))   # its seed
     options = quality.build_parser().parse_args(['published', 'warandpeace', str(tmp_path / 'text'), '--results', str(
-        tmp_path / 'results'), '--units', '256', '--seeds', '2'])
+        tmp_path / 'results'), '--units', '256', '--seeds', '2', '--options', '--seq-length 71'])
     quality.published(options)
     quality.published(options)
     first, second = started                                # finished runs are not started again
@@ -101,7 +101,7 @@ def test_costs_are_those_of_the_published_symbols(results, capsys):
         assert found['published_adapted_nats'] == pytest.approx((seed - 0.5) * scales[1])
         assert found['published_valid_in_pieces_nats'] == pytest.approx(2 * seed * scales[0])
     row = [f'{cost * scales[1]:.3f}' for cost in (1.5, 1, 1, 2)]
-    expected = '| CharLSTM 2x256 | 0.12 M | {}; adapted {} | mean of {}, {} |'.format(*row)
+    expected = '| CharLSTM 2x256, sequences of 71 | 0.12 M | {}; adapted {} | mean of {}, {} |'.format(*row)
     assert capsys.readouterr().out.splitlines()[-1] == expected
 
 

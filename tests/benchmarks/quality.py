@@ -19,6 +19,7 @@ import bz2
 import json
 import lzma
 import math
+import shlex
 import sys
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -124,8 +125,7 @@ def published(options):
         if path.exists() and path.read_bytes() != part.text.encode('utf-8'):
             raise ValueError(f'{path} exists and is another text: choose another folder for --results')
         path.write_bytes(part.text.encode('utf-8'))
-    more = ['--valid', paths[1], '--test', paths[-1], '--test-adapt', '--precision', options.precision]
-    more += ['--epochs', options.epochs] if options.epochs else []
+    more = ['--valid', paths[1], '--test', paths[-1], '--test-adapt', *options.options]
     for units in options.units or (256, 512):
         results = []
         for seed in range(1, options.seeds + 1):
@@ -157,7 +157,9 @@ def readme_row(name, results):
         return f'{sum(costs(of)) / len(results):.3f}'
 
     capped = all(result['epochs'] == first['option_epochs'] for result in results)
-    cells = [f'CharLSTM 2x{first["option_num_units1"]}' + capped * f', {first["epochs"]} epochs',
+    longer = first['option_seq_length'] > 50
+    cells = [f'CharLSTM 2x{first["option_num_units1"]}' + longer * f', sequences of {first["option_seq_length"]}'
+             + capped * f', {first["epochs"]} epochs',
              f'{first["parameters"] / 1e6:.2f} M', f'{mean()}; adapted {mean("adapted_")}']
     cells += [mean('valid_in_pieces_')] if split.pieces else []
     cells += ['mean of ' + ', '.join(f'{cost:.3f}' for cost in costs('')) if results[1:] else 'one seed']
@@ -216,9 +218,8 @@ def build_parser():
     add = commands.choices['published']
     add.add_argument('--results', metavar='DIR', type=Path, required=True, help='folder of the parts and the runs')
     add.add_argument('--units', type=int, action='append', help='of each layer (default: 256 and 512)')
-    add.add_argument('--epochs', type=int, help='at most this many')
     add.add_argument('--seeds', type=int, default=1, help='runs of each size (default: %(default)s)')
-    add.add_argument('--precision', default='float32', help='as of train.py (default: %(default)s)')
+    add.add_argument('--options', type=shlex.split, default=[], help='of train.py, such as "--epochs 20"')
     add = commands.add_parser('minutes', help='costs of CharLSTM, nanoGPT and PyTorch against minutes')
     add.set_defaults(function=lambda options: minutes(
         options, [part.text for part in cut(SPLITS['shakespeare'], [options.file])]))
