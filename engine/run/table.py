@@ -59,8 +59,8 @@ _start = functools.partial(Option, kept=None, of_fit=False)
 
 OPTIONS = {
     'text': [
-        _text('batch_size', int, 50, 'sequences in a batch', (1,)),
-        _text('seq_length', int, 50, 'characters in a sequence', (2,)),
+        _text('batch_size', int, 25, 'sequences in a batch', (1,), original=50),
+        _text('seq_length', int, 100, 'characters in a sequence', (2,), original=50),
         _text('ratio_valid', float, 0.3, 'share of the text, at its end, held out for validation', BELOW_1),
         _text('valid', 'FILE', None, 'validation text, a file or a folder, also scored like --test '
               '(default: the last part of the input)', resumed='moved', in_result=False),
@@ -113,8 +113,8 @@ OPTIONS = {
         _lp('weight_decay', float, 0.02, 'share of each parameter, times the rate, that a step subtracts', FROM_0, 0.0),
         _lp('grad_clip', float, 5.0, 'largest norm of the gradient; 0: no limit', FROM_0, 0.0),
         _lp('step_clip', float, 2.0, 'largest step of a parameter as a multiple of the rate; 0: no limit', FROM_0, 0.0),
-        _lp('bptt_maxdepth', int, 50, 'last steps of each sequence that are trained on; -1: all',
-            lambda name, value: -1 if value == -1 else checks.whole(name, value, 1)),
+        _lp('bptt_maxdepth', int, -1, 'last steps of each sequence that are trained on; -1: all',
+            lambda name, value: -1 if value == -1 else checks.whole(name, value, 1), 50),
         _lp('l1', float, 0.0, 'weight of the sum of absolute values, divided by the characters in a batch', FROM_0),
         _lp('l2', float, 0.0, 'the same for the sum of squared parameters', FROM_0)],
     'run': [
@@ -126,9 +126,9 @@ OPTIONS = {
         Option('valid_every', int, 10, 'training steps between evaluations of a validation batch', (1,), 1),
         Option('save_every', int, None, 'epochs between checkpoints (default: 10, or more with over 1,000 epochs)',
                (1,), of_fit=False, resumed='any'),
-        Option('original', bool, False, 'the recipe of 2016, without later additions: 75 epochs of batches from zero '
-               'states, at a rate of 0.002, times 0.97 per epoch from epoch 10 on, and the step log of 2016 '
-               '(engine/README.md lists the remaining differences)', of_fit=False),
+        Option('original', bool, False, 'the recipe of 2016, without later additions: 75 epochs of batches of 50 '
+               'sequences of 50 characters, from zero states, at a rate of 0.002, times 0.97 per epoch from epoch 10 '
+               'on, and the step log of 2016 (engine/README.md lists the remaining differences)', of_fit=False),
         Option('small', bool, False, 'a run of under a minute: 64 units in each layer and 40 epochs, on the beginning '
                'of Coriolanus unless an input is named', of_fit=False),
         _start('output_dir', 'DIR', None, 'folder for the results (default: training_results beside this script)'),
