@@ -108,12 +108,13 @@ def read_checkpoint(path, encoding='utf-8'):
     return parameters.read_parameters(path, theano.config.floatX, encoding)
 
 
-def compare_cells(model, stored, p, other_cell):
-    """Compare the cell of an open checkpoint with parameters p with this model's.
+def read_any(model, filename, encoding, other_cell=True):
+    """Return the parameters and uchar of a checkpoint, whose cell must have the rows of this model's.
 
-    other_cell: whether another formula with the same rows is allowed, with a warning. Raise ValueError for others.
+    other_cell: whether another formula is allowed, with a warning. Raise ValueError for others.
     """
-    cell, line = cell_of_model(model), ''
+    stored, cell, line = parameters.opened(filename), cell_of_model(model), ''
+    p, uchar = read_checkpoint(stored, encoding)
     if stored.cell['formula'] != ('' if cell.standard else cell.formula):
         line = (f"{stored} was trained with another cell than {type(model).__name__}'s: give --cell its class, as it "
                 f'was; {near(os.path.join(ROOT, "charlstm.py"))}:CharLSTM is the standard one')
@@ -121,13 +122,6 @@ def compare_cells(model, stored, p, other_cell):
         raise ValueError(line or f'{stored} has parameters of another cell than its formula')
     if line:
         warn(line)
-
-
-def read_any(model, filename, encoding, other_cell=True):
-    """Return the parameters and uchar of a checkpoint, whose cell may be another one: as for compare_cells."""
-    stored = parameters.opened(filename)
-    p, uchar = read_checkpoint(stored, encoding)
-    compare_cells(model, stored, p, other_cell)
     return p, uchar
 
 
