@@ -34,11 +34,10 @@ def counting(model, monkeypatch):
     return read
 
 
-@pytest.mark.parametrize('room, most', [(1, 1), (V * 4 - 1, 3), (10 ** 6, 7)])
-def test_costs_and_alternatives_of_a_text(stateful, monkeypatch, room, most):
-    """Texts are read in pieces whose probabilities do not exceed PROBABILITIES."""
-    monkeypatch.setattr(analysis, 'SCORED', 7)
-    monkeypatch.setattr(analysis, 'PROBABILITIES', room)
+@pytest.mark.parametrize('most', [1, 3, 7])
+def test_costs_and_alternatives_of_a_text(stateful, monkeypatch, most):
+    """Texts are read in pieces of at most SCORED characters."""
+    monkeypatch.setattr(analysis, 'SCORED', most)
     read, done = counting(stateful, monkeypatch), []
     np.testing.assert_allclose(stateful.score_text(TEXT[:41], progress=done.extend), COSTS, rtol=1e-4)
     assert max(read) == most and sum(read) == len(done) == 40

@@ -12,7 +12,6 @@ from engine.methods.step import as_batch, check, cost_weights
 from engine.parallel import SingleProcess
 
 SCORED, ADAPTED = 2000, 20     # most characters scored at a time: without adapt, and with it
-PROBABILITIES = 1 << 20        # most probabilities held at a time: V for each character, and at least one character
 CLIPS = 1, 5                   # largest gradient norm in adapting: without mean squares, and with them
 DECAY = 0.001                  # with mean squares: share of the way back to the checkpoint's parameters in each step
 HIGH = 0.01                    # largest rate with mean squares; a higher one is meant for adapting without them
@@ -92,11 +91,6 @@ def read(model, x, states=None):
     return compiled(model, 'texts').read(x, *[np.array(state, model.p['c'].dtype, order='C') for state in states])
 
 
-def piece_length(model):
-    """Return how many characters to score at a time, so that memory is bounded for any V."""
-    return max(1, min(SCORED, PROBABILITIES // vocabulary_size(model)))
-
-
 def in_pieces(model, numbers, length):
     """Run 'predict' on numbers (n,1) in pieces of that length, carrying the states along.
 
@@ -150,7 +144,7 @@ def score_text(model, text, adapt=0, progress=None, mean_squares=None):
     decay to the model's. Good rates are 1e-4 with mean squares and 0.1 without. Raises ValueError for unknown
     characters and costs that are not finite.
     """
-    numbers, reader, length, end = numbers_of(model, text), model, piece_length(model), 0
+    numbers, reader, length, end = numbers_of(model, text), model, SCORED, 0
     costs = np.empty(len(numbers) - 1, model.p['c'].dtype)
     if adapt:
         (reader, learn), length = learner(model, adapt, mean_squares), ADAPTED
@@ -169,7 +163,7 @@ def score_batch(model, numbers, at, progress):
     lengths, B, start = np.diff(at), len(at) - 1, 0
     costs, states = np.zeros(B), zero_states(model, B)
     while B:                                               # B lines still have characters to read
-        T = max(1, min(lengths[0] - start, piece_length(model) // B))
+        T = min(lengths[0] - start, SCORED // B)
         steps = np.arange(start, start + T)[:, None]
         index = at[:B] + np.minimum(steps, lengths[:B] - 1)            # (T, B); its last index pads a shorter line
         logs, *states = compiled(model, 'predict')(numbers[index], *states)
@@ -194,9 +188,8 @@ def score_lines(model, lines, progress=None):
         raise ValueError('a line has a line end in it: expected one line per string')
     costs, end = np.zeros(len(lines)), encoded('\n', model.uchar, 'each line end')[0]
     by_length = sorted(range(len(lines)), key=lambda k: len(lines[k]), reverse=True)
-    size = min(LINES, piece_length(model))
-    for start in range(0, len(lines), size):
-        of_batch = by_length[start:start + size]
+    for start in range(0, len(lines), LINES):
+        of_batch = by_length[start:start + LINES]
         numbers = encoded('\n'.join(['', *[lines[k] for k in of_batch], '']), model.uchar, 'a line')
         costs[of_batch] = score_batch(model, numbers, np.flatnonzero(numbers == end), progress)
     return costs
@@ -210,7 +203,7 @@ def alternatives(model, text, k=5):
     """
     checks.whole('k', k, 1, vocabulary_size(model))
     pieces = []
-    for _, y, _, logs in in_pieces(model, numbers_of(model, text), piece_length(model)):
+    for _, y, _, logs in in_pieces(model, numbers_of(model, text), SCORED):
         best = np.argsort(-logs, axis=1, kind='stable')[:, :k]
         pieces.append((costs_of(logs, y)[:, 0], best, np.exp(np.take_along_axis(logs, best, axis=1))))
     return tuple(map(np.concatenate, zip(*pieces)))
