@@ -112,9 +112,7 @@ def sequences(model, options, prime):
     """Yield the sequences in pieces, each a list of strings, the prime first."""
     hold = {}
     for state, number, value in options.hold or ():
-        if number in hold.setdefault(state, {}):
-            raise ValueError(f'--hold names {state}:{number} twice: expected one value')
-        hold[state][number] = value
+        hold.setdefault(state, {})[number] = value
     length = options.length if options.length is not None else 2000 if options.page else 100
     return model.stream_text(prime, len(prime) + length, options.method, 1 if options.page else options.count,
                              options.temperature, options.top_k, options.top_p,
@@ -148,13 +146,11 @@ def print_texts(texts, pieces):
 
 def write(model, checkpoint, options):
     """Write sequences: print them, and append them to a file."""
-    import zipfile                                         # late, like the next, which imports NumPy
-
-    from engine.output.info import summary
+    from engine.output.info import summary                 # late: it imports NumPy
     default = near(os.path.join(ROOT, 'text_output', os.path.basename(options.params) + '.out'))
     path = default if options.out is None else options.out
-    if not path or path.lower().endswith(('.npz', '.safetensors')) or os.path.isfile(path) and zipfile.is_zipfile(path):
-        raise ValueError(f'OUT is {path!r}: expected the name of a text file, not of a checkpoint or an archive')
+    if not path or path.lower().endswith(('.npz', '.safetensors')):
+        raise ValueError(f'OUT is {path!r}: expected the name of a text file, not of a checkpoint')
     refuse_to_replace(path, True, [options.prime_file, options.copies])
     prime, original = inputs(options)
     pieces = sequences(model, options, prime)
