@@ -88,7 +88,7 @@ def test_finished_run_is_resumed_without_compiling(short_run, in_process, tmp_pa
 
 def test_text_that_is_a_device_is_not_read(in_process, path, monkeypatch):
     """A checkpoint may name /dev/zero, which has no end; /dev/null is a device, too."""
-    monkeypatch.setattr(page, 'read_text', None)
+    monkeypatch.setattr(page, 'read_string', None)
     for changes in (dict(path='/dev/null'), dict(path=str(TRAIN), valid=dict(SOURCE, path='/dev/null'))):
         about(text={**TEXT_OF_RUN, **changes}, lp=dict(lrate=1), progress=PROGRESS)(path)
         assert_refused(in_process(TRAIN, '--resume', path), '/dev/null', 'no file or folder')

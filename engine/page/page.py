@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.data.batches import characters_to_train
 from engine.data.parameters import opened
-from engine.data.text import encoded, read_text
+from engine.data.text import encoded, read_string
 from engine.files import base_name, readable, write_whole
 from engine.kernel.cell import js_functions, js_steps
 from engine.methods.saving import other_program_cell
@@ -28,7 +28,6 @@ MODEL = 'network', 'learner', 'features'       # scripts that need no document
 SCRIPTS = MODEL + ('text', 'page', 'live', 'reader', 'surprise', 'why', 'cells', 'gallery', 'freeze', 'inside',
                    'learning', 'handover')
 MOST_CHARACTERS = 10_000       # shown of a file
-MOST_EPOCHS = 100              # whose samples and costs a page shows
 ALTERNATIVES = 5               # most probable characters shown at each place
 HELD_OUT = '_held_out.txt'     # ending of a held-out text beside a checkpoint, whose training text may not be at hand
 TITLES = {'prideandprejudice.txt': 'Pride and Prejudice', 'coriolanus.txt': 'Coriolanus'}      # in text_input
@@ -107,12 +106,10 @@ def learning(checkpoint, rows):
     """Return the passage, its costs (epochs, n-1) and the samples in a run's logs, or None. rows: of logged_costs()."""
     samples = readable(logs.read_samples, logs.path_beside(checkpoint, logs.SAMPLES))
     of_text, passage, costs = readable(logs.read_passage, logs.path_beside(checkpoint, logs.PASSAGE)) or ('', '', {})
-    logged = sorted({epoch for epoch, *_ in rows} & set(samples or ()) & set(costs))
-    if not logged:
+    epochs = sorted({epoch for epoch, *_ in rows} & set(samples or ()) & set(costs))
+    if not epochs:
         return None
-    places = np.rint(np.linspace(0, len(logged) - 1, min(MOST_EPOCHS, len(logged)))).astype(int)
-    epochs = [logged[place] for place in places]
-    return dict(text=of_text, passage=list(passage), epochs=epochs, logged=len(logged),
+    return dict(text=of_text, passage=list(passage), epochs=epochs,
                 costs=array_for_json(to_float16(np.stack([costs[epoch] for epoch in epochs]))),
                 samples=[samples[epoch] for epoch in epochs])
 
@@ -172,19 +169,19 @@ def held_out(checkpoint):
     It is the held-out text next to the checkpoint or the validation text. If that file is missing or has changed, it is
     the passage in the log. Then `written` is the end of the passage, since the model is to continue from there.
     """
-    beside = readable(read_text, logs.path_beside(checkpoint, HELD_OUT))
+    beside = readable(read_string, logs.path_beside(checkpoint, HELD_OUT))
     if beside:
-        codes, uchar, sha256 = beside
-        return Shown(''.join(uchar[codes[:MOST_CHARACTERS]]),
+        text, sha256 = beside
+        return Shown(text[:MOST_CHARACTERS],
                      f'From {title(checkpoint)}, the part on which the model was not trained.', sha256=sha256)
     of_train = checkpoint.metadata.get('text')
     file = of_train and of_train['valid'] or of_train
-    found = file and readable(read_text, file['path'], of_train['encoding'])
+    found = file and readable(read_string, file['path'], of_train['encoding'])
     if found:
-        codes, uchar, sha256 = found
-        first = 0 if file is not of_train else characters_to_train(len(codes), file['seq_length'], file['ratio_valid'])
-        if sha256 == file['sha256'] and first < len(codes):
-            return Shown(''.join(uchar[codes[first:first + MOST_CHARACTERS]]),
+        text, sha256 = found
+        first = 0 if file is not of_train else characters_to_train(len(text), file['seq_length'], file['ratio_valid'])
+        if sha256 == file['sha256'] and first < len(text):
+            return Shown(text[first:first + MOST_CHARACTERS],
                          f'Validation text from {base_name(file["path"])}, on which the model was not trained.')
     of_text, passage, _ = readable(logs.read_passage, logs.path_beside(checkpoint, logs.PASSAGE)) or ('', '', {})
     if of_text == 'validation':
