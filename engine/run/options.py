@@ -64,19 +64,18 @@ def choose(typed, find_input):
     find_input: a function from the typed input, or None, to the path of a new run's text.
     """
     from engine.run.results import checkpoints_of, newest                  # late: fit needs no files of a run
-    o, checkpoint, found, name = Options(typed), None, {}, None
+    o, checkpoint, found = Options(typed), None, {}
     if o.resume in (None, 'last'):
         o.input = find_input(o.input)
     if o.resume == 'last':
-        found, name = checkpoints_of(o), o.name
-        checkpoint = newest(found)
+        checkpoint = newest(checkpoints_of(o))
         print(f'resuming from {checkpoint}' if checkpoint else 'this run has no checkpoint yet: starting a new run')
         o.resume, o.init = (str(checkpoint), None) if checkpoint else (None, o.init)       # init is for a new run only
     elif o.resume:
         checkpoint = Checkpoint(o.resume)
     if o.resume:
         take_over(o, checkpoint)
-        found = found if o.name == name else checkpoints_of(o)         # its files may have been renamed
+        found = checkpoints_of(o)                          # again: the name of the run is that in the checkpoint
     else:
         o.random_seed = secrets.randbelow(10 ** 9) if o.random_seed is None else o.random_seed
         set_units(o)
