@@ -322,7 +322,7 @@ class CharLSTM:
     from engine.methods.fit import fit
     from engine.methods.sampling import generate_text, sample, stream_text
     from engine.methods.saving import export, init_params, load_params, model_setup, resume, save_params, versions
-    from engine.methods.state import finite, prepare_input, reset_states
+    from engine.methods.state import finite, prepare_input
     from engine.methods.step import theano_check, theano_predict, theano_train_rmsprop, theano_train_sgd
 
     dyn_lrate = property(lambda self: self.rate, set_rate)
@@ -356,5 +356,5 @@ class CharLSTM:
                 yield None
             rate, valid_cost = schedule.rate_at(schedule.step - 1), mean_cost(costs)
             cost = schedule.end_epoch(valid_cost)
-            self.reset_states()
+            self.carried = None                        # the text begins again, from zero states
             yield Epoch(schedule.epoch, cost, valid_cost, rate, characters / max(seconds, 1e-6))

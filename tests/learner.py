@@ -43,9 +43,6 @@ class Learner:
     def validation_costs(self):
         yield self.score(self.rates), 6
 
-    def reset_states(self):
-        pass
-
     def finite(self):
         return True
 

@@ -90,7 +90,7 @@ def make_stateful(folder, **settings):
 def as_new(model):
     """Reset a model of make_stateful to the parameters P and its first state, and return it."""
     set_parameters(model)
-    model.reset_states()
+    model.carried = None
     model.validation = None, 0
     model.dyn_lrate.set_value(1e-30)                        # steps change nothing unless a test sets another rate
     model.random = np.random.default_rng(8)

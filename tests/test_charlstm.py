@@ -110,7 +110,7 @@ def test_validation_batches_and_validation_of_all_carry_states_of_their_own(stat
         carried = [state.copy() for state in stateful.carried]
         np.testing.assert_allclose(stateful.validate(), whole.mean(), rtol=1e-5)
         np.testing.assert_array_equal(np.hstack(stateful.carried), np.hstack(carried))
-        stateful.reset_states()
+        stateful.carried = None
     assert isinstance(found[0], float) and stateful.n_batches['valid'] == len(expected) > 3
     np.testing.assert_allclose(found, expected * 2 + expected[:2], rtol=1e-5)
     from_zero = stateful.theano_check(stateful.X['valid'][1], stateful.Y['valid'][1])[0]
@@ -148,7 +148,7 @@ def test_rows_that_are_reset_begin_with_zeros(interpreted, text_file):
     (x0, x1), (y0, y1) = model.X['train'][:2], model.Y['train'][:2]
     after, seen = numpy_model.forward(p, x0)[1], set()
     for seed in range(6):
-        model.reset_states()
+        model.carried = None
         model.theano_train_sgd(x0, y0)
         model.random = np.random.default_rng(seed)
         kept = ~begins_anew(np.random.default_rng(seed), 0.5, slice(0, 7))

@@ -115,11 +115,6 @@ def warn_if_truncated(model):
              f'{depth}, seq_length {model.text.seq_length}; set them to the same number')
 
 
-def reset_states(model):
-    """Reset the states that training carries from batch to batch to zeros, as at the start of the text."""
-    model.carried = None
-
-
 # ---------------------------------------------------------------- the parameters
 
 def arrays(variables):
