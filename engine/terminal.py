@@ -37,7 +37,6 @@ def printable(text):
 
 
 def bits(nats):
-    """Convert a cost from nats to bits."""
     return nats / math.log(2)
 
 
@@ -65,7 +64,6 @@ def note(line):
 
 
 def warn(line):
-    """Print a warning to standard error."""
     note(f'charlstm: {line}')
 
 

@@ -11,7 +11,6 @@ UNITS = 64                     # per layer
 
 
 def program(options):
-    """Run the whole program."""
     refuse_to_replace(options.out, options.overwrite, [options.text])
     codes, uchar, _ = read_text(options.text)
     random, limit = np.random.default_rng(options.random_seed), UNITS ** -0.5

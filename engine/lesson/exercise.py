@@ -13,7 +13,6 @@ RANDOM = np.random.default_rng(1)
 
 
 def require(right, words):
-    """Raise ValueError with these words unless right is true."""
     if not right:
         raise ValueError(words)
 
@@ -122,7 +121,6 @@ EXERCISES = dict(peepholes=peepholes, normalisation=normalisation, adam=adam, at
 
 
 def program(options):
-    """Run the whole program."""
     model = load_class(options.solution, CharLSTM)(random_seed=1)
     try:
         for name in ('optimiser', 'optimiser_state'):

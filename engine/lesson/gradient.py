@@ -9,7 +9,6 @@ from engine.terminal import Parser, load_class, main
 
 
 def program(options):
-    """Run the whole program."""
     cls = load_class(options.cell, CharLSTM)
     cell = Cell(cls.cell, 'float32')
     if cell.program is None:

@@ -26,7 +26,6 @@ def facts(path, encoding='utf-8'):
 
 
 def sizes(found):
-    """Return the sizes in facts() as words."""
     return f'{layers_of_units(found["units"])}, {found["parameters"]:,} parameters'
 
 

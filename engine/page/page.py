@@ -136,7 +136,6 @@ def marks(text, copies):
 
 
 def shortened(passage):
-    """Return the ends of a passage."""
     return passage if len(passage) <= 24 else f'{passage[:12]} … {passage[-12:]}'
 
 

@@ -73,7 +73,6 @@ class Logs:
         self.steps.append((epoch, float(cost)))
 
     def epoch(self, epoch):
-        """Log an Epoch."""
         self.epochs.append(epoch)
         self._row(EPOCHS, epoch)
 

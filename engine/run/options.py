@@ -38,7 +38,6 @@ class Options:
 
     @property
     def units(self):
-        """Return the units of each layer."""
         return self.num_units1, *[self.num_units2] * (self.layers - 1)
 
     @property

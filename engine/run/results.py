@@ -59,7 +59,6 @@ class Run:
         self.logs = Logs(self.path, schedule.id, model.p, model.text.passage, self.options.original)
 
     def path(self, ending):
-        """Return the path of this run's file with that ending."""
         return near(os.path.join(self.options.output_dir, self.options.name + ending))
 
     def say(self, line):
@@ -70,7 +69,6 @@ class Run:
             self._group.stop_requested, sys.stdout = True, open(os.devnull, 'w', encoding='utf-8')
 
     def _command(self, checkpoint, *more):
-        """Return the command that resumes from a checkpoint."""
         words = words_of({'resume': checkpoint, 'cell': self.options.cell})
         return script('train.py', *words, *more, processes=self._group.size)
 
