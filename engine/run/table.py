@@ -59,8 +59,8 @@ _start = functools.partial(Option, kept=None, of_fit=False)
 
 OPTIONS = {
     'text': [
-        _text('batch_size', int, 25, 'sequences in a batch', (1,), original=50),
-        _text('seq_length', int, 100, 'characters in a sequence', (2,), original=50),
+        _text('batch_size', int, 25, 'sequences in a batch', (1,), 50, 50),
+        _text('seq_length', int, 100, 'characters in a sequence', (2,), 50, 50),
         _text('ratio_valid', float, 0.3, 'share of the text, at its end, held out for validation', BELOW_1),
         _text('valid', 'FILE', None, 'validation text, a file or a folder, also scored like --test '
               '(default: the last part of the input)', resumed='moved', in_result=False),
@@ -129,8 +129,8 @@ OPTIONS = {
         Option('original', bool, False, 'the recipe of 2016, without later additions: 75 epochs of batches of 50 '
                'sequences of 50 characters, from zero states, at a rate of 0.002, times 0.97 per epoch from epoch 10 '
                'on, and the step log of 2016 (engine/README.md lists the remaining differences)', of_fit=False),
-        Option('small', bool, False, 'a run of under a minute: 64 units in each layer and 40 epochs, on the beginning '
-               'of Coriolanus unless an input is named', of_fit=False),
+        Option('small', bool, False, 'a run of under a minute: 64 units in each layer and 40 epochs of batches of 50 '
+               'sequences of 50 characters, on the beginning of Coriolanus unless an input is named', of_fit=False),
         _start('output_dir', 'DIR', None, 'folder for the results (default: training_results beside this script)'),
         _start('overwrite', bool, False, 'replace the results of an earlier run of this name'),
         _start('init', 'PARAMS', None, 'start from the parameters of a checkpoint, whatever its text, or of a '
