@@ -72,7 +72,7 @@ def costs(options):
         cell = [] if name == 'LSTM' else ['--cell', f'{ROOT}/engine/lesson/cells.py:{CELLS[name][0]}']
         result = trained(paths[0], f'{CELLS[name][1]}-{units}-rate{factor:.2g}-seed{seed}', options.results, '--valid',
                          paths[1], '--epochs', EPOCHS, '--num-units1', units, '--lrate', factor * lrate(units, units),
-                         '--random-seed', seed, *cell)
+                         '--random-seed', seed, '--batch-size', 50, '--seq-length', 50, *cell)
         return result['best_valid_nats']
 
     row = table('                cell', 'units', 'parameters', '  nats', 'rate', '                each seed')

@@ -157,8 +157,8 @@ def readme_row(name, results):
         return f'{sum(costs(of)) / len(results):.3f}'
 
     capped = all(result['epochs'] == first['option_epochs'] for result in results)
-    longer = first['option_seq_length'] > 50
-    cells = [f'CharLSTM 2x{first["option_num_units1"]}' + longer * f', sequences of {first["option_seq_length"]}'
+    length = first['option_seq_length']
+    cells = [f'CharLSTM 2x{first["option_num_units1"]}' + (length != 100) * f', sequences of {length}'
              + capped * f', {first["epochs"]} epochs',
              f'{first["parameters"] / 1e6:.2f} M', f'{mean()}; adapted {mean("adapted_")}']
     cells += [mean('valid_in_pieces_')] if split.pieces else []
