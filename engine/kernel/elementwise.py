@@ -27,19 +27,17 @@ def same(arrays, others):
 # ---------------------------------------------------------------- any elementwise operation, by whole arrays
 
 # For operations whose function in NumPy is not in nfunc_spec of Theano's class; others are called number by number.
-BY_ARRAYS = {'Identity': lambda x: x, 'Second': lambda x, y: np.broadcast_to(y, np.broadcast_shapes(x.shape, y.shape)),
-             'Inv': lambda x: 1 / x, **{name: formula.OPERATIONS[name][1] for name in (
-                 'Switch', 'Clip', 'ScalarSigmoid', 'ScalarSoftplus')}}
+BY_ARRAYS = {name: formula.OPERATIONS[name][1] for name in ('Switch', 'Clip', 'ScalarSigmoid', 'ScalarSoftplus')} | {
+    'Identity': lambda x: x, 'Cast': lambda x: x, 'Inv': lambda x: 1 / x,
+    'Second': lambda x, y: np.broadcast_to(y, np.broadcast_shapes(x.shape, y.shape)),
+    'Add': lambda *arrays: functools.reduce(np.add, arrays),
+    'Mul': lambda *arrays: functools.reduce(np.multiply, arrays)}
 
 
 @functools.lru_cache(maxsize=None)
 def function_of(op):
     """Return a function of arrays for a scalar operation of Theano."""
     name, (spec, *_) = type(op).__name__, getattr(op, 'nfunc_spec', None) or ['']
-    if name == 'Cast':
-        return lambda x: x
-    if name in ('Add', 'Mul'):
-        return lambda *arrays: functools.reduce(getattr(np, spec), arrays)
     return BY_ARRAYS.get(name) or getattr(np, spec, None) or np.frompyfunc(op.impl, op.nin, op.nout)
 
 
