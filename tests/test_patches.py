@@ -23,8 +23,6 @@ PROGRAMS = {
                 '    x = tt.vector()\n    assert theano.function([x], x * 0.1)([1])[0] == 0.1',
     'inverse': 'x = tt.dvector()\nassert theano.function([x], tt.inv(x))([3])[0] == 1 / 3',
     'upcast': 'n = tt.lscalar()\nassert theano.function([n], tt.ceil_intdiv(n, 2))(5) == 3',
-    'degrees': 'for op, y in ((tt.deg2rad, np.pi / 180), (tt.rad2deg, 180 / np.pi)):\n'
-               '    assert np.allclose(f(tt.grad(op(x).sum(), x))([2, 3]), y, rtol=1e-6)',
     'zeros_like': 'assert f(tt.grad((x * theano.gradient.zero_grad(x)).sum(), x))([2, 3]).tolist() == [2, 3]',
     'random generators': 'from theano.tensor.shared_randomstreams import RandomStreams\n'
                          'draw = theano.function([], RandomStreams(3).uniform((1,)), no_default_updates=True)\n'

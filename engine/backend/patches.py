@@ -103,15 +103,10 @@ def _patch(module):
         case 'theano.scalar.basic':
             # With floatX=float64, a float becomes float32 only if that is exact. In NumPy 2, np.float32(0.1) == 0.1.
             rewrite(module.NumpyAutocaster, '__call__', {'x == x_': 'np.asarray(x) == x_'})
-            # Inv in Python divides np.float32(1) by a float; the result is now float32.
-            inverse, upcast = module.Inv.impl, module.upcast
-            module.Inv.impl = lambda self, x: inverse(self, np.asarray(x))
+            upcast = module.upcast
             # tensor/basic.py (ceil_intdiv) and sparse/opt.py pass variables, which NumPy no longer takes as dtypes.
             module.upcast = lambda *dtypes: upcast(*(
                 v.dtype if isinstance(v, module.gof.Variable) else v for v in dtypes))
-            # The gradients of deg2rad and rad2deg pass the type of a variable.
-            for op in (module.Deg2Rad, module.Rad2Deg):
-                rewrite(op, 'L_op', {r', gz\.type\)': ', gz.type.dtype)'})
         case 'theano.misc.safe_asarray':           # scalar/basic.py tries types that cannot hold an integer
             asarray = module._asarray
             module._asarray = lambda a, dtype, order=None: asarray(
