@@ -79,12 +79,6 @@ class _KernelOp(gof.Op):
         self.library.functions()               # loads them now, not in the first call
         return Planned(node, storage_map, compute_map, self.plan)
 
-    def perform(self, node, inputs, storage):
-        results, fill = self.plan(inputs, [slot[0] for slot in storage])
-        fill()
-        for slot, result in zip(storage, results):
-            slot[0] = result
-
     def _misfit(self, shapes):
         return ValueError(f'{type(self).__name__}: shapes {shapes} or characters do not match: expected {self.inputs}')
 
