@@ -216,7 +216,6 @@ def test_functions_that_are_no_cells(refused, path, cell, words):
 
 @pytest.mark.parametrize('cell, what', [
     (lambda a_f, a_i, C_prev: (a_f * (1 - (a_i > 0)), C_prev), 'int8'),
-    (lambda a_f, C_prev: (a_f * (tt.constant(100) * tt.constant(2)), C_prev), 'int8'),
     (lambda a_f, a_i, C_prev: (a_f * tt.cast(a_i, 'int16'), C_prev), 'int16'),
     (lambda a_f, C_prev: (tt.sin(a_f), C_prev), 'sin'), (lambda a_f, C_prev: (a_f[:, ::-1] * 1, C_prev), 'a slice'),
     (lambda a_f, C_prev: (a_f * a_f[:, a_f.shape[1] // 2][:, None], C_prev), 'a slice'),

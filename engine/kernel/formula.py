@@ -126,10 +126,7 @@ class Trace:
             name = 'OR'
         if output.dtype == 'bool' and name == 'Cast':          # a comparison with 0
             name, arguments = 'NEQ', [*arguments, 0.0]
-        value = self._simple(name, *arguments)
-        # An integer that is too large for its type becomes another number in Theano.
-        exact = 'float' in output.dtype or not isinstance(value, float) or np.array(value).astype(output.dtype) == value
-        return value if exact else None
+        return self._simple(name, *arguments)
 
     def _simple(self, operation, *arguments):
         """Return the value of an operation, simplified, and computed now if it is constant."""
