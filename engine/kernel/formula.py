@@ -3,6 +3,7 @@
 A line is such as ('t3', 'Mul', ('t0', 'C_prev')): a name, an operation on one number, and its arguments.
 """
 import collections
+import json
 import re
 import zlib
 from typing import NamedTuple
@@ -217,14 +218,9 @@ def in_c(value):
     return repr(value).replace('inf', 'INFINITY').replace('nan', 'NAN')
 
 
-def in_javascript(value):
-    """Return a number as text in JavaScript."""
-    return repr(value).replace('inf', 'Infinity').replace('nan', 'NaN')
-
-
 # Arguments of written for the bodies of functions.
 IN_C = dict(line='const vector {} = {};', constant=lambda value: f'number({in_c(value)})', prefix='vector_')
-IN_JAVASCRIPT = dict(line='const {} = {};', constant=in_javascript, prefix='math.')
+IN_JAVASCRIPT = dict(line='const {} = {};', constant=json.dumps, prefix='math.')
 
 
 # ---------------------------------------------------------------- from lines to functions of NumPy
