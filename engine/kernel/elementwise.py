@@ -66,16 +66,12 @@ def shape_of(node, arrays):
 
 
 def perform(op, node, inputs, storage):
-    """Compute an Elemwise by whole arrays, as its method of this name."""
+    """Compute an Elemwise by whole arrays, as its method of this name, but never in place."""
     shape = shape_of(node, inputs)
     with np.errstate(all='ignore'):
         found = evaluated(op.scalar_op, [v.dtype for v in node.outputs], inputs)
-    for k, (slot, value) in enumerate(zip(storage, found)):
-        if k in op.inplace_pattern:
-            slot[0] = inputs[op.inplace_pattern[k]]
-            slot[0][...] = value
-        else:
-            slot[0] = np.broadcast_to(value, shape).copy()
+    for slot, value in zip(storage, found):
+        slot[0] = np.broadcast_to(value, shape).copy()
 
 
 # ---------------------------------------------------------------- formulas of floating-point numbers
@@ -302,10 +298,7 @@ def plan_again(node):
         return None
 
     def plan(arrays, before):
-        if isinstance(op, tt.Elemwise):                    # not in place: sizes are not computed again
-            found = evaluated(op.scalar_op, [node.outputs[0].dtype], arrays)
-        else:
-            found = performed(node, arrays)()
+        found = performed(node, arrays)()
         if view and not np.may_share_memory(found[0], arrays[0]):      # a copy, whose numbers change with the array's
             return repeated_plan(node)(arrays, before)
         return found, None
