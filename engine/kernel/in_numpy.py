@@ -56,17 +56,14 @@ class AnyCell:
         return SameArrays([*inputs, *own], [], outputs)
 
     def derive(self):
-        """Compile the gradient. Raise ValueError if Theano cannot derive it."""
+        """Compile the gradient now, not in the first step."""
         return self._backward
 
     @functools.cached_property
     def _backward(self):
         inputs, own, outputs = self._symbols()
         known = collections.OrderedDict((tt.tensor_copy(v), v.type()) for v in outputs)
-        try:
-            gradients = theano.grad(None, [*inputs, *own], known_grads=known, disconnected_inputs='ignore')
-        except Exception as error:             # of any type, from the operations' own methods
-            raise ValueError(f'Theano cannot derive the gradient of the cell {self._cell.name}: {error}') from error
+        gradients = theano.grad(None, [*inputs, *own], known_grads=known, disconnected_inputs='ignore')
         gradients[len(inputs):] = [gradient.dimshuffle('x', 0) for gradient in gradients[len(inputs):]]
         return SameArrays([*inputs, *own, *known.values()], [], gradients)
 
