@@ -6,7 +6,8 @@ import time
 import pytest
 
 from engine.backend import compiler
-from engine.backend.theano_setup import CompilerError, compiling
+from engine.backend.compiler import CompilerError
+from engine.terminal import bar
 from scripts import ROOT, finish, start
 
 COMPILER = """#!/bin/sh
@@ -61,19 +62,19 @@ def test_starts_that_are_killed_or_at_once_and_one_that_compiles_nothing(tmp_pat
 
 def test_error_of_the_compiler_is_one_line(refused, capfd):
     path = compiler.compiled_file('broken', '#error "what is wrong"', ())
-    with refused(CompilerError, 'the C++ compiler failed (1: ', 'what is wrong', 'THEANO_FLAGS=cxx='), compiling():
+    with refused(CompilerError, 'the C++ compiler failed (1: ', 'what is wrong', 'THEANO_FLAGS=cxx='):
         compiler.load(path)
     assert capfd.readouterr() == ('', '') and not os.path.exists(path)
 
 
-def test_files_are_counted():
-    seen = []
+def test_files_are_counted(monkeypatch):
+    bars = []
+    monkeypatch.setattr(compiler, 'bar', lambda *arguments: bars.append(bar(*arguments)) or bars[0])
     source = f'int of_{os.getpid()}_{time.time_ns()}() {{ return 1; }}'              # differs in each run
     first = compiler.compiled_file('first', source)
     second = compiler.compiled_file('second', '', [first])
-    with compiling(lambda *numbers: seen.append(numbers)):
-        compiler.load(second)
-    assert seen == [(0, 2), (1, 2), (2, 2)]
+    compiler.load(second)
+    assert [(shown.n, shown.total) for shown in bars] == [(2, 2)]
     for name in (first, second):
         os.remove(name)
 

@@ -3,7 +3,6 @@
 The name of a compiled file contains a checksum of its source, the compiler and its options. A file gets its name when
 it is complete, so no locks are needed: two processes that compile the same file replace it by an equal one.
 """
-import contextlib
 import ctypes
 import functools
 import hashlib
@@ -15,6 +14,8 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import NamedTuple
+
+from engine.terminal import bar
 
 # Where omp.h and its library may be, besides the compiler's own folders: conda's, and Homebrew's on ARM and on Intel.
 PREFIXES = sys.prefix, '/opt/homebrew/opt/libomp', '/usr/local/opt/libomp'
@@ -39,21 +40,6 @@ def threads():
     """Return the number of threads of this process: its share of the cores if several processes train together."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     return int(os.environ.get('OMP_NUM_THREADS') or cores)
-
-
-def _report(done, total):
-    pass
-
-
-@contextlib.contextmanager
-def compiling(report=_report):
-    """In this context, call report(done, total), in files, before a set of files is compiled and after each of them."""
-    global _report
-    before, _report = _report, report
-    try:
-        yield
-    finally:
-        _report = before
 
 
 # ---------------------------------------------------------------- the compiler
@@ -136,16 +122,16 @@ def build(paths):
         return
     # Objects come first, the largest before the others, so that a library waits only for files that have begun.
     order = sorted(paths, key=lambda path: (bool(_files[path].objects), -len(_files[path].source)))
-    _report(0, len(order))
-    with tempfile.TemporaryDirectory() as work, ThreadPoolExecutor(min(threads(), MOST_AT_ONCE)) as pool:
+    with (bar(len(order), 'compiling, once', 'files') as progress, tempfile.TemporaryDirectory() as work,
+          ThreadPoolExecutor(min(threads(), MOST_AT_ONCE)) as pool):
         started = {}
         for path in order:
             needs = [started[needed] for needed in _files[path].objects or () if needed in started]
             started[path] = pool.submit(_compile, path, _files[path], work, needs)
         try:
-            for done, future in enumerate(as_completed(started.values()), 1):
+            for future in as_completed(started.values()):
                 future.result()
-                _report(done, len(order))
+                progress.update(1)
         except OSError as error:
             if error.errno:                                # not from the compiler
                 raise cannot_keep(error.strerror) from error

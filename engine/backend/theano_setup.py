@@ -7,7 +7,6 @@ import sys
 import warnings
 
 from engine.backend import compiler, patches
-from engine.backend.compiler import CompilerError, compiling  # noqa: F401
 from engine.terminal import number_of, warn
 
 DEFAULTS = {                 # for Theano's options; the user's settings take precedence

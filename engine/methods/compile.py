@@ -4,7 +4,7 @@ import functools
 import numpy as np
 
 from engine.backend import bfloat16, compiler, theano_setup
-from engine.backend.theano_setup import compiling, on_cpu, theano, tt
+from engine.backend.theano_setup import on_cpu, theano, tt
 from engine.data.parameters import base_names, in_layers, layers_of, named_state, rows_of, units
 from engine.kernel.elementwise import SameArrays
 from engine.kernel.fallback import StepByStep, costs_follow, flat, is_as_in_c, log_probabilities, state_symbols
@@ -13,7 +13,7 @@ from engine.kernel.scan import Scan
 from engine.methods.state import (CompiledFunctions, arrays, cell_of_model, functions, optimiser_variables, sizes,
                                   vocabulary_size)
 from engine.parallel import DataParallelStep
-from engine.terminal import bar, warn
+from engine.terminal import warn
 
 
 def operations(model):
@@ -56,13 +56,7 @@ def compiled(model, name):
     if name not in made:
         build = dict(predict=build_forward, states=build_forward, check=build_forward, texts=build_texts,
                      train_rmsprop=build_train, train_sgd=build_train)[name]
-        with bar(None, f'compiling {name}, once', 'files') as progress:
-            def report(done, total):
-                progress.total = total
-                progress.update(done - progress.n)
-
-            with compiling(report):
-                made[name] = build(model, operations(model), name)
+        made[name] = build(model, operations(model), name)
     return made[name]
 
 
