@@ -7,7 +7,6 @@ the place in Theano that needs a patch.
 import builtins
 import copy
 import importlib.machinery
-import importlib.util
 import inspect
 import re
 import shutil
@@ -49,7 +48,6 @@ REMOVED_NAMES = {
     'product': np.prod,                           # scalar/basic.py, Mul in Python
     'cast': _Cast(),                              # scalar/basic.py, gradients of exp2, arcsin and others
     'sctype2char': lambda dtype: np.dtype(dtype).char,           # tensor/elemwise.py, functions of integers
-    'ComplexWarning': np.exceptions.ComplexWarning,              # tensor/slinalg.py, tensor/nnet/conv.py
     'MAXDIMS': -2 ** 31,                          # tensor/extra_ops.py, for "no axis": now NPY_RAVEL_AXIS in C
 }
 
@@ -58,11 +56,6 @@ def _module(name, **names):
     module = types.ModuleType(name)
     vars(module).update(names)
     return module
-
-
-def _lazy(module, name):
-    """Return a function of a module that imports the module when it is called."""
-    return lambda *arguments, **more: getattr(importlib.import_module(module), name)(*arguments, **more)
 
 
 def _replacements():
@@ -76,7 +69,6 @@ def _replacements():
     spawn = _module('distutils.spawn', find_executable=shutil.which)
     include = _module('numpy.distutils.misc_util', get_numpy_include_dirs=lambda: [np.get_include()])
     distutils = _module('numpy.distutils', misc_util=include)
-    sigtools, signaltools = 'scipy.signal._sigtools', 'scipy.signal._signaltools'
     return {
         'distutils': _module('distutils', sysconfig=config, spawn=spawn),
         'distutils.sysconfig': config, 'distutils.spawn': spawn, 'numpy.distutils': distutils,
@@ -86,10 +78,7 @@ def _replacements():
         'imp': _module('imp'),                     # tests/breakpoint.py, which gpuarray/opt.py imports: not used
         'pkg_resources': _module('pkg_resources', DistributionNotFound=ImportError),       # gpuarray/linalg.py
         'mpi4py': _module('mpi4py'),               # tensor/io.py, not used: the import would start MPI
-        # tensor/nnet/conv.py, abstract_conv.py: removed, or slow to import
-        'scipy.signal.sigtools': _module('sigtools', _convolve2d=_lazy(sigtools, '_convolve2d')),
-        'scipy.signal.signaltools': _module('signaltools', **{name: _lazy(signaltools, name) for name in (
-            '_valfrommode', '_bvalfromboundary', 'convolve')})}
+        'scipy.signal.signaltools': _module('signaltools')}        # tensor/nnet/conv.py does without; slow to import
 
 
 _REPLACEMENTS = _replacements()
