@@ -7,7 +7,7 @@ import sys
 import warnings
 
 from engine.backend import compiler, patches
-from engine.terminal import number_of, warn
+from engine.terminal import warn
 
 DEFAULTS = {                 # for Theano's options; the user's settings take precedence
     'floatX': 'float32',     # what GPUs compute in, and twice as fast on CPUs
@@ -97,15 +97,3 @@ tt = theano.tensor
 def on_cpu():
     """Return whether the kernel can compute the network: it needs a CPU, and float32 or float64."""
     return theano.config.device == 'cpu' and theano.config.floatX in ('float32', 'float64')
-
-
-def computes_on(in_c, bfloat16=None):
-    """Return a description of what computes the network. in_c: the C kernel. bfloat16: its instructions, or None."""
-    if theano.config.device != 'cpu':
-        name = theano.gpuarray.type.get_context(None).devname.strip()      # as its driver gives it
-        return f'{theano.config.device} ({name}), by theano.scan, in {theano.config.floatX}'
-    threads = compiler.threads() if not compiler.cxx or compiler.openmp() else 1
-    by = 'the C kernel' if in_c else 'NumPy'
-    products = f', products in bfloat16 ({bfloat16})' if bfloat16 else ''
-    slow = '' if compiler.cxx else ', half as fast as in C, which needs a C++ compiler such as g++'
-    return f'the CPU, {number_of(threads, "thread")}, by {by}, in {theano.config.floatX}{products}{slow}'

@@ -3,7 +3,7 @@ import functools
 
 import numpy as np
 
-from engine.backend import bfloat16, compiler, theano_setup
+from engine.backend import bfloat16, compiler
 from engine.backend.theano_setup import on_cpu, theano, tt
 from engine.data.parameters import base_names, in_layers, layers_of, named_state, rows_of, units
 from engine.kernel.elementwise import SameArrays
@@ -13,7 +13,7 @@ from engine.kernel.scan import Scan
 from engine.methods.state import (CompiledFunctions, arrays, cell_of_model, functions, optimiser_variables, sizes,
                                   vocabulary_size)
 from engine.parallel import DataParallelStep
-from engine.terminal import warn
+from engine.terminal import number_of, warn
 
 
 def operations(model):
@@ -39,7 +39,14 @@ def operations(model):
 
 def computes_on(model):
     """Return a description of what computes the network."""
-    return theano_setup.computes_on(operations(model).in_c, bfloat16.instructions(model.precision))
+    if theano.config.device != 'cpu':
+        name = theano.gpuarray.type.get_context(None).devname.strip()      # as its driver gives it
+        return f'{theano.config.device} ({name}), by theano.scan, in {theano.config.floatX}'
+    threads = compiler.threads() if not compiler.cxx or compiler.openmp() else 1
+    by, instructions = 'the C kernel' if operations(model).in_c else 'NumPy', bfloat16.instructions(model.precision)
+    products = f', products in bfloat16 ({instructions})' if instructions else ''
+    slow = '' if compiler.cxx else ', half as fast as in C, which needs a C++ compiler such as g++'
+    return f'the CPU, {number_of(threads, "thread")}, by {by}, in {theano.config.floatX}{products}{slow}'
 
 
 def compile(model, *names):
