@@ -24,9 +24,6 @@ class Elementwise:
             *places('kept', program.kept), *places('before', counts.S), *places('after', counts.S),
             *places('own', counts.own), 'dh', *places('d_after', counts.S)])
 
-    def derive(self):
-        """Do nothing: the Program has the gradient."""
-
     def functions(self, shape, dtype):
         """Return the functions forward and backward for arrays of a shape, each of inputs and outputs, in place.
 
@@ -54,10 +51,6 @@ class AnyCell:
     def _forward(self):
         inputs, own, outputs = self._symbols()
         return SameArrays([*inputs, *own], [], outputs)
-
-    def derive(self):
-        """Compile the gradient now, not in the first step."""
-        return self._backward
 
     @functools.cached_property
     def _backward(self):

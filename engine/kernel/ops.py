@@ -207,7 +207,6 @@ class LSTM(_LayerOp):
         h, C, kept = outputs[:3]
         arguments = W, h, C, kept, h0, C0, *own
         if not isinstance(self.library, Library):
-            self.library.cell.derive()
             dh, dC, _, *d_ends = [tt.zeros_like(v) if _no_gradient(g) else g for v, g in zip(outputs, gradients)]
             da, dW, db, *d_own, dh0, dC0 = FullGradient(self.library, self.truncate)(dh, *arguments, dC, *d_ends)
             return [self._of_input(da, h), dW, db, dh0, dC0, *d_own]
