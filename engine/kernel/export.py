@@ -80,9 +80,8 @@ def c_file(cell, p, uchar):
     arrays.update(Vw=p['V'].T, c=p['c'])
     table = [[H, below, *[f'{name}{k}' if f'{name}{k}' in arrays else 0 for name in ('U', 'W', 'b', 'own')]]
              for k, H, below in zip(layers, units(p), (len(uchar), *units(p)))]
-    kinds = '; x_ has no W, and h_ no U' * (counts.U + counts.W < 2 * counts.b)
     parts = dict(V=len(uchar), LAYERS=len(layers), LARGEST=max(units(p)), ROWS=counts.b, OF_U=counts.U, OF_W=counts.W,
-                 STATES=counts.S, rows=', '.join(cell.rows) + kinds, states=', '.join(cell.states), cell=lines,
+                 STATES=counts.S, rows=', '.join(cell.rows), states=', '.join(cell.states), cell=lines,
                  functions=_functions(lines), own_argument='', own='', own_comment='',
                  declarations='\n'.join(f'static const float {name}[{array.size}];' for name, array in arrays.items()),
                  layers=', '.join(f'{{{", ".join(map(str, row))}}}' for row in table))
