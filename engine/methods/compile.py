@@ -104,7 +104,7 @@ def build_train(model, ops, name):
         raise ValueError('no learning parameters yet: call model_setup first')
     cell, lp = cell_of_model(model), dict(model.lp)
     if model.kernel and not cell.program:
-        warn(f'the cell {cell.name} uses {cell.unknown}, which is not elementwise: it runs in NumPy, more slowly')
+        warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: it runs in NumPy, more slowly')
     (x, y), states, weights = tt.imatrices('x', 'y'), state_symbols(model.p), tt.matrix('cost_weights')
     kept = {name: [tt.TensorType('bool', 3 * [False])() for _ in states]           # bool: new memory costs page faults
             for name in ('dropout', 'dropconnect') if lp[name]}
