@@ -12,8 +12,8 @@ def program(options):
     cls = load_class(options.cell, CharLSTM)
     cell = Cell(cls.cell, 'float32')
     if cell.program is None:
-        raise ValueError(f'the cell {cell.name} is not elementwise, because of {cell.unknown}: NumPy computes it '
-                         'and its gradient')
+        raise ValueError(f'the cell {cell.name} uses {cell.unknown}, which is not in C: NumPy computes it and its '
+                         'gradient')
     kept, states = [f'kept{k}' for k in range(cell.program.kept)], cell.states
     names = cell.named | dict(zip(places('kept', len(kept)), kept)) | dict(zip(places('after', len(states)), states))
     names |= {place: f'd{state}' for place, state in zip(places('d_after', len(states)), states)}
