@@ -331,6 +331,19 @@ def test_shapes_that_do_not_fit(name, dtype):
     assert refused == axes - FREE.get(name.split()[0], set())
 
 
+def test_error_after_a_failed_call_names_the_operation():
+    """The failed call has other arrays than the calls before and after it."""
+    index, U = tt.ivector('index'), theano.shared(np.ones((4, 5), 'float32'))
+    f = theano.function([index], ops.TakeColumns(LIBRARIES['float32'])(U, index).sum())
+    good, bad = np.array([0, 1], 'int32'), np.array([0, 9], 'int32')
+    for array in (good, good, bad):
+        with contextlib.nullcontext() if array is good else pytest.raises(ValueError, match='TakeColumns'):
+            f(array)
+    good[:] = bad
+    with pytest.raises(ValueError, match='TakeColumns'):
+        f(good)
+
+
 @pytest.mark.parametrize('name, k', [('TakeColumns', 1), ('AddColumns', 1), ('SoftmaxCrossEntropy', 2),
                                      ('SoftmaxCrossEntropyGradient', 3)])
 def test_numbers_out_of_range(name, k, dtype):

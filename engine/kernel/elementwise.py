@@ -223,6 +223,7 @@ class Loop(gof.vm.Loop):
             for run in self.runs if again else self.thunks:
                 run()
         except Exception:
+            self.runs = None                               # the thunks may have been planned for other arrays since
             failed, = [k for k, thunk in enumerate(self.thunks) if run in (thunk, getattr(thunk, 'fill', None))]
             gof.link.raise_with_op(self.nodes[failed], self.thunks[failed])
         if not again:
