@@ -90,7 +90,8 @@ def learn(folder, score, *words, resume=None, group=None):
     run = run_of(folder, model, *words, resume=resume)
     run.check({}, checkpoints_of(run.options) if resume else {})
     with run.open():
-        run.bar = bar(99, 'training', 'steps')
+        schedule = run.schedule
+        run.bar = model.bar = bar(schedule.epochs * schedule.batches - schedule.step, 'training', 'steps')
         train.learn(model, run, group or model.group)
     return model, run.schedule
 

@@ -147,7 +147,7 @@ def test_parameters_that_are_not_finite_go_back(tmp_path, monkeypatch):
     """They are also found if no cost shows them, after the last step of an epoch."""
     monkeypatch.setattr(Learner, 'finite', lambda self: self.rates[-1] < 8 or len(self.rates) < 3)
     model, _ = learn(tmp_path, falling, '--epochs', 4, '--lrate', 8)
-    assert model.rates == [8, 8, 4, 4]
+    assert model.rates == [8, 8, 4, 4] and model.bar.n == model.bar.total
 
 
 @pytest.mark.parametrize('at, words, said', [
