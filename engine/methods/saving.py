@@ -117,7 +117,7 @@ def read_any(model, filename, encoding, other_cell=True):
     p, uchar = read_checkpoint(stored, encoding)
     if stored.cell['formula'] != ('' if cell.standard else cell.formula):
         line = (f"{stored} was trained with another cell than {type(model).__name__}'s: give --cell its class, as it "
-                f'was; {near(os.path.join(ROOT, "charlstm.py"))}:CharLSTM is the standard one')
+                f'was; {near(os.path.join(ROOT, "charlstm.py"))}:CharLSTM, unedited, is the standard one')
     if rows_of(p) != cell.counts.rows or line and not other_cell:
         raise ValueError(line or f'{stored} has parameters of another cell than its formula')
     if line:
@@ -212,7 +212,7 @@ def other_program_cell(model, what):
     if not cell.program:
         raise ValueError(f'{what} cannot compute the cell {cell.name}: it uses {cell.unknown}')
     if not is_as_in_c(model.symbols.network, model.p, ops):
-        raise ValueError(f'{what} cannot compute this model: it has the network of charlstm.py without your edits')
+        raise ValueError(f'{what} cannot compute an edited network: it has that of charlstm.py without your edits')
     return cell
 
 
