@@ -60,7 +60,7 @@ def learn(model, run, group):
                     break
         except Diverged as error:
             run.fall_back(error)
-            start, run.bar.n = time.time(), run.bar.total - epochs * schedule.batches + schedule.step
+            start, run.bar.n = time.time(), run.bar.total - epochs * schedule.batches + schedule.step      # to repeat
     if not schedule.finished:
         run.say(f'interrupted in epoch {schedule.epoch + 1}')
         run.save(INTERRUPTED)

@@ -26,6 +26,7 @@ from typing import Callable, NamedTuple
 
 from common import print_head, table, trained
 from minutes import cost_of_charlstm, minutes, minutes_row, read_curves
+from engine.run.table import ROWS
 
 HERE = Path(__file__).parent
 
@@ -157,8 +158,8 @@ def readme_row(name, results):
         return f'{sum(costs(of)) / len(results):.3f}'
 
     capped = all(result['epochs'] == first['option_epochs'] for result in results)
-    length = first['option_seq_length']
-    cells = [f'CharLSTM 2x{first["option_num_units1"]}' + (length != 100) * f', sequences of {length}'
+    length, default = first['option_seq_length'], ROWS['seq_length'].default
+    cells = [f'CharLSTM 2x{first["option_num_units1"]}' + (length != default) * f', sequences of {length}'
              + capped * f', {first["epochs"]} epochs',
              f'{first["parameters"] / 1e6:.2f} M', f'{mean()}; adapted {mean("adapted_")}']
     cells += [mean('valid_in_pieces_')] if split.pieces else []
