@@ -76,11 +76,11 @@ def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch,
     """Three pieces by hand: each is scored with the parameters and states adapted to the pieces before it.
 
     With RMSprop's mean squares, gradients are divided by their roots, plus a tenth of the roots' mean, and the
-    parameters decay towards the model's.
+    parameters are the model's minus two sums of steps, each with its own decay.
     """
     monkeypatch.setattr(analysis, 'ADAPTED', 4)
     monkeypatch.setattr(analysis, 'CLIPS', (1, 1))                 # which these gradients exceed
-    monkeypatch.setattr(analysis, 'DECAY', 0.3)
+    monkeypatch.setattr(analysis, 'SUMS', dict(fast=(0.9, 0.3), slow=(0.4, 0.03)))
     model, random, p = CharLSTM(), np.random.default_rng(5), P
     model.model_setup(char_dim=V, num_units1=H1, num_units2=H2)
     set_parameters(model)
@@ -88,7 +88,8 @@ def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch,
     mean_squares['b1'][0, 0] = 0
     roots = {name: np.sqrt(m) for name, m in mean_squares.items()}
     divisors = {name: r + r.mean() / 10 if averaged else 1 for name, r in roots.items()}
-    decay = 0.3 if averaged else 0
+    shares, decays = ((0.9, 0.4), (0.3, 0.03)) if averaged else ((1,), (0,))
+    sums = [{name: 0 for name in NAMES} for _ in shares]
     numbers = random.integers(V, size=12)
     found, expected, states = model.score_text(numbers, rate, mean_squares=mean_squares if averaged else None), [], None
     for start in (0, 4, 8):
@@ -97,8 +98,11 @@ def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch,
         expected += list(numpy_model.costs(probabilities, y)[:, 0])
         gradients = numpy_model.gradients(p, x, y, states=states)
         shrunk = min(1, 1 / math.sqrt(sum((g ** 2).sum() for g in gradients.values())))
-        p = {name: p[name] - rate * shrunk * gradients[name] / divisors[name] - decay * (p[name] - P[name])
-             for name in NAMES}
+        for name in NAMES:
+            step = rate * shrunk * gradients[name] / divisors[name]
+            for total, share, decay in zip(sums, shares, decays):
+                total[name] = total[name] * (1 - decay) + share * step
+        p = {name: P[name] - sum(total[name] for total in sums) for name in NAMES}
         states = after
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert abs(found - model.score_text(numbers))[4:].max() > 1e-4

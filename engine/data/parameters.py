@@ -19,7 +19,7 @@ FORMAT = 2                     # version of the metadata and of the names of the
 # A file is a decompression bomb if its arrays need more than ROOM bytes and more than RATIO times the size of the file:
 # large arrays of real parameters never compress that well.
 ROOM, RATIO = 1 << 26, 10
-RATES = 0.1, 1e-4              # default rates for adapting to a text, without RMSprop's mean squares and with them
+RATES = 0.1, 1.2e-4            # default rates for adapting to a text, without RMSprop's mean squares and with them
 
 # Forms for fits(). The progress may be any dict; that of a run has options, and the bundled model's only what is shown.
 SOURCE = dict(path=str, characters=int, sha256=str)

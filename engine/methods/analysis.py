@@ -13,7 +13,7 @@ from engine.parallel import SingleProcess
 
 SCORED, ADAPTED = 2000, 20     # most characters scored at a time: without adapt, and with it
 CLIPS = 1, 5                   # largest gradient norm in adapting: without mean squares, and with them
-DECAY = 0.001                  # with mean squares: share of the way back to the checkpoint's parameters in each step
+SUMS = dict(fast=(1, 0.005), slow=(0.3, 0.0003))    # with mean squares: each sum's share of a step, and its decay
 HIGH = 0.01                    # largest rate with mean squares; a higher one is meant for adapting without them
 LINES = 64                     # most lines scored at a time
 
@@ -105,17 +105,21 @@ def in_pieces(model, numbers, length):
 
 
 def divided(gradients, parameters, state, lrate, lp):
-    """Return the steps of gradient descent with divided gradients and decay to the original parameters, and state."""
-    return [lrate * (g / divisor) + DECAY * (p - origin)
-            for g, p, divisor, origin in zip(gradients, parameters, state['divisors'], state['origins'])], state
+    """Return the steps of gradient descent with divided gradients into sums that decay, and the new state."""
+    steps = [lrate * (g / divisor) for g, divisor in zip(gradients, state['divisors'])]
+    changes = {name: [share * step - decay * total for step, total in zip(steps, state[name])]
+               for name, (share, decay) in SUMS.items()}
+    sums = {name: [total + change for total, change in zip(state[name], changes[name])] for name in SUMS}
+    return [fast + slow for fast, slow in zip(*changes.values())], dict(state, **sums)
 
 
 def learner(model, adapt, mean_squares):
     """Return a copy of the model that adapts at rate adapt, and its training step. mean_squares: as in score_text.
 
-    With mean squares m, the step from p is adapt g / (r + mean(r) / 10) + DECAY (p - p_0), with r = sqrt(m) and p_0
-    the value before the text. mean(r), over the array, limits the steps of parameters that the training text hardly
-    used. The decay limits the noise that many steps accumulate in a long text.
+    With mean squares m, p is its value before the text minus two sums of steps adapt g / (r + mean(r) / 10), with
+    r = sqrt(m): s <- (1 - decay) s + share step. mean(r), over the array, limits the steps of parameters that the
+    training text hardly used. The fast sum follows the last few thousand characters, and the slow one what the whole
+    text has in common; their decay limits the noise of many steps.
     """
     most = HIGH if mean_squares else np.inf
     checks.real('adapt', adapt, f'from 0 to {most}', lambda v: 0 <= v <= most)
@@ -130,7 +134,8 @@ def learner(model, adapt, mean_squares):
     roots = [np.sqrt(mean_squares[name]) for name in model.p]
     divisors = [r + r.mean() / 10 for r in roots]
     new.optimiser = divided
-    new.optimiser_state = lambda parameters: dict(divisors=divisors, origins=parameters)
+    new.optimiser_state = lambda parameters: dict(divisors=divisors, **{
+        name: [np.zeros_like(p) for p in parameters] for name in SUMS})
     return new, compiled(new, 'train_rmsprop')
 
 
@@ -140,9 +145,9 @@ def score_text(model, text, adapt=0, progress=None, mean_squares=None):
     text: a string or numbers of uchar, int (n,), at least two; it is read once, and the states are carried along.
     adapt: the rate at which a copy of the model trains on what it has just scored (dynamic evaluation: Krause et al.
     2018); 0: no training. progress: a function that is called with the costs of each piece. mean_squares: RMSprop's, of
-    gradients, from read_mean_squares(checkpoint). The copy then divides gradients by their roots, and its parameters
-    decay to the model's. Good rates are 1e-4 with mean squares and 0.1 without. Raises ValueError for unknown
-    characters and costs that are not finite.
+    gradients, from read_mean_squares(checkpoint). The copy then divides gradients by their roots, and its changes
+    decay. Good rates are 1.2e-4 with mean squares and 0.1 without. Raises ValueError for unknown characters and costs
+    that are not finite.
     """
     numbers, reader, length, end = numbers_of(model, text), model, SCORED, 0
     costs = np.empty(len(numbers) - 1, model.p['c'].dtype)
