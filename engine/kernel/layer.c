@@ -107,6 +107,10 @@ static void forward_tiles(const forward_pass *p, long t, long begin, long rows, 
     }
 }
 
+/* The first unit of strip i in step t.  Every other step begins with the strips, and thus the weights, that the step
+ * before it ended with: they are still in the nearer caches, which may be too small for all. */
+INLINE long strip_at(long H, long t, long i) { return (t % 2 ? panel_count(H) - 1 - i : i) * PANEL; }
+
 /* How much scratch a thread with `rows` batch rows needs in forward_rows. */
 static long forward_size(long rows, long H) { return 2 * tiles_size(rows, H) + ROWS * rows * PANEL; }
 
@@ -118,8 +122,10 @@ static void forward_rows(const forward_pass *p, long begin, long end, REAL *memo
     memset(next, 0, size * sizeof(REAL));                        /* past unit H it stays 0 */
     memset(sums, 0, FIRST_OF_W * rows * PANEL * sizeof(REAL));   /* these rows stay 0 */
     pack_tiles(BY_ROWS, rows, 0, H, p->h0 + begin * H, H, 1, now);
+    set_tiles();
     for (long t = 0; t < p->T; t++) {
-        for (long strip = 0; strip < H; strip += PANEL) {
+        for (long i = 0; i < panel_count(H); i++) {
+            const long strip = strip_at(H, t, i);
             strip_sums(rows, FIRST_OF_W, OF_W, 0, H, now, panels_of(p->panels, OF_W, H, strip), sums);
             forward_tiles(p, t, begin, rows, strip, sums, next);
         }
@@ -228,13 +234,15 @@ static void backward_rows(const backward_pass *p, long begin, long end, REAL *db
     memset(memory, 0, backward_size(rows, H) * sizeof(REAL));    /* no da[T]; past unit H it stays 0 */
     memset(db, 0, (ROWS + OWN) * round_up(H, LANES) * sizeof(REAL));
     memset(p->dC + begin * STATES * H, 0, rows * STATES * H * sizeof(REAL));
+    set_tiles();
     for (long t = p->T - 1; t >= p->first; t--) {
-        for (long strip = 0; strip < H; strip += PANEL) {
+        for (long i = 0; i < panel_count(H); i++) {
+            const long strip = strip_at(H, t, i);
             if (t < p->T - 1) backward_sums(p, rows, now, strip, sums);
-            for (long i = 0; i < tile_count(rows); i++) {
-                const tile_rows tile = rows_of_tile(rows, i);
+            for (long k = 0; k < tile_count(rows); k++) {
+                const tile_rows tile = rows_of_tile(rows, k);
                 backward_strip(p, t, begin + tile.first, tile.count, strip, sums + tile.first * PANEL,
-                               next + i * OF_W * tile_size(H), db);
+                               next + k * OF_W * tile_size(H), db);
             }
         }
         swap(&now, &next);

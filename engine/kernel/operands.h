@@ -103,7 +103,7 @@ INLINE vector multiply_add(vector sum, const REAL *word, vector v)
 
 enum { AMX_ROWS = 16 };
 
-/* Gives this thread's tile registers 0 to 4 AMX_ROWS rows of one vector each. */
+/* Gives this thread's tile registers 0 to 4 AMX_ROWS rows of one vector each, which takes as long as ten products. */
 INLINE void set_tiles(void)
 {
     struct { uint8_t palette, start, none[14]; uint16_t bytes[16]; uint8_t rows[16]; } tiles = {1, 0, {0}, {0}, {0}};
@@ -123,6 +123,10 @@ INLINE void tile_sums(long K, const REAL *a, const REAL *b, REAL *sums)
     }
     _tile_stored(0, sums, 2 * VECTOR_BYTES); _tile_stored(1, sums + LANES, 2 * VECTOR_BYTES);
 }
+
+#else
+
+INLINE void set_tiles(void) {}
 
 #endif
 #endif

@@ -210,13 +210,10 @@ static void multiply_tile(long rows, order by, long K, const REAL *a, const REAL
 #endif
 }
 
-/* c (rows, PANEL) = or += packed tiles of A, tile_step numbers apart, . one packed panel of B */
+/* c (rows, PANEL) = or += packed tiles of A, tile_step numbers apart, . one packed panel of B.  set_tiles comes first. */
 static void multiply_panel(long rows, order by, long K, const REAL *tiles, long tile_step,
                            const REAL *panel, REAL *c, long c_stride, int accumulate)
 {
-#ifdef AMX_BF16
-    set_tiles();
-#endif
     for (long i = 0; i < tile_count(rows); i++) {
         const tile_rows tile = rows_of_tile(rows, i);
         multiply_tile(tile.count, by, K, tiles + i * tile_step, panel, c + tile.first * c_stride, c_stride,
@@ -291,6 +288,7 @@ static void multiply_block(const product *p, long m, long rows, long k0, REAL *t
 static void multiply_rows(const product *p, long begin, long end, REAL *tiles)
 {
     const long rows = end - begin, blocks = (rows + BLOCK - 1) / BLOCK;
+    set_tiles();
     for (long k0 = 0; k0 < p->K || k0 == 0; k0 += p->depth)
         for (long i = 0; i < blocks; i++) {
             const long first = split(rows, blocks, i);

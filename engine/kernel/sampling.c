@@ -192,6 +192,7 @@ INLINE int take(writer *w, uint64_t left, uint64_t rest)
 
 static void help(writer *w)
 {
+    set_tiles();
     for (long waited = 0; waited < LONG_WAIT; waited++) {
         const uint64_t left = __atomic_load_n(&w->left, __ATOMIC_ACQUIRE);
         if (left == STOP) return;
@@ -281,6 +282,7 @@ static void write_texts(writer *w)
     const sampling *p = w->p;
     const long V = p->V, rows = w->rows, scores_row = round_up(V, PANEL), last = last_units(p);
     const long width = OF_U * p->layer[0].H;
+    set_tiles();
     for (long s = 0; s + !p->log_p < p->length; s++) {
         for (long r = 0; r < rows; r++)
             memcpy(w->a_x + r * width, p->layer[0].U + p->text[s * p->B + w->begin + r] * width, width * sizeof(REAL));
