@@ -20,6 +20,7 @@ FORMAT = 2                     # version of the metadata and of the names of the
 # large arrays of real parameters never compress that well.
 ROOM, RATIO = 1 << 26, 10
 RATES = 0.1, 1.2e-4            # default rates for adapting to a text, without RMSprop's mean squares and with them
+MOST_UNITS = 256               # with more, and with mean squares, the rate falls in proportion, as in training
 
 # Forms for fits(). The progress may be any dict; that of a run has options, and the bundled model's only what is shown.
 SOURCE = dict(path=str, characters=int, sha256=str)
@@ -268,7 +269,8 @@ def read_mean_squares(path):
 def how_to_adapt(checkpoint, rate=True):
     """Return the arguments adapt and mean_squares of score_text. rate: a number, or True for the default."""
     mean_squares = read_mean_squares(checkpoint)
-    return dict(adapt=RATES[bool(mean_squares)] if rate is True else rate, mean_squares=mean_squares)
+    default = RATES[1] * min(1, MOST_UNITS / max(units(mean_squares))) if mean_squares else RATES[0]
+    return dict(adapt=default if rate is True else rate, mean_squares=mean_squares)
 
 
 def write(path, arrays, metadata):

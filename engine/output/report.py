@@ -52,7 +52,8 @@ OPTIONS = {
     'instead of writing': [
         Option('score', 'FILE', None, 'print how well the model predicts this text'),
         Option('adapt', dict(type=float, nargs='?', const=True, metavar='RATE'), None, 'with --score: also score with '
-               'a copy that trains as it reads (default RATE 0.00012; without mean squares of RMSprop in PARAMS 0.1)'),
+               'a copy that trains as it reads (default RATE 0.00012, less with over 256 units; without mean squares '
+               'of RMSprop in PARAMS 0.1)'),
         Option('json', bool, False, 'with --score or --info: print one JSON object'),
         Option('page', 'FILE', None, 'write a page for a browser, about the --score text or validation text of the '
                'run; with writing options, or without such a text, about what the model writes'),
