@@ -1,5 +1,7 @@
 """Theano's own operations in NumPy, and its elementwise formulas in C, compared with NumPy."""
+import copy
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -214,7 +216,7 @@ def test_views_and_sizes_are_not_computed_again():
     f = theano.function([], (2 * x.reshape((-1, 3)).T[1:]).sum())
 
     def views():
-        return [slot[0] for thunk in f.fn.thunks if thunk.fill is None for slot in thunk.slots]
+        return [slot[0] for thunk in f.fn.thunks if thunk.fill is None for slot in thunk.outputs]
 
     assert f() == 20
     before = views()
@@ -222,3 +224,84 @@ def test_views_and_sizes_are_not_computed_again():
     assert f() == 60 and len(before) >= 3 and all(old is new for old, new in zip(before, views()))
     x.set_value(np.ones((3, 7), 'float32'))
     assert f() == 28 and not any(old is new for old, new in zip(before[-1:], views()[-1:]))
+
+
+M, V_, X, N_ = tt.ivector('m'), tt.scalar('v', 'float32'), tt.vector('x', 'float32'), tt.iscalar('n')
+SIZED = {                       # expressions of sizes that come from numbers, and the same in NumPy
+    'alloc': (tt.extra_ops.cumsum(tt.alloc(V_, M.sum())) * 1, lambda m, v, x, n: np.cumsum(np.full(sum(m), v))),
+    'zeros': (tt.zeros((N_,), 'float32') + V_, lambda m, v, x, n: np.full(n, v)),
+    'concatenate': (tt.concatenate([tt.alloc(V_, N_), 2 * X[:M[0]]]) * V_,
+                    lambda m, v, x, n: np.concatenate([np.full(n, v), 2 * x[:m[0]]]) * v),
+    'repeat': (tt.extra_ops.repeat(X, N_) + X[N_], lambda m, v, x, n: np.repeat(x, n) + x[n]),
+    'tile': (2 * tt.tile(X, 2)[N_:], lambda m, v, x, n: 2 * np.tile(x, 2)[n:]),
+    'split': (2 * tt.split(X, tt.stack([M[0], 5 - M[0]]), 2)[1], lambda m, v, x, n: 2 * x[m[0]:]),
+    'reshape': (tt.zeros((M.prod(),)).reshape((M[0], -1)) + V_, lambda m, v, x, n: np.full(m, v)),
+    'shape': (tt.exp(X[N_:]).shape[0] * tt.ones_like(X[:N_]), lambda m, v, x, n: np.full(n, len(x) - n)),
+    'inc': (2 * tt.inc_subtensor(X[:N_], tt.alloc(V_, N_)), lambda m, v, x, n: 2 * (x + v * (np.arange(len(x)) < n)))}
+
+
+@pytest.mark.parametrize('name', SIZED)
+def test_sizes_that_depend_on_numbers(by, name):
+    """The numbers change in place; the arrays stay the same."""
+    symbols, expected = SIZED[name]
+    f = theano.function([M, V_, X, N_], symbols, on_unused_input='ignore')
+    m, v, x, n = np.array([2, 3], 'int32'), np.array(2, 'float32'), np.arange(5, dtype='float32'), np.array(1, 'int32')
+    for m[0], m[1], n[...] in ((2, 3, 1), (2, 3, 1), (4, 3, 2), (1, 3, 2), (1, 4, 4), (1, 2, 3)):
+        np.testing.assert_allclose(f(m, v, x, n), expected(m, v, x, n), rtol=1e-6)
+
+
+def test_array_of_another_shape_in_place(by):
+    x, s = tt.matrix('x', 'float32'), theano.shared(np.arange(6, dtype='float32').reshape(2, 3), borrow=True)
+    f = theano.function([x], [tt.exp(x).sum(axis=0), x.T * x.shape[0], tt.sqr(s).sum(axis=1)])
+    value = np.arange(6, dtype='float32').reshape(3, 2) / 7
+    for shape in ((3, 2), (2, 3), (2, 3), (6, 1)):
+        value.shape = s.get_value(borrow=True).shape = shape
+        squares = np.arange(6).reshape(shape) ** 2
+        for found, expected in zip(f(value), (np.exp(value).sum(axis=0), value.T * len(value), squares.sum(axis=1))):
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_update_of_read_only_memory(by, tmp_path):
+    """It is left as it was: the new values are in other memory."""
+    numbers = np.arange(5, dtype='float32')
+    numbers.tofile(tmp_path / 'numbers')
+    for array in (np.frombuffer(numbers.tobytes(), 'float32'), np.memmap(tmp_path / 'numbers', 'float32', 'r')):
+        s, k = theano.shared(np.zeros(1, 'float32')), theano.shared(np.zeros(1, 'int64'))
+        f = theano.function([], [], updates=[(s, 2 * s + 1), (k, k + 2)])
+        s.set_value(array, borrow=True)
+        integers = np.frombuffer(np.arange(5).tobytes(), 'int64')
+        k.set_value(integers, borrow=True)
+        f(), f()
+        np.testing.assert_array_equal(array, numbers)
+        np.testing.assert_array_equal(s.get_value(), 4 * numbers + 3)
+        np.testing.assert_array_equal(integers + 4, k.get_value())
+
+
+def test_copies_and_pickles_of_functions(by):
+    s, t, u = [theano.shared(np.full(3, value, 'float32')) for value in (1, 5, 0)]
+    x, array = tt.vector('x', 'float32'), np.arange(3, dtype='float32')
+    f = theano.function([x], [tt.exp(x) * s + x], updates=[(u, u + x)])
+    f(array)
+    copies = f.copy(), f.copy(share_memory=True), copy.deepcopy(f), pickle.loads(pickle.dumps(f)), f.copy(swap={s: t})
+    for calls, (function, factor) in enumerate(zip((*copies, f), (1, 1, 1, 1, 5, 1))):
+        for _ in range(2):
+            np.testing.assert_allclose(function(array)[0], factor * np.exp(array) + array, rtol=1e-6)
+        assert calls not in (1, 4, 5) or u.get_value()[2] == 2 + 4 * {1: 2, 4: 3, 5: 4}[calls]
+
+
+def test_functions_without_operations():
+    assert theano.function([], [])() == []
+    s, t = theano.shared(np.arange(3.0)), theano.shared(np.ones(2))
+    f = theano.function([], [], updates=[(s, t), (t, s)])
+    for first, second in (([1, 1], [0, 1, 2]), ([0, 1, 2], [1, 1])):
+        f()
+        np.testing.assert_array_equal(s.get_value(), first)
+        np.testing.assert_array_equal(t.get_value(), second)
+
+
+def test_profile_counts_all_calls():
+    x = tt.vector('x', 'float32')
+    f = theano.function([x], tt.exp(x).sum(), profile=True)
+    for _ in range(3):
+        f(np.ones(5, 'float32'))
+    assert {*f.profile.apply_callcount.values()} == {3} and min(f.profile.apply_time.values()) > 0

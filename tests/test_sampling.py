@@ -1,5 +1,6 @@
 """Writing texts: their format, drawing characters from the model's predictions, and held units."""
 import contextlib
+import copy
 import math
 import re
 from types import SimpleNamespace
@@ -178,13 +179,17 @@ def test_a_text_follows_parameters_that_are_changed_in_place(model):
 # ---------------------------------------------------------------- a step of one's own
 
 def test_read_follows_changes_of_the_parameters(stateful):
-    """By a training step, in place, and by another value. The states that it was given stay the same."""
+    """By training steps, functions of one's own, and other values. The states that it was given stay the same."""
     x, y = stateful.X['train'][0][:3], stateful.Y['train'][0][:3]
     stateful.dyn_lrate = 0.1
     _, states = stateful.read(x)
     before, seen = [state.copy() for state in states], []
+    grow = theano.function([], [], updates=[(p, p * 1.5 + 0.1) for p in stateful.p.values()])
+    other = copy.copy(stateful)
+    other.p = {name: p if name == 'V' else theano.shared(p.get_value()) for name, p in stateful.p.items()}
     for change in (lambda: None, lambda: stateful.theano_train_sgd(x, y), lambda: stateful.theano_train_rmsprop(x, y),
-                   lambda: stateful.p['W2'].set_value(np.asfortranarray(2 * stateful.p['W2'].get_value()))):
+                   lambda: stateful.p['W2'].set_value(np.asfortranarray(2 * stateful.p['W2'].get_value())), grow, grow,
+                   lambda: theano.function([], [], updates=[(other.p['V'], -other.p['V'])])()):
         change()
         seen.append(stateful.read(x)[0])
         np.testing.assert_allclose(np.exp(seen[-1]), stateful.theano_predict(x)[0], rtol=1e-5)

@@ -82,11 +82,6 @@ def rows_of(p):
     return len(p['b1']), len(p['U1']), len(p['W1'])
 
 
-def updates_of(p):
-    """Return how many training steps have changed the shared variables p in place."""
-    return getattr(p['c'].tag, 'updates', 0)
-
-
 def map_state(function, state):
     """Apply a function to each array of a state, a dict of arrays or of lists with one array per parameter."""
     return {name: [function(item) for item in value] if isinstance(value, (list, tuple)) else function(value)

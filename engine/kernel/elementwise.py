@@ -1,11 +1,12 @@
 """Run Theano's own operations on a CPU without its C++: by whole arrays in NumPy, elementwise formulas in C.
 
-Importing this module patches Theano. Views and sizes are computed again only for other arrays than in the call before,
-since most arrays of a training step stay the same from step to step.
+Importing this module patches Theano. An operation is planned once for the arrays that it reads and writes, since most
+stay the same from one training step to the next. Planned says when it is planned again.
 """
 import ctypes
 import functools
 import operator
+import time
 import zlib
 
 import numpy as np
@@ -66,12 +67,20 @@ def shape_of(node, arrays):
 
 
 def perform(op, node, inputs, storage):
-    """Compute an Elemwise by whole arrays, as its method of this name, but never in place."""
+    """Compute an Elemwise by whole arrays, as its method of this name."""
     shape = shape_of(node, inputs)
     with np.errstate(all='ignore'):
         found = evaluated(op.scalar_op, [v.dtype for v in node.outputs], inputs)
-    for slot, value in zip(storage, found):
-        slot[0] = np.broadcast_to(value, shape).copy()
+    found = [np.broadcast_to(value, shape).copy() for value in found]
+    for k, slot in enumerate(storage):
+        slot[0] = into(inputs[op.inplace_pattern[k]], found[k]) if k in op.inplace_pattern else found[k]
+
+
+def into(array, value):
+    """Return the array with the value in it or, if it is read-only, the value."""
+    if array.flags.writeable:
+        array[...] = value
+    return array if array.flags.writeable else value
 
 
 # ---------------------------------------------------------------- formulas of floating-point numbers
@@ -117,10 +126,12 @@ def c_function(code, used, kinds, dtypes):
     return ', '.join([f'({arguments}, REAL *out)', str(int('row' in kinds)), *map(' '.join, parts), result])
 
 
-def overwritten(node):
-    """Return which input each output overwrites, by number. Sizes are not overwritten: they are not computed again."""
-    pairs = getattr(node.op, 'destroy_map', {}).items()
-    return {k: number for k, (number, *_) in pairs if not is_settled(node.inputs[number])}
+@functools.lru_cache(maxsize=None)
+def loaded(path, name, n_arrays):
+    """Return a function of a library in C that takes two sizes and n_arrays addresses."""
+    found = getattr(compiler.load(path), name)
+    found.argtypes, found.restype = [ctypes.c_long] * 2 + [ctypes.c_void_p] * n_arrays, None
+    return found
 
 
 class Formula:
@@ -132,7 +143,7 @@ class Formula:
     def __init__(self, node, code, used):
         out, self.path = node.outputs[0].broadcastable, None
         self.node, self.code, self.used = node, code, used
-        self.dtype, self.in_place = node.outputs[0].dtype, overwritten(node).get(0)
+        self.dtype, self.in_place = node.outputs[0].dtype, node.op.inplace_pattern.get(0)
         kinds = {(*out[:-1], True): 'row', (True,) * len(out): 'one', out: 'all'}
         # Arrays that are broadcast along other axes may still have the shape of the output.
         self.kinds = [kinds.get(node.inputs[k].broadcastable, 'all') for k in used]
@@ -140,21 +151,17 @@ class Formula:
         self.name = f'formula_{zlib.crc32(body.encode()):08x}'
         self.text = f'FORMULA({self.name}, {body})\n'
 
-    @functools.cached_property
-    def function(self):
-        """Return the function in C."""
-        found = getattr(compiler.load(self.path), self.name)
-        found.argtypes, found.restype = [ctypes.c_long] * 2 + [ctypes.c_void_p] * (len(self.used) + 1), None
-        return found
-
     def plan(self, arrays, before):
         """Return the array of the output, in a list, and a function that fills it, as Planned describes."""
         shape = shape_of(self.node, arrays)
         out = reused(before[0], shape, self.dtype) if self.in_place is None else arrays[self.in_place]
+        if not out.flags.writeable:
+            out = empty(shape, self.dtype)
         arrays = [arrays[k] for k in self.used]
         if self.path and self.suits_c(arrays, shape):
             n = shape[-1] if 'row' in self.kinds else out.size
-            return [out], functools.partial(self.function, out.size // max(1, n), n,
+            function = loaded(self.path, self.name, len(arrays) + 1)
+            return [out], functools.partial(function, out.size // max(1, n), n,
                                             *[x.ctypes.data for x in (*arrays, out)])
         in_numpy = formula.InNumPy(self.code, [f'x{k}' for k in self.used])
         scratch = [empty(shape, self.dtype) for _ in range(in_numpy.scratch)]
@@ -175,71 +182,90 @@ class Formula:
 # ---------------------------------------------------------------- thunks
 
 class Planned:
-    """Theano's thunk of an operation that is planned again only if its arrays may not be those of the last call.
+    """Theano's thunk of an operation that is planned for the arrays that it reads and writes.
+
+    `again` plans only if one of these is not the array of the last call, if one that is read has another shape (set in
+    place), or if sizes or indices, which the plan itself reads, have other values.
 
     plan: a function from the arrays of the inputs, and those of the outputs in the last call, to the arrays of the
-    outputs, and a function that fills them, or None if nothing is left to do.
+    outputs, and a function that fills them, or None if nothing is left to do. values: the inputs that it reads.
     """
     lazy = False
 
-    def __init__(self, node, storage_map, compute_map, plan):
-        self.cells, self.slots = [[storage_map[v] for v in side] for side in (node.inputs, node.outputs)]
-        self.computed, self.plan, self.fill = [compute_map[v] for v in node.outputs], plan, None
+    def __init__(self, node, storage_map, compute_map, plan, values=()):
+        self.inputs, self.outputs = [[storage_map[v] for v in side] for side in (node.inputs, node.outputs)]
+        self.values = [storage_map[v] for v in values if not isinstance(v, gof.Constant)]
+        self.computed, self.plan, self.arrays, self.read = [compute_map[v] for v in node.outputs], plan, [], None
 
     def __call__(self):
-        results, self.fill = self.plan(*[[cell[0] for cell in side] for side in (self.cells, self.slots)])
-        for slot, result in zip(self.slots, results):
+        results, self.fill = self.plan(*[[cell[0] for cell in side] for side in (self.inputs, self.outputs)])
+        for slot, result in zip(self.outputs, results):
             slot[0] = result
         if self.fill:
             self.fill()
         for computed in self.computed:
             computed[0] = True
 
+    def again(self):
+        arrays = [cell[0] for side in (self.inputs, self.outputs) for cell in side]
+        read = [cell[0].shape for cell in self.inputs], [cell[0].tobytes() for cell in self.values]
+        if read != self.read or not same(arrays, self.arrays):
+            self()
+            self.arrays, self.read = [cell[0] for side in (self.inputs, self.outputs) for cell in side], read
+        elif self.fill:
+            self.fill()
+
 
 class Loop(gof.vm.Loop):
-    """Theano's loop over the thunks of a function. If all arrays are those of the last call, it only fills them."""
+    """Theano's loop over the thunks of a function. If all arrays are those of the last call, it only fills them.
+
+    settled: thunks that need not be looked at in that case. They read the function's inputs, and what others of them
+    make; the only values among these are sizes of arrays.
+    """
 
     def __init__(self, nodes, thunks, pre_call_clear):
         super().__init__(nodes, thunks, pre_call_clear)
-        cleared, fresh, other, cells = {id(cell): cell for cell in pre_call_clear}, fresh_outputs(nodes), set(), {}
-        self.settled, self.before, self.runs = set(), [], None         # settled: their arrays may stay the same
+        views = {id(thunk.outputs[k]) for node, thunk in zip(nodes, thunks) if isinstance(thunk, Planned)
+                 for k in (*getattr(node.op, 'view_map', ()), *getattr(node.op, 'destroy_map', ()))}
+        self.pre_call_clear = [cell for cell in pre_call_clear if id(cell) not in views]   # their memory is an input's
+        self.settled, self.runs, cells, sizes, made = set(), None, {}, set(), set()
+        changing = set(map(id, self.pre_call_clear))
         for node, thunk in zip(nodes, thunks):
-            slots, in_place = getattr(thunk, 'slots', []), overwritten(node)
-            for k, slot in enumerate(slots):               # the memory of a view, or in place, is an input's
-                if k in in_place or isinstance(node.op, VIEWS) or node.outputs[k] not in fresh:
-                    cleared.pop(id(slot), None)
-            if not slots or other.intersection(node.inputs) or any(id(slot) in cleared for slot in slots):
-                other.update(node.outputs)                 # these may be new arrays in each call
-            else:
+            both = {id(cell): cell for cell in (*thunk.inputs, *thunk.outputs)}
+            if isinstance(thunk, Planned) and not changing & {*both} and {*map(id, thunk.values)} <= sizes:
                 self.settled.add(thunk)
-                cells.update((id(cell), cell) for cell in (*thunk.cells, *slots))
-        self.cells, self.pre_call_clear = list(cells.values()), list(cleared.values())
+                cells.update(both)
+                made.update(map(id, thunk.outputs))
+                sizes.update(map(id, thunk.outputs if is_size(node) else ()))
+            else:
+                changing.update(map(id, thunk.outputs))
+        self.cells, self.given = list(cells.values()), [cell for key, cell in cells.items() if key not in made]
 
     def __call__(self):
         for cell in self.pre_call_clear:
             cell[0] = None
-        again = self.runs is not None and same([cell[0] for cell in self.cells], self.before)
-        try:
-            for run in self.runs if again else self.thunks:
-                run()
-        except Exception:
-            self.runs = None                               # the thunks may have been planned for other arrays since
-            failed, = [k for k, thunk in enumerate(self.thunks) if run in (thunk, getattr(thunk, 'fill', None))]
-            gof.link.raise_with_op(self.nodes[failed], self.thunks[failed])
-        if not again:
-            self.before = [cell[0] for cell in self.cells]
-            self.runs = list(filter(None, [t.fill if t in self.settled else t for t in self.thunks]))
+        equal = self.runs and [x.shape for x, in self.given] == self.shapes and same(
+            [x for x, in self.cells], self.arrays)
+        runs = self.runs if equal else [getattr(thunk, 'again', thunk) for thunk in self.thunks]
+        self.runs = None                                   # after an error, all are looked at
+        for run, node, thunk in zip(self._timed(runs) if self.time_thunks else runs, self.nodes, self.thunks):
+            try:
+                if run:
+                    run()
+            except Exception:
+                gof.link.raise_with_op(node, thunk)
+        if not equal:
+            self.arrays, self.shapes = [x for x, in self.cells], [x.shape for x, in self.given]
+            runs = [thunk.fill if thunk in self.settled else getattr(thunk, 'again', thunk) for thunk in self.thunks]
+        self.runs = runs
 
-
-def fresh_outputs(nodes):
-    """Return the variables of a function that need new memory in each call, such as those that it returns.
-
-    The new value of a shared variable does not if the function does not read the old one.
-    """
-    fgraph = nodes[0].fgraph if nodes else gof.FunctionGraph([], [])
-    unread = {k for k, variable in fgraph.update_mapping.items() if not fgraph.inputs[variable].clients}
-    return theano.compile.function_module.infer_reuse_pattern(
-        fgraph, [v for k, v in enumerate(fgraph.outputs) if k not in unread])
+    def _timed(self, runs):
+        """Yield functions, and note how long each takes, for theano.function(..., profile=True)."""
+        for k, run in enumerate(runs):
+            start = time.perf_counter()
+            yield run
+            self.call_times[k] += time.perf_counter() - start
+            self.call_counts[k] += 1
 
 
 class SameArrays:
@@ -266,59 +292,49 @@ class SameArrays:
         return [*[v.copy() for v in results[:self.copied]], *results[self.copied:]]
 
 
-MADE_OF_SIZES = (tt.opt.MakeVector, tt.ScalarFromTensor, tt.TensorFromScalar, tt.Elemwise)
-VIEWS = tt.DimShuffle, tt.Reshape, tt.subtensor.Subtensor
+# The operations that Theano performs in Python, in arrays that stay the same: from which input on they read sizes or
+# indices, which their plan reads.
+PERFORMED = {tt.Alloc: 1, tt.Split: 1, tt.IncSubtensor: 2, tt.DimShuffle: 1, tt.Reshape: 1, tt.subtensor.Subtensor: 1,
+             theano.compile.ops.Shape_i: 1, tt.opt.MakeVector: 0, tt.ScalarFromTensor: 0, tt.TensorFromScalar: 0}
 
 
-def is_settled(v):
-    """Return whether v is a constant, or a size or made of sizes: only then is each new value a new array."""
-    if v.owner is None or isinstance(v.owner.op, theano.compile.ops.Shape_i):
-        return isinstance(v, gof.Constant) or v.owner is not None
-    return isinstance(v.owner.op, (*MADE_OF_SIZES, *VIEWS)) and all(map(is_settled, v.owner.inputs))
+def is_size(node):
+    """Return whether an operation computes sizes, or other numbers: only when it is planned, into a new array."""
+    if isinstance(node.op, tt.Elemwise):
+        taken = [node.inputs[k].owner for k in node.op.inplace_pattern.values()]           # None: of the function
+        return not getattr(node.tag, 'formula', None) and all(v.ndim == 0 for v in node.inputs) and all(
+            owner and is_size(owner) for owner in taken)
+    return PERFORMED.get(type(node.op)) == 0 or isinstance(node.op, theano.compile.ops.Shape_i)
 
 
-def performed(node, arrays):
-    """Return a function that performs an operation in Python and returns the list of its results."""
-    slots, params = [[None] for _ in node.outputs], node.run_params()
+def performed_plan(node):
+    """Return the plan of an operation that Theano performs in Python, with one output if it is in place."""
+    op, size, destroyers = node.op, is_size(node), getattr(getattr(node, 'fgraph', None), 'destroyers', lambda v: ())
+    (taken,), = getattr(op, 'destroy_map', {}).values() or [[None]]
+    # A size that is overwritten must be computed in each call.
+    once = size and all(map(is_size, destroyers(node.outputs[0])))
+    params = node.run_params()
     more = [] if params is gof.graph.NoParams else [params]
 
-    def run():
-        node.op.perform(node, arrays, slots, *more)
-        return [slot[0] for slot in slots]
-    return run
-
-
-def plan_again(node):
-    """Return the plan of an operation whose result depends only on which arrays its inputs are, or None if it is none.
-
-    These are sizes, what is made of them, and views whose indices and shapes are made of them.
-    """
-    op, view = node.op, isinstance(node.op, VIEWS)
-    settled = all(map(is_settled, node.inputs[1:] if view else node.inputs))
-    if not (isinstance(op, theano.compile.ops.Shape_i) or settled and isinstance(op, (*MADE_OF_SIZES, *VIEWS))):
-        return None
-
     def plan(arrays, before):
-        found = performed(node, arrays)()
-        if view and not np.may_share_memory(found[0], arrays[0]):      # a copy, whose numbers change with the array's
-            return repeated_plan(node)(arrays, before)
-        return found, None
-    return plan
+        if size and taken is not None:                     # sizes are not overwritten by sizes
+            arrays = list(map(np.copy, arrays))
 
-
-def repeated_plan(node):
-    """Return the plan of an operation that Theano performs in Python, whose arrays stay the same, for what reads it."""
-    def plan(arrays, before):
-        run = performed(node, arrays)
-        if getattr(node.op, 'destroy_map', None):
-            return [arrays[0]], run
-        results = run()
+        def run():
+            slots = [[None] for _ in node.outputs]
+            op.perform(node, arrays, slots, *more)
+            return [slot[0] for slot in slots]
 
         def fill():
             for result, found in zip(results, run()):
                 if found is not result:
                     result[...] = found
-        return results, fill
+
+        if taken is not None and not size and arrays[taken].flags.writeable:
+            return [arrays[taken]], run
+        results = run()
+        is_view = getattr(op, 'view_map', None) and np.may_share_memory(results[0], arrays[0])
+        return results, None if once or is_view else fill
     return plan
 
 
@@ -330,9 +346,7 @@ def sum_plan(node):
         x, = arrays
         axes = tuple(range(x.ndim)) if op.axis is None else tuple(op.axis)
         result = reused(before[0], tuple([n for axis, n in enumerate(x.shape) if axis not in axes]), out.dtype)
-        # NumPy adds the numbers of a row pairwise, which is as precise as Theano's sums in float64, and faster.
-        dtype = x.dtype if axes == (x.ndim - 1,) and x.dtype == out.dtype else op.acc_dtype or out.dtype
-        return [result], functools.partial(np.add.reduce, x, axes, dtype, result)
+        return [result], functools.partial(np.add.reduce, x, axes, op.acc_dtype or out.dtype, result)
     return plan
 
 
@@ -358,7 +372,7 @@ def formulas_of(nodes):
 def install():
     """Patch Theano."""
     linker, elemwise, make_thunk = gof.vm.VM_Linker, tt.Elemwise, gof.Op.make_thunk
-    make_all = linker.make_all
+    make_all, container, set_value = linker.make_all, gof.link.Container, gof.link.Container.__set__
 
     def make_all_at_once(self, *arguments, **settings):
         nodes = self.fgraph.apply_nodes
@@ -367,14 +381,25 @@ def install():
         return make_all(self, *arguments, **settings)
 
     def make_planned_thunk(self, node, storage_map, compute_map, no_recycling, impl=None):
-        found = getattr(node.tag, 'formula', None)
-        plans = {tt.Sum: sum_plan, tt.Alloc: repeated_plan, tt.Split: repeated_plan, tt.IncSubtensor: repeated_plan}
-        other = plans.get(type(node.op))
-        plan = plan_again(node) or (found.plan if found else other and other(node))
-        if plan:
-            return Planned(node, storage_map, compute_map, plan)
-        return make_thunk(self, node, storage_map, compute_map, no_recycling, impl)
+        found, values = getattr(node.tag, 'formula', None), ()
+        if found:
+            plan = found.plan
+        elif type(self) is tt.Sum:
+            plan = sum_plan(node)
+        elif type(self) in PERFORMED:
+            plan, values = performed_plan(node), node.inputs[PERFORMED[type(self)]:]
+        elif type(self) is elemwise and len(node.outputs) == 1:
+            plan, values = performed_plan(node), node.inputs if is_size(node) else ()
+        else:
+            return make_thunk(self, node, storage_map, compute_map, no_recycling, impl)
+        return Planned(node, storage_map, compute_map, plan, values)
 
+    def set_counted(self, value):
+        set_value(self, value)
+        container.changes += 1
+
+    container.changes = 0      # how many values have been set: by set_value, and by functions with updates
+    container.data = container.value = property(container.__get__, set_counted)
     gof.vm.calculate_reallocate_info = lambda *arguments: {}       # each number has an array of its own
     gof.vm.Loop = Loop
     linker.make_all, gof.Op.make_thunk, elemwise.perform = make_all_at_once, make_planned_thunk, perform

@@ -12,9 +12,9 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import base_names, cell_parameters, layers_of, stacked, units, updates_of
+from engine.data.parameters import base_names, cell_parameters, layers_of, stacked, units
 from engine.kernel import in_numpy
-from engine.kernel.elementwise import Planned, same
+from engine.kernel.elementwise import Planned
 from engine.kernel.library import Library, empty, reused
 
 gof = theano.gof
@@ -299,22 +299,21 @@ class _Sampling(ctypes.Structure):
 class Texts:
     """A model that reads and writes texts in C. p: shared variables by name.
 
-    The weights are packed in the first call, and again after `begin`, a training step or set_value. The states are
-    contiguous arrays of the library's type, which become the new states.
+    The weights are packed in the first call, and again after `begin`, set_value or a function with updates. The states
+    are contiguous arrays of the library's type, which become the new states.
     """
 
     def __init__(self, library, p):
         self._library, self._p, self._packed, self._kernel = library, p, None, library.functions()       # loads it now
-        self._storage = [variable.container.storage for variable in p.values()]    # get_value would take longer
 
     def begin(self):
         """Begin a text: look at the parameters again, as they may have been changed in place."""
         self._packed = None
 
-    def _pack(self, arrays):
-        """Set the struct of a model with these parameters, and keep the arrays that it points to."""
+    def _pack(self):
+        """Set the struct of the model, and keep the arrays that it points to."""
         library, kernel, layers = self._library, self._kernel, layers_of(self._p)
-        p = {name: np.require(array, requirements='CAW') for name, array in zip(self._p, arrays)}
+        p = {name: np.require(v.get_value(borrow=True), requirements='CAW') for name, v in self._p.items()}
         own = [library.passed_together(list(map(library.passed, cell_parameters(p, k + 1)))) for k in range(layers)]
         U1, *others, Vw, c = [np.ascontiguousarray(stacked(p['U1'])), *[p[name] for name in base_names(layers)[1:]]]
         weights = list(map(library.passed, [U1, *others]))
@@ -328,11 +327,10 @@ class Texts:
         self._kept = p, U1, own, panels
 
     def _model(self):
-        """Return the struct, after packing the weights if they have changed."""
-        updates, arrays = updates_of(self._p), [array for array, in self._storage]
-        if self._packed is None or updates != self._packed[0] or not same(arrays, self._packed[1]):
-            self._pack(arrays)
-            self._packed = updates, arrays
+        """Return the struct, after packing the weights if they may have changed."""
+        if self._packed != gof.link.Container.changes:
+            self._pack()
+            self._packed = gof.link.Container.changes
         return self._struct
 
     def _call(self, struct, states, threads, text, **fields):

@@ -3,7 +3,7 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano
-from engine.data.parameters import in_layers, layers_of, updates_of
+from engine.data.parameters import in_layers, layers_of
 from engine.methods.compile import compiled
 from engine.methods.state import set_number, sizes, vocabulary_size, zero_states
 
@@ -45,7 +45,6 @@ def train(model, name, x, y):
         set_number(model.average_weight, min(model.lp['average'], 1 - 10 / (model.averaged_steps + 9)))
     cost, best, *more = function(x, y, *inputs)
     after, ratios = more[:len(before)], more[len(before):]
-    model.p['c'].tag.updates = 1 + updates_of(model.p)
     if model.stateful:
         model.carried = after
     return [float(cost), best, *map(float, ratios)]
