@@ -332,7 +332,7 @@ class CharLSTM:
 
         Yield None between validation batches, so that a caller may stop there. schedule: a Schedule of
         engine/run/schedule.py, which says where training begins and ends and the rate of each step; it is updated.
-        Raises Diverged if costs or parameters are no longer finite.
+        Raises Diverged if costs or parameters are not finite, or an epoch after the first costs more than guessing.
         """
         while not schedule.finished:
             self.compiled('train_rmsprop')             # compile it now: within a step, below, Ctrl-C is delayed
@@ -350,6 +350,10 @@ class CharLSTM:
                 yield Step(cost, ratios, read)
             if not self.finite():
                 raise Diverged(f'the parameters are no longer finite after epoch {schedule.epoch + 1}')
+            guessing = math.log(len(self.uchar))
+            if schedule.epoch and schedule.mean_cost > guessing + 0.1:         # a text of random letters costs as much
+                raise Diverged(f'epoch {schedule.epoch + 1} costs {schedule.mean_cost:.2f} nats, and guessing '
+                               f'{guessing:.2f}')
             costs = []
             for cost in self.validation_costs():
                 costs.append(cost)

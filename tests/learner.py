@@ -21,7 +21,7 @@ class Learner:
     validation cost from these rates."""
 
     n_batches, batch_size, p = {'train': 1, 'valid': 1}, 3, dict.fromkeys(NAMES)
-    text = SimpleNamespace(passage=('validation', 'abc'))
+    text, uchar = SimpleNamespace(passage=('validation', 'abc')), [*'abcdefghij']
     X = Y = {'train': [np.zeros((2, 3))], 'valid': [np.zeros((2, 3))]}
 
     def __init__(self, score):

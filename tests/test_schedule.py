@@ -15,9 +15,10 @@ NAN = float('nan')
 @pytest.mark.parametrize('words, rates', [
     ('--lrate-decay 0.5 --lrate-decay-epoch 3 --epochs 4', [8, 8, 4, 2]),
     ('--lrate-decay 0.5 --epochs 3', [8, 8, 8]), ('--lrate-decay-epoch 2 --epochs 3', [8, 8, 8]),      # no decay
-    ('--warmup 4 --epochs 7', [2, 4, 6, 8, 8, 8, 8])])                         # in steps; an epoch has one
+    ('--warmup 4 --epochs 12', [2, 4, 6, *9 * [8]]),                           # in steps; an epoch has one
+    ('--warmup 100 --epochs 7', [4, *6 * [8]])])                               # at most a third of the run
 def test_rates(tmp_path, words, rates):
-    model, _ = learn(tmp_path, by_number(*range(9, 2, -1)), '--lrate', 8, *words.split())
+    model, _ = learn(tmp_path, by_number(*range(15, 2, -1)), '--lrate', 8, *words.split())
     assert epochs_of(tmp_path)[:, 3].tolist() == model.rates == rates
 
 
@@ -132,8 +133,8 @@ def test_strange_passages_of_the_validation_text_stop_nothing(tmp_path, monkeypa
     assert len(again.rates) == 6
 
 
-@pytest.mark.parametrize('bad', [NAN, float('inf')])
-def test_cost_that_is_not_finite_goes_back_at_half_the_rate(tmp_path, monkeypatch, capsys, bad):
+@pytest.mark.parametrize('bad', [NAN, float('inf'), 2.5])                      # guessing costs log 10 = 2.3
+def test_cost_that_is_too_high_goes_back_at_half_the_rate(tmp_path, monkeypatch, capsys, bad):
     """The run goes back to its last checkpoint."""
     costing(monkeypatch, lambda n, rate: bad if rate > {3: 4, 5: 1}.get(n, 9) else 2.0)
     model, now = learn(tmp_path, falling, '--epochs', 7, '--lrate', 8, '--save-every', 3)
@@ -141,6 +142,12 @@ def test_cost_that_is_not_finite_goes_back_at_half_the_rate(tmp_path, monkeypatc
     said = [line for line in capsys.readouterr().out.splitlines() if 'back to' in line]
     assert [re.search('epoch ([0-9]) in .*rate, (.*)', line).groups() for line in said] == [
         ('2', '4'), ('4', '2'), ('4', '1')]
+
+
+def test_first_epoch_and_random_texts_may_cost_more_than_guessing(tmp_path, monkeypatch):
+    costing(monkeypatch, lambda n, rate: 99 if n == 1 else 2.35)
+    model, now = learn(tmp_path, falling, '--epochs', 4, '--lrate', 8)
+    assert model.rates == 4 * [8] and now.finished
 
 
 def test_parameters_that_are_not_finite_go_back(tmp_path, monkeypatch):

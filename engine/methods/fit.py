@@ -23,7 +23,7 @@ def fit(model, filepath=None, recipe='default', verbose=True, **options):
 
     Training starts with new parameters, or with those of init. After each epoch, the model can predict and write; at
     the end, it has the parameters of the best epoch. Raises ValueError if options are out of range, or if a text is too
-    short or not in its encoding; OSError if it cannot be read; Diverged if costs are no longer finite.
+    short or not in its encoding; OSError if it cannot be read; Diverged as for training.
     """
     if filepath is None and recipe != 'small':
         if options or recipe != 'default' or model.schedule is None:

@@ -15,7 +15,7 @@ Epoch = collections.namedtuple('Epoch', 'number cost valid_cost rate speed')
 
 
 class Diverged(Exception):
-    """A cost or a parameter is not finite: the run has to return to a checkpoint."""
+    """A cost or a parameter is not finite, or guessing is better: the run has to return to a checkpoint."""
 
 
 @dataclasses.dataclass
@@ -60,9 +60,14 @@ class Schedule:
         self.cost_sum += cost * characters
         self.characters += characters
 
+    @property
+    def mean_cost(self):
+        """Return the mean training cost of the epoch so far."""
+        return self.cost_sum / max(self.characters, 1)
+
     def end_epoch(self, valid_cost):
         """Record an epoch, and its validation cost if that is finite. Return the mean training cost."""
-        cost = self.cost_sum / max(self.characters, 1)
+        cost = self.mean_cost
         self.epoch, self.batch, self.cost_sum, self.characters = self.epoch + 1, 0, 0.0, 0
         if math.isfinite(valid_cost):
             self.stale += 1
@@ -115,10 +120,11 @@ class Schedule:
     def rate_at(self, step):
         """Return the rate at a step, counted from 0 at the start of the run.
 
-        It rises linearly over the first `warmup` steps, and falls linearly over the last share `anneal`, to ANNEALED.
+        It rises linearly over the first `warmup` steps, at most a third of all, and falls linearly over the last share
+        `anneal`, to ANNEALED.
         """
         steps, anneal = self.epochs * self.batches, self.options.anneal
-        rising = min(1, (step + 1) / max(self.options.warmup, 1))
+        rising = min(1, (step + 1) / max(min(self.options.warmup, steps // 3), 1))
         left = (steps - step) / (anneal * steps) if anneal else 1      # share of the annealing; above 1 before
         return self.rate_of(step // self.batches) * rising * (ANNEALED + (1 - ANNEALED) * min(max(left, 0), 1))
 

@@ -101,7 +101,7 @@ OPTIONS = {
     'learning': [
         _lp('lrate', float, None, 'learning rate (default: 0.012 if the larger layer has 256 units, half of that if it '
             'has twice as many, and at most 0.024)', ('above 0', lambda v: v > 0), 2e-3, resumed='smaller'),
-        Option('warmup', int, 100, 'steps over which the rate rises to --lrate', (0,), 0),
+        Option('warmup', int, 100, 'steps over which the rate rises to --lrate, at most a third of the run', (0,), 0),
         Option('anneal', float, 0.5, 'share of the epochs, at the end, over which the rate falls to a twentieth of '
                '--lrate', ('from 0 to 1', lambda v: 0 <= v <= 1), 0.0),
         Option('lrate_decay', float, 1.0, 'factor on the rate at each epoch from --lrate-decay-epoch on',
