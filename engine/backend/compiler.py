@@ -146,7 +146,7 @@ def _compile(path, file, work, needs):
         needed.result()
     if os.path.exists(path):                               # another process has compiled it
         return
-    source, partial = os.path.join(work, os.path.basename(path) + '.cpp'), f'{path}.{os.getpid()}.part'
+    source, partial = os.path.join(work, os.path.basename(path) + '.cpp'), f'{path}.{os.urandom(6).hex()}.part'
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(source, 'w', encoding='utf-8') as f:
         f.write(file.source + '\n')
