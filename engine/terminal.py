@@ -318,7 +318,10 @@ def load_class(words, base):
         sys.path.append(os.path.dirname(os.path.abspath(path)))        # for what the file imports from its folder
         spec = importlib.util.spec_from_file_location(unique, path)
         sys.modules[unique] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[unique])
+        try:
+            spec.loader.exec_module(sys.modules[unique])
+        except SyntaxError as error:
+            raise ValueError(f'{error.filename}, line {error.lineno}: {error.msg}') from None
     found = getattr(sys.modules[unique], name, None)
     if base.__name__ not in [cls.__name__ for cls in getattr(found, '__mro__', ())]:       # a copy has its own base
         raise ValueError(f'{path} has no class {name} that is a subclass of {base.__name__}')

@@ -225,6 +225,16 @@ def test_cells_that_are_no_code_for_one_unit(cell, what):
     assert found.program is None and what in found.unknown
 
 
+@pytest.mark.parametrize('cell, words', [
+    (lambda a_f, C_prev, p=0: (a_f + tt.dot(p, C_prev), C_prev), ['(1,7)']),
+    (lambda a_f, C_prev: (a_f[:, :1] * a_f, C_prev), ['(2, 7)']),
+    (lambda a_f, C_prev: (a_f * np.ones((1, 8), 'float32') + a_f.sum(), C_prev), ['(1, 8)'])])
+def test_sizes_that_do_not_match(refused, path, cell, words):
+    """They are found with any batch size, and the cell's line is named."""
+    with refused(ValueError, *words, f'test_cell.py, line {cell.__code__.co_firstlineno}'):
+        model_with(cell, path).compile('check')
+
+
 def costs_that_read_C(network, *arguments):
     found = network(*arguments)
     return found._replace(costs=found.costs + 0.1 * found.states[0][1].mean())

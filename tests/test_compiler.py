@@ -2,6 +2,7 @@
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -29,6 +30,18 @@ for path in paths:
     function.argtypes, function.restype = [ctypes.c_double], ctypes.c_double
     print(function(0), end=' ')
 """
+
+
+def test_two_threads_compile_the_same_file(tmp_path, monkeypatch):
+    """Both have begun when the first ends."""
+    (tmp_path / 'cxx').write_text(f'#!/bin/sh\n{compiler.cxx} "$@" && sleep 0.5\n')
+    (tmp_path / 'cxx').chmod(0o755)
+    monkeypatch.setattr(compiler, 'cxx', str(tmp_path / 'cxx'))
+    monkeypatch.setattr(compiler, 'folder', str(tmp_path / 'compiled'))
+    path = compiler.compiled_file('empty', '', [])
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(compiler.build, 2 * [[path]])) == [None, None]
+    assert [file.name for file in (tmp_path / 'compiled').iterdir()] == [os.path.basename(path)]
 
 
 def test_starts_that_are_killed_or_at_once_and_one_that_compiles_nothing(tmp_path):

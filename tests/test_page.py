@@ -90,7 +90,9 @@ def test_data_are_those_of_an_independent_model(written, short_run):
 
 
 @pytest.mark.parametrize('ending, damaged', [('_epochs.out', b'1 2 3 4 5\n2 2\0\0'), ('_epochs.out', b'nonsense\n'),
-                                             ('_passage.out', b'# a line\n1 2\n'), ('_samples.txt', b'\xff\xfe')])
+                                             ('_passage.out', b'# a line\n1 2\n'), ('_samples.txt', b'\xff\xfe'),
+                                             *[('_passage.out', b'# the beginning of the validation text: ' + json)
+                                               for json in (b'5', b'null', b'[1,2]', 100000 * b'[', b'"a" 5', b'"')]])
 def test_damaged_log_is_left_out(short_run, tmp_path, capfd, ending, damaged):
     shutil.copytree(short_run.folder, tmp_path / 'copy')
     checkpoint, log = str(tmp_path / 'copy' / 'r_t.txt_best.npz'), tmp_path / 'copy' / f'r_t.txt{ending}'

@@ -276,6 +276,17 @@ def test_log_loses_rows_that_a_stop_left(tmp_path):
     assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == [5, 4, 3]
 
 
+@pytest.mark.parametrize('resume', [True, False])
+def test_partial_files_that_a_killed_run_left_are_removed(tmp_path, resume):
+    learned(tmp_path, 5, 4)
+    for name in ('r_t.txt.png', 'r_t.txt_best.npz', 'r_u.txt.png', 'r_t.txt.txt', 'r_t.txt.png.copy'):
+        (tmp_path / f'{name}.0123456789ab.part').touch()
+    more = dict(resume=str(tmp_path / 'r_t.txt_epoch2.npz')) if resume else {}
+    learn(tmp_path, by_number(3, 2, 1), '--epochs', 3, *[] if resume else ['--overwrite'], **more)
+    assert sorted(path.name[:-18] for path in tmp_path.glob('*.part')) == [
+        'r_t.txt.png.copy', 'r_t.txt.txt', 'r_u.txt.png']
+
+
 def test_lost_checkpoint_of_the_best_epoch_is_written_again(tmp_path):
     learned(tmp_path, 5, 4)
     (tmp_path / 'r_t.txt_best.npz').write_bytes(b'')

@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import json
 import re
+import traceback
 from pathlib import Path
 from typing import NamedTuple
 
@@ -327,6 +328,21 @@ class Cell:
                                  f'{self.states[0]}_prev, {inputs[self.counts.b].type}; Python numbers keep the type, '
                                  'NumPy arrays may change it')
         return returned
+
+    def check(self, H):
+        """Raise ValueError, with its line, if the function cannot compute H units, as sizes do not match."""
+        B = 2 if H != 2 else 3
+        inputs = [tt.matrix(name, self.dtype) for name in self.declared.names]
+        inputs[len(inputs) - len(self.own):] = [tt.row(name, self.dtype) for name in self.own]
+        for v in inputs:
+            v.tag.test_value = np.zeros((1 if v.broadcastable[0] else B, H), self.dtype)
+        try:
+            with theano.change_flags(compute_test_value='raise'):
+                self(inputs)
+        except ValueError as error:
+            *_, place = traceback.extract_tb(error.__traceback__)[:3]          # in the function
+            raise ValueError(f'the cell {self.name}, {place.filename}, line {place.lineno}: '
+                             f'{str(error).splitlines()[0]}') from None
 
 
 HOLD = 'is held', 'held at'    # parameters of a held cell, before a state's name: names that no user's cell can have

@@ -30,6 +30,8 @@ def operations(model):
         raise ValueError(f'precision bfloat16 needs the C kernel, which cannot compute the cell {cell.name} '
                          f'({cell.unknown}): use float32')
     if made.operations is None:
+        for H in units(p) if not cell.program else ():
+            cell.check(H)
         step_by_step = not (model.kernel and cell.program)
         in_c = bool(compiler.cxx) and not step_by_step
         made.operations = Kernel(cell, in_c, bfloat16.instructions(model.precision), step_by_step) if on_cpu() else (
@@ -159,5 +161,11 @@ def second_half(model, ops, name, lp, gradients, size):
         raise ValueError(f'the optimiser returned {len(new)} steps and the state {sorted(new_state)}: expected '
                          f'{len(parameters)} steps and the state {sorted(state)}')
     before, after = [named_state(each, model.p) for each in (state, new_state)]
-    return ratios, [*[(before[name], after[name]) for name in before], *zip(averages, new_averages),
-                    *zip(parameters, new)]
+    updates = [*[(name, before[name], after[name]) for name in before], *zip(model.p, averages, new_averages),
+               *zip(model.p, parameters, new)]
+    for name, old, value in updates:
+        found = getattr(value, 'type', old.type)
+        if (found.dtype, found.ndim) != (old.dtype, old.ndim):
+            raise ValueError(f'the optimiser makes {found} of {name}, {old.type}: expected the same type, as by '
+                             f'tt.cast(..., {old.dtype!r})')
+    return ratios, [(old, value) for _, old, value in updates]

@@ -138,6 +138,8 @@ def read_samples(path):
 def read_passage(path):
     """Return which text a passage begins ('validation' or 'training'), the passage, and its costs (n-1,) by epoch."""
     with named('read', path), open(path, encoding='utf-8') as f:
-        _, text, passage = re.split('# the beginning of the (.*?) text: ', f.readline())
-    passage = json.loads(passage)
+        found = re.match('# the beginning of the (validation|training) text: (".*)', f.readline())
+    if not found:
+        raise ValueError(f'{path} does not begin with a passage')
+    text, passage = found[1], json.loads(found[2])
     return text, passage, {int(row[0]): row[1:] for row in rows(path, len(passage))}

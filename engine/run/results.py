@@ -7,7 +7,7 @@ import re
 import sys
 
 from engine.data.parameters import Checkpoint, how_to_adapt, read_about
-from engine.files import base_name, readable, warn_once, write_whole
+from engine.files import PARTIAL, base_name, readable, warn_once, write_whole
 from engine.run.logs import EPOCHS, LOGS, STEPS, Logs, draw_costs
 from engine.run.schedule import Schedule
 from engine.run.table import ROWS, TITLES
@@ -21,11 +21,11 @@ SAMPLE_LENGTH = 200        # characters
 FALLS = 5                  # most times that a run returns to one checkpoint, each time at half the rate
 
 
-def files_of(o):
-    """Return the paths of all files that runs of this name left in the output folder. o: Options."""
+def files_of(o, more=''):
+    """Return the paths of files that runs of this name left in the output folder. o: Options. more: their endings."""
     names = sorted(os.listdir(o.output_dir)) if os.path.isdir(o.output_dir) else []
     return [near(os.path.join(o.output_dir, file)) for file in names
-            if re.fullmatch(f'{re.escape(o.name)}({ENDINGS})', file)]
+            if re.fullmatch(f'{re.escape(o.name)}({ENDINGS}){more}', file)]
 
 
 def checkpoints_of(o):
@@ -112,7 +112,8 @@ class Run:
 
     def _open(self):
         self.logs.lock()
-        for path in [*self._replaced, self.path(RESULT)]:              # the result is written when the run ends
+        # The result is written when the run ends, and a run that was killed left a partial file.
+        for path in [*self._replaced, self.path(RESULT), *files_of(self.options, PARTIAL)]:
             if os.path.exists(path) and not path.endswith(LOGS):
                 os.remove(path)
         self.logs.cut(self.schedule.logs, self.options.overwrite)
