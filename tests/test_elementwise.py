@@ -124,6 +124,7 @@ def test_operations_that_are_not_in_c():
              tt.sqrt(abs(k)): np.sqrt(abs(n)), tt.cast(a, 'int8'): x.astype('int8'), tt.clip(k, -1, 2): n.clip(-1, 2),
              tt.second(a, k): n, tt.round(a): np.round(x), k & 3: n & 3, k ** 2: n ** 2,
              tt.arctan2(a, k): np.arctan2(x, n),
+             tt.arctan2(tt.cast(k, 'int8'), tt.cast(k + 1, 'int8')): np.arctan2(n, n + 1.0),
              a + a * k + k: x + x * n + n, tt.erf(a): [-0.96610515, 0, 0.5204999, 0.999593],
              tt.isnan(a): 4 * [False]}
     for value, (symbols, expected) in zip(theano.function([a, k], list(pairs))(x, n), pairs.items()):

@@ -50,8 +50,7 @@ def evaluated(op, dtypes, arrays):
             inputs = [v.data if isinstance(v, gof.Constant) else values[v] for v in node.inputs]
             values.update(zip(node.outputs, evaluated(node.op, [v.dtype for v in node.outputs], inputs)))
         return [np.asarray(v.data if isinstance(v, gof.Constant) else values[v]) for v in op.fgraph.outputs]
-    # An integer divided by one, or its square root, is computed in the type of the result, as in C.
-    if dtypes[0].startswith('float') and isinstance(op, (scalar.UnaryScalarOp, scalar.TrueDiv)):
+    if dtypes[0].startswith('float'):          # functions of integers are computed in the type of the result, as in C
         arrays = [x.astype(dtypes[0]) if x.dtype.kind in 'iub' else x for x in map(np.asarray, arrays)]
     found = function_of(op)(*arrays)
     return [np.asarray(x).astype(dtype, copy=False) for x, dtype in zip([found] if op.nout == 1 else found, dtypes)]

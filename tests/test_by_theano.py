@@ -1,0 +1,30 @@
+"""The runtime in the place of Theano's C++ (engine/kernel/elementwise.py), judged by Theano's own tests."""
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.backend.theano_setup import theano
+from scripts import ROOT, environment
+
+HERE = Path(__file__).resolve().parent
+FILES = [f'theano.{folder}.tests.test_{name}' for folder, names in (
+    ('tensor', 'basic elemwise subtensor extra_ops inc_subtensor keepdims sort var misc gc'),
+    ('compile', 'function function_module pfunc shared misc ops modes builders'),
+    ('gof', 'vm lazy link')) for name in names.split()]
+
+
+@pytest.mark.skipif(not np.__version__.startswith('2.5.'), reason='its list of failures is for NumPy 2.5')
+def test_theanos_own_tests():
+    """All of these files except top-k, which fails with NumPy 2, slowly. theanos_tests.py lists what else fails."""
+    env = environment('floatX=float64,unittests.rseed=1729', PYTHONPATH=str(HERE), PYTEST_ADDOPTS='')
+    result = subprocess.run(
+        [sys.executable, '-m', 'pytest', '-p', 'theanos_tests', '-p', 'no:cacheprovider', '-c', os.devnull, '--rootdir',
+         str(Path(theano.__file__).parent), '-q', '-n2', '--tb=short', '-k', 'not TopK', '--pyargs', *FILES],
+        cwd=ROOT, env=env, capture_output=True, encoding='utf-8')
+    assert result.returncode == 0, result.stdout[-9000:]
+    assert int(re.search(r'(\d+) passed', result.stdout)[1]) > 1300
