@@ -277,9 +277,9 @@ class CharLSTM:
     remembers has, by name of a row, 1 if a large bias makes a new model remember, and -1 if a small one does. Names of
     no row are ignored. Others to set are optimiser, a function like rmsprop, and optimiser_state, its state before the
     first step. A change to these, lp or the functions above takes effect at the next call. After a change to anything
-    else that they read, such as a global number, call compile. Do not share an object between threads. copy.copy shares
-    the parameters: training the copy changes the original. copy.deepcopy and pickle keep all except compiled functions,
-    so that training continues as it would have.
+    else that they read, such as a global number or an array from get_value(borrow=True), call compile. Do not share an
+    object between threads. copy.copy shares the parameters: training the copy changes the original. copy.deepcopy and
+    pickle keep all except compiled functions, so that training continues as it would have.
     """
     remembers = {'f': 1, 'i': -1}
     symbols = sys.modules[__name__]    # this file: what compiles a model takes network, objective and so on from here
@@ -350,10 +350,9 @@ class CharLSTM:
                 yield Step(cost, ratios, read)
             if not self.finite():
                 raise Diverged(f'the parameters are no longer finite after epoch {schedule.epoch + 1}')
-            guessing = math.log(len(self.uchar))
-            if schedule.epoch and schedule.mean_cost > guessing + 0.1:         # a text of random letters costs as much
-                raise Diverged(f'epoch {schedule.epoch + 1} costs {schedule.mean_cost:.2f} nats, and guessing '
-                               f'{guessing:.2f}')
+            cost, guessing = schedule.cost_sum / max(schedule.characters, 1), math.log(len(self.uchar))
+            if schedule.epoch and cost > guessing + 0.1:           # a text of random letters costs as much as guessing
+                raise Diverged(f'epoch {schedule.epoch + 1} costs {cost:.2f} nats, and guessing {guessing:.2f}')
             costs = []
             for cost in self.validation_costs():
                 costs.append(cost)

@@ -87,8 +87,6 @@ def program(arguments):
     if progress:
         model.resume(checkpoint)
         print(f'resuming after epoch {progress["epoch"]}, batch {progress["batch"]}')
-    else:
-        recipe.advise(o, model)
     run.baselines = recipe.compare(model.text)
     print(o.summary(parameters, model.n_batches['valid'] > 0))
     print(f'computes on {model.computes_on()}')

@@ -32,9 +32,6 @@ def base_name(path):
     return os.path.basename(os.path.abspath(path))
 
 
-PARTIAL = r'\.[0-9a-f]{12}\.part'                         # ending of the name of a file that is not complete
-
-
 @contextlib.contextmanager
 def write_whole(path):
     """Open a binary file for writing, which gets its name only when it is complete. Raises OSError.

@@ -226,9 +226,9 @@ def test_cells_that_are_no_code_for_one_unit(cell, what):
 
 
 @pytest.mark.parametrize('cell, words', [
-    (lambda a_f, C_prev, p=0: (a_f + tt.dot(p, C_prev), C_prev), ['(1,7)']),
-    (lambda a_f, C_prev: (a_f[:, :1] * a_f, C_prev), ['(2, 7)']),
-    (lambda a_f, C_prev: (a_f * np.ones((1, 8), 'float32') + a_f.sum(), C_prev), ['(1, 8)'])])
+    (lambda a_f, C_prev, p=0: (a_f + tt.dot(p, C_prev), C_prev), ['(1,7)', '(8,7)']),
+    (lambda a_f, C_prev: (a_f[:, :1] * a_f, C_prev), ['(8, 7)']),
+    (lambda a_f, C_prev: (a_f * np.ones((1, 9), 'float32') + a_f.sum(), C_prev), ['(1, 9)'])])
 def test_sizes_that_do_not_match(refused, path, cell, words):
     """They are found with any batch size, and the cell's line is named."""
     with refused(ValueError, *words, f'test_cell.py, line {cell.__code__.co_firstlineno}'):

@@ -3,7 +3,6 @@ import json
 import math
 import re
 import shlex
-import string
 from pydoc_data.topics import topics
 from types import SimpleNamespace
 
@@ -119,31 +118,6 @@ def test_init_through_train(short_run, in_process, capfd, tmp_path):
             in_process(*command, *typed)
         out = capfd.readouterr().out
         assert re.search(f'2 layers of 5 and 7 units, .*, from the parameters of {short_run.checkpoint}', out)
-        assert 'gains' not in out
-
-
-def test_short_text_gets_the_advice_to_start_from_the_bundled_model(folder, in_process, capfd):
-    """The printed command does so, and keeps the options that were typed."""
-    (folder / 't.txt').write_text(ENGLISH)
-    with pytest.raises(Compiling):
-        in_process(TRAIN, 't.txt', '--batch-size', 6, '--seq-length', 11, '--output-dir', 'results', '--num-units1', 5,
-                   '--initial', 'original')
-    advice = [line for line in capfd.readouterr().out.splitlines() if line.startswith('tip (this run goes on): ')]
-    words = shlex.split(advice[0].split('model: ')[1])[1:]
-    assert len(advice) == 1 and words[:3] == [str(TRAIN), 't.txt', 'run0_init'] and '--num-units1' not in words
-    with pytest.raises(Compiling):
-        in_process(*words)
-    assert re.search('2 layers of 256 and 256 units, .* from the parameters of', capfd.readouterr().out)
-
-
-@pytest.mark.parametrize('text, advised', [
-    (ENGLISH * 3 + ''.join(map(chr, range(0x400, 0x490))), True), (string.printable + 'กขคฆงจฉ' * 200, False)],
-    ids=['with many rare characters', 'Thai with all of ASCII'])
-def test_advice_follows_the_share_of_the_text_that_the_bundled_model_knows(folder, in_process, capfd, text, advised):
-    (folder / 't.txt').write_text(text, encoding='utf-8')
-    with pytest.raises(Compiling):
-        in_process(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results')
-    assert ('a text this short gains' in capfd.readouterr().out) == advised
 
 
 def test_texts_that_are_refused(folder, in_process):
@@ -168,7 +142,6 @@ def test_default_text(program, server, closed_url, text):
     """The novel is fetched once; without a network, Python's reference takes its place. A step is enough."""
     folder, results, novel = program / 'text_input', program / 'training_results', text == 'prideandprejudice'
     url = server.url if novel else closed_url
-    # With --original, no advice on a short text, as Python 3.11's is, looks for the bundled model.
     words = dict(cwd=program.parent, env={'CHARLSTM_NOVEL_URL': url}, flags=FAST)
     process = start(program / 'train.py', '--original', '--num-units1', 2, '--num-units2', 3, **words)
     result = interrupted(process, results / f'run0_{text}.txt.out')

@@ -331,11 +331,9 @@ class Cell:
 
     def check(self, H):
         """Raise ValueError, with its line, if the function cannot compute H units, as sizes do not match."""
-        B = 2 if H != 2 else 3
-        inputs = [tt.matrix(name, self.dtype) for name in self.declared.names]
-        inputs[len(inputs) - len(self.own):] = [tt.row(name, self.dtype) for name in self.own]
+        inputs = [tt.TensorType(self.dtype, (name in self.own, False))(name) for name in self.declared.names]
         for v in inputs:
-            v.tag.test_value = np.zeros((1 if v.broadcastable[0] else B, H), self.dtype)
+            v.tag.test_value = np.zeros((1 if v.broadcastable[0] else H + 1, H), self.dtype)
         try:
             with theano.change_flags(compute_test_value='raise'):
                 self(inputs)

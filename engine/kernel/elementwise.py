@@ -6,7 +6,6 @@ stay the same from one training step to the next. Planned says when it is planne
 import ctypes
 import functools
 import operator
-import time
 import zlib
 
 import numpy as np
@@ -17,6 +16,7 @@ from engine.kernel import formula
 from engine.kernel.library import empty, reused, source
 
 gof, scalar = theano.gof, theano.scalar
+CHANGES = [0]                  # how many values have been set: by set_value, and by functions with updates
 POINTERS = {'float32': 'REAL', 'float64': 'REAL', 'bool': 'uint8_t'}
 
 
@@ -66,20 +66,12 @@ def shape_of(node, arrays):
 
 
 def perform(op, node, inputs, storage):
-    """Compute an Elemwise by whole arrays, as its method of this name."""
+    """Compute an Elemwise by whole arrays, as its method of this name, but never in place: see performed_plan."""
     shape = shape_of(node, inputs)
     with np.errstate(all='ignore'):
         found = evaluated(op.scalar_op, [v.dtype for v in node.outputs], inputs)
-    found = [np.broadcast_to(value, shape).copy() for value in found]
-    for k, slot in enumerate(storage):
-        slot[0] = into(inputs[op.inplace_pattern[k]], found[k]) if k in op.inplace_pattern else found[k]
-
-
-def into(array, value):
-    """Return the array with the value in it or, if it is read-only, the value."""
-    if array.flags.writeable:
-        array[...] = value
-    return array if array.flags.writeable else value
+    for slot, value in zip(storage, found):
+        slot[0] = np.broadcast_to(value, shape).copy()
 
 
 # ---------------------------------------------------------------- formulas of floating-point numbers
@@ -183,7 +175,7 @@ class Formula:
 class Planned:
     """Theano's thunk of an operation that is planned for the arrays that it reads and writes.
 
-    `again` plans only if one of these is not the array of the last call, if one that is read has another shape (set in
+    It is planned again if one of these is not the array of the last call, if one that is read has another shape (set in
     place), or if sizes or indices, which the plan itself reads, have other values.
 
     plan: a function from the arrays of the inputs, and those of the outputs in the last call, to the arrays of the
@@ -197,22 +189,17 @@ class Planned:
         self.computed, self.plan, self.arrays, self.read = [compute_map[v] for v in node.outputs], plan, [], None
 
     def __call__(self):
-        results, self.fill = self.plan(*[[cell[0] for cell in side] for side in (self.inputs, self.outputs)])
-        for slot, result in zip(self.outputs, results):
-            slot[0] = result
+        inputs, before = [[cell[0] for cell in side] for side in (self.inputs, self.outputs)]
+        read = [x.shape for x in inputs], [cell[0].tobytes() for cell in self.values]
+        if read != self.read or not same(inputs + before, self.arrays):
+            results, self.fill = self.plan(inputs, before)
+            for slot, result in zip(self.outputs, results):
+                slot[0] = result
+            self.arrays, self.read = inputs + results, read
         if self.fill:
             self.fill()
         for computed in self.computed:
             computed[0] = True
-
-    def again(self):
-        arrays = [cell[0] for side in (self.inputs, self.outputs) for cell in side]
-        read = [cell[0].shape for cell in self.inputs], [cell[0].tobytes() for cell in self.values]
-        if read != self.read or not same(arrays, self.arrays):
-            self()
-            self.arrays, self.read = [cell[0] for side in (self.inputs, self.outputs) for cell in side], read
-        elif self.fill:
-            self.fill()
 
 
 class Loop(gof.vm.Loop):
@@ -235,36 +222,31 @@ class Loop(gof.vm.Loop):
                 self.settled.add(thunk)
                 cells.update(both)
                 made.update(map(id, thunk.outputs))
-                sizes.update(map(id, thunk.outputs if is_size(node) else ()))
+                sizes.update(map(id, thunk.outputs if is_size(node.outputs[0]) else ()))
             else:
                 changing.update(map(id, thunk.outputs))
         self.cells, self.given = list(cells.values()), [cell for key, cell in cells.items() if key not in made]
 
     def __call__(self):
+        if self.time_thunks:                               # for theano.function(..., profile=True)
+            self.runs = None
+            return super().__call__()
         for cell in self.pre_call_clear:
             cell[0] = None
         equal = self.runs and [x.shape for x, in self.given] == self.shapes and same(
             [x for x, in self.cells], self.arrays)
-        runs = self.runs if equal else [getattr(thunk, 'again', thunk) for thunk in self.thunks]
+        runs = self.runs if equal else list(zip(self.thunks, self.nodes, self.thunks))
         self.runs = None                                   # after an error, all are looked at
-        for run, node, thunk in zip(self._timed(runs) if self.time_thunks else runs, self.nodes, self.thunks):
+        for run, node, thunk in runs:
             try:
-                if run:
-                    run()
+                run()
             except Exception:
                 gof.link.raise_with_op(node, thunk)
         if not equal:
             self.arrays, self.shapes = [x for x, in self.cells], [x.shape for x, in self.given]
-            runs = [thunk.fill if thunk in self.settled else getattr(thunk, 'again', thunk) for thunk in self.thunks]
+            filling = [thunk.fill if thunk in self.settled else thunk for thunk in self.thunks]
+            runs = [run for run in zip(filling, self.nodes, self.thunks) if run[0]]
         self.runs = runs
-
-    def _timed(self, runs):
-        """Yield functions, and note how long each takes, for theano.function(..., profile=True)."""
-        for k, run in enumerate(runs):
-            start = time.perf_counter()
-            yield run
-            self.call_times[k] += time.perf_counter() - start
-            self.call_counts[k] += 1
 
 
 class SameArrays:
@@ -291,34 +273,40 @@ class SameArrays:
         return [*[v.copy() for v in results[:self.copied]], *results[self.copied:]]
 
 
-# The operations that Theano performs in Python, in arrays that stay the same: from which input on they read sizes or
-# indices, which their plan reads.
-PERFORMED = {tt.Alloc: 1, tt.Split: 1, tt.IncSubtensor: 2, tt.DimShuffle: 1, tt.Reshape: 1, tt.subtensor.Subtensor: 1,
-             theano.compile.ops.Shape_i: 1, tt.opt.MakeVector: 0, tt.ScalarFromTensor: 0, tt.TensorFromScalar: 0}
+# From which input on operations read sizes and indices. These compute sizes, or views, which may be of sizes.
+SIZES = {tt.Elemwise: 0, tt.opt.MakeVector: 0, tt.ScalarFromTensor: 0, tt.TensorFromScalar: 0,
+         theano.compile.ops.Shape_i: 1, tt.DimShuffle: 1, tt.Reshape: 1, tt.subtensor.Subtensor: 1}
+# Theano performs these in Python, into arrays that stay the same.
+PERFORMED = {tt.Sum: 1, tt.Alloc: 1, tt.Split: 1, tt.IncSubtensor: 2, **SIZES}
 
 
-def is_size(node):
-    """Return whether an operation computes sizes, or other numbers: only when it is planned, into a new array."""
-    if isinstance(node.op, tt.Elemwise):
-        taken = [node.inputs[k].owner for k in node.op.inplace_pattern.values()]           # None: of the function
-        return not getattr(node.tag, 'formula', None) and all(v.ndim == 0 for v in node.inputs) and all(
-            owner and is_size(owner) for owner in taken)
-    return PERFORMED.get(type(node.op)) == 0 or isinstance(node.op, theano.compile.ops.Shape_i)
+def is_size(v):
+    """Return whether a variable is a constant or a size, computed from sizes and numbers into a new array."""
+    if v.owner is None:
+        return isinstance(v, gof.Constant)
+    if not hasattr(v.owner.tag, 'size'):
+        v.owner.tag.size = computes_size(v.owner)
+    return v.owner.tag.size
+
+
+def computes_size(node):
+    """Return whether the output of an operation is a size, as is_size does."""
+    op, first, taken = node.op, SIZES.get(type(node.op)), getattr(node.op, 'inplace_pattern', {}).values()
+    if first is None or getattr(node.tag, 'formula', None):
+        return False
+    return isinstance(op, theano.compile.ops.Shape_i) or all(
+        is_size(v) or v.ndim == 0 and k >= first and k not in taken for k, v in enumerate(node.inputs))
 
 
 def performed_plan(node):
     """Return the plan of an operation that Theano performs in Python, with one output if it is in place."""
-    op, size, destroyers = node.op, is_size(node), getattr(getattr(node, 'fgraph', None), 'destroyers', lambda v: ())
-    (taken,), = getattr(op, 'destroy_map', {}).values() or [[None]]
-    # A size that is overwritten must be computed in each call.
-    once = size and all(map(is_size, destroyers(node.outputs[0])))
+    op, out, destroyers = node.op, node.outputs[0], getattr(getattr(node, 'fgraph', None), 'destroyers', lambda v: ())
+    in_place = [] if is_size(out) else [k for taken in getattr(op, 'destroy_map', {}).values() for k in taken]
+    once = is_size(out) and all(is_size(other.outputs[0]) for other in destroyers(out))     # not if others overwrite it
     params = node.run_params()
     more = [] if params is gof.graph.NoParams else [params]
 
     def plan(arrays, before):
-        if size and taken is not None:                     # sizes are not overwritten by sizes
-            arrays = list(map(np.copy, arrays))
-
         def run():
             slots = [[None] for _ in node.outputs]
             op.perform(node, arrays, slots, *more)
@@ -329,34 +317,21 @@ def performed_plan(node):
                 if found is not result:
                     result[...] = found
 
-        if taken is not None and not size and arrays[taken].flags.writeable:
-            return [arrays[taken]], run
-        results = run()
+        results = [arrays[k] for k in in_place if arrays[k].flags.writeable] or run()
         is_view = getattr(op, 'view_map', None) and np.may_share_memory(results[0], arrays[0])
         return results, None if once or is_view else fill
     return plan
 
 
-def sum_plan(node):
-    """Return the plan of a Sum, whose array stays the same, for what reads it."""
-    op, out = node.op, node.outputs[0]
-
-    def plan(arrays, before):
-        x, = arrays
-        axes = tuple(range(x.ndim)) if op.axis is None else tuple(op.axis)
-        result = reused(before[0], tuple([n for axis, n in enumerate(x.shape) if axis not in axes]), out.dtype)
-        return [result], functools.partial(np.add.reduce, x, axes, op.acc_dtype or out.dtype, result)
-    return plan
-
-
 def formulas_of(nodes):
-    """Attach a Formula to each Elemwise that is one. Return the paths of the libraries with those in C."""
+    """Tag nodes, in order: an Elemwise with its Formula, and what computes a size. Return the libraries' paths."""
     found = []
     for node in nodes:
         if isinstance(node.op, tt.Elemwise):
             code = code_of(node)
             node.tag.formula = code and Formula(node, *code)
             found += [node.tag.formula] if code and compiler.cxx else []
+        node.tag.size = computes_size(node)
     paths = {}
     for dtype in {each.dtype for each in found}:
         threads = compiler.compiled_file('vectors.c', source('#include "vectors.c"\n', dtype))
@@ -374,7 +349,7 @@ def install():
     make_all, container, set_value = linker.make_all, gof.link.Container, gof.link.Container.__set__
 
     def make_all_at_once(self, *arguments, **settings):
-        nodes = self.fgraph.apply_nodes
+        nodes = self.fgraph.toposort()
         libraries = {node.op.library.path() for node in nodes if hasattr(node.op, 'library')}
         compiler.build([path for path in (*libraries, *formulas_of(nodes)) if path])
         return make_all(self, *arguments, **settings)
@@ -383,21 +358,18 @@ def install():
         found, values = getattr(node.tag, 'formula', None), ()
         if found:
             plan = found.plan
-        elif type(self) is tt.Sum:
-            plan = sum_plan(node)
-        elif type(self) in PERFORMED:
-            plan, values = performed_plan(node), node.inputs[PERFORMED[type(self)]:]
-        elif type(self) is elemwise and len(node.outputs) == 1:
-            plan, values = performed_plan(node), node.inputs if is_size(node) else ()
+        elif type(self) in PERFORMED and (type(self) is tt.Split or len(node.outputs) == 1):
+            plan = performed_plan(node)
+            if type(self) is not elemwise or is_size(node.outputs[0]):
+                values = node.inputs[PERFORMED[type(self)]:]
         else:
             return make_thunk(self, node, storage_map, compute_map, no_recycling, impl)
         return Planned(node, storage_map, compute_map, plan, values)
 
     def set_counted(self, value):
         set_value(self, value)
-        container.changes += 1
+        CHANGES[0] += 1
 
-    container.changes = 0      # how many values have been set: by set_value, and by functions with updates
     container.data = container.value = property(container.__get__, set_counted)
     gof.vm.calculate_reallocate_info = lambda *arguments: {}       # each number has an array of its own
     gof.vm.Loop = Loop

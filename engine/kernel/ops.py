@@ -14,7 +14,7 @@ from engine import checks
 from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import base_names, cell_parameters, layers_of, stacked, units
 from engine.kernel import in_numpy
-from engine.kernel.elementwise import Planned
+from engine.kernel.elementwise import CHANGES, Planned
 from engine.kernel.library import Library, empty, reused
 
 gof = theano.gof
@@ -328,9 +328,9 @@ class Texts:
 
     def _model(self):
         """Return the struct, after packing the weights if they may have changed."""
-        if self._packed != gof.link.Container.changes:
+        if [self._packed] != CHANGES:
             self._pack()
-            self._packed = gof.link.Container.changes
+            self._packed, = CHANGES
         return self._struct
 
     def _call(self, struct, states, threads, text, **fields):

@@ -4,16 +4,9 @@ import math
 
 import numpy as np
 
-from engine.data.parameters import Checkpoint
-from engine.terminal import BUNDLED, near, script, words_of
-
 # The rate times the number of units, and the highest rate. RMSprop's steps do not grow with the gradient, so the change
 # of a unit's input grows with the number of units that it reads (Yang et al. 2022).
 LRATE, HIGHEST = 0.012 * 256, 0.024
-
-# A training text of fewer characters gains from the bundled model, if that model knows this share of them. Measured
-# with a share of 0.99; a Thai text got worse.
-SHORT, KNOWN = 350_000, 0.98
 
 # A short text has few steps in an epoch, so it gets more epochs: enough for this number of steps.
 EPOCHS, STEPS = 40, 7500
@@ -58,18 +51,6 @@ def complete(o, batches, parameters):
                   lrate=lrate(o.num_units1, o.num_units2), patience=max(PATIENCE, math.ceil(patient_steps / batches)),
                   save_every=SAVE_EVERY * math.ceil(epochs / (SAVE_EVERY * CHECKPOINTS)))
     vars(o).update({name: value for name, value in chosen.items() if vars(o)[name] is None})
-
-
-def advise(o, model):
-    """Print the command that starts from the bundled model, if the text is short and that model knows its alphabet."""
-    short = model.n_batches['train'] * o.batch_size * o.seq_length < SHORT
-    if short and not (o.init or o.cell or o.original or o.small):
-        known = np.isin(model.uchar, Checkpoint(BUNDLED, ['uchar']).vocabulary('utf-8'))
-        if known[model.text.codes['train']].mean() >= KNOWN:
-            words = words_of({**o.typed, 'input': near(o.input), 'run': f'{o.run}_init', 'init': near(BUNDLED),
-                           'num_units1': None, 'num_units2': None, 'layers': None, 'initial': None, 'resume': None})
-            print('tip (this run goes on): a text this short gains from starting with a trained model: '
-                  + script('train.py', *words))
 
 
 def compare(text):

@@ -7,7 +7,7 @@ import re
 import sys
 
 from engine.data.parameters import Checkpoint, how_to_adapt, read_about
-from engine.files import PARTIAL, base_name, readable, warn_once, write_whole
+from engine.files import base_name, readable, warn_once, write_whole
 from engine.run.logs import EPOCHS, LOGS, STEPS, Logs, draw_costs
 from engine.run.schedule import Schedule
 from engine.run.table import ROWS, TITLES
@@ -16,6 +16,7 @@ from engine.terminal import bar, bits, nats_and_bits, near, script, words_of
 BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints
 PICTURE, RESULT = '.png', '_result.json'
 ENDINGS = '|'.join([*map(re.escape, [*LOGS, PICTURE, RESULT, BEST, INTERRUPTED]), r'_epoch\d+\.npz'])
+PARTIAL = r'\.[0-9a-f]{12}\.part'          # what write_whole adds to a name while a file is not complete
 EARLY = 4                  # seconds into the first epoch before its first sample
 SAMPLE_LENGTH = 200        # characters
 FALLS = 5                  # most times that a run returns to one checkpoint, each time at half the rate
@@ -112,8 +113,7 @@ class Run:
 
     def _open(self):
         self.logs.lock()
-        # The result is written when the run ends, and a run that was killed left a partial file.
-        for path in [*self._replaced, self.path(RESULT), *files_of(self.options, PARTIAL)]:
+        for path in [*self._replaced, self.path(RESULT), *files_of(self.options, PARTIAL)]:    # RESULT comes at the end
             if os.path.exists(path) and not path.endswith(LOGS):
                 os.remove(path)
         self.logs.cut(self.schedule.logs, self.options.overwrite)

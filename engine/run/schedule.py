@@ -60,14 +60,9 @@ class Schedule:
         self.cost_sum += cost * characters
         self.characters += characters
 
-    @property
-    def mean_cost(self):
-        """Return the mean training cost of the epoch so far."""
-        return self.cost_sum / max(self.characters, 1)
-
     def end_epoch(self, valid_cost):
         """Record an epoch, and its validation cost if that is finite. Return the mean training cost."""
-        cost = self.mean_cost
+        cost = self.cost_sum / max(self.characters, 1)
         self.epoch, self.batch, self.cost_sum, self.characters = self.epoch + 1, 0, 0.0, 0
         if math.isfinite(valid_cost):
             self.stale += 1
@@ -120,8 +115,7 @@ class Schedule:
     def rate_at(self, step):
         """Return the rate at a step, counted from 0 at the start of the run.
 
-        It rises linearly over the first `warmup` steps, at most a third of all, and falls linearly over the last share
-        `anneal`, to ANNEALED.
+        It rises linearly over the first `warmup` steps, at most a third of all, and falls over the last share `anneal`.
         """
         steps, anneal = self.epochs * self.batches, self.options.anneal
         rising = min(1, (step + 1) / max(min(self.options.warmup, steps // 3), 1))
