@@ -252,11 +252,12 @@ def test_sizes_that_depend_on_numbers(by, name):
 
 
 def test_array_of_another_shape_in_place(by):
-    x, s = tt.matrix('x', 'float32'), theano.shared(np.arange(6, dtype='float32').reshape(2, 3), borrow=True)
+    x, s = tt.matrix('x', 'float32'), theano.shared(np.arange(6, dtype='float32').reshape(2, 3).copy(), borrow=True)
     f = theano.function([x], [tt.exp(x).sum(axis=0), x.T * x.shape[0], tt.sqr(s).sum(axis=1)])
-    value = np.arange(6, dtype='float32').reshape(3, 2) / 7
+    value = np.arange(6, dtype='float32').reshape(3, 2) / np.float32(7)
     for shape in ((3, 2), (2, 3), (2, 3), (6, 1)):
-        value.shape = s.get_value(borrow=True).shape = shape
+        for array in (value, s.get_value(borrow=True)):
+            array.resize(shape, refcheck=False)
         squares = np.arange(6).reshape(shape) ** 2
         for found, expected in zip(f(value), (np.exp(value).sum(axis=0), value.T * len(value), squares.sum(axis=1))):
             np.testing.assert_allclose(found, expected, rtol=1e-6)
