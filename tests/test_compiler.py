@@ -1,5 +1,8 @@
 """Compiling the kernel's files: once each, several at a time, by any compiler, and what is said if that fails."""
 import os
+import re
+import shutil
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +11,7 @@ import pytest
 
 from engine.backend import compiler
 from engine.backend.compiler import CompilerError
+from engine.kernel.library import source
 from engine.terminal import bar
 from scripts import ROOT, finish, start
 
@@ -30,6 +34,26 @@ for path in paths:
     function.argtypes, function.restype = [ctypes.c_double], ctypes.c_double
     print(function(0), end=' ')
 """
+
+
+@pytest.mark.parametrize('cxx', ['g++', 'clang++'])
+def test_sums_of_a_product_stay_in_registers(cxx):
+    """No innermost loop that multiplies stores a vector."""
+    if not shutil.which(cxx):
+        pytest.skip(f'{cxx} is not installed')
+    command = [cxx, *compiler.FLAGS, *compiler.target(), '-S', '-o', '-', '-x', 'c++', '-']
+    done = subprocess.run(command, input=source('#include "products.c"\n', 'float32'), check=True,
+                          capture_output=True, encoding='utf-8')
+    lines, labels, found = done.stdout.splitlines(), {}, []
+    for at, line in enumerate(lines):
+        jump = re.match(r'\s+(?:j\w+|b\.?\w*|cbn?z\s+\w+,)\s+(\.L\w+)$', line)
+        if jump and jump[1] in labels:                     # back to the beginning of a loop
+            body = '\n'.join(lines[labels[jump[1]]:at])
+            if not re.search(r'\s(j|b\.)\w+\s+\.L', body):
+                found.append((len(re.findall(r'\svfmadd|\sfmla', body)),
+                              len(re.findall(r'\s(v?mov\w+\s+%[xyz]mm\d+, .*\(|st[rp]\s+[qv])', body))))
+        labels[line.partition(':')[0]] = at
+    assert max(found)[0] >= 12 and not [stores for products, stores in found if products and stores], found
 
 
 def test_two_threads_compile_the_same_file(tmp_path, monkeypatch):

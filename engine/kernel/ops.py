@@ -382,28 +382,28 @@ class Kernel:
     def __init__(self, cell, in_c, bfloat16=None, step_by_step=False):
         self.in_c = in_c
         if in_c:
-            self._library = Library(cell.dtype, cell.program, bfloat16)
+            self.library = Library(cell.dtype, cell.program, bfloat16)
         else:
             step = in_numpy.AnyCell(cell) if step_by_step else in_numpy.Elementwise(cell.program)
-            self._library = in_numpy.Arrays(cell.dtype, step)
+            self.library = in_numpy.Arrays(cell.dtype, step)
 
     def columns(self, U, x):
-        return TakeColumns(self._library)(U.reshape((-1, U.shape[2])), x)
+        return TakeColumns(self.library)(U.reshape((-1, U.shape[2])), x)
 
     def product(self, a, B):
-        return Product(self._library)(a, B)
+        return Product(self.library)(a, B)
 
     def layer(self, a_x, W, b, own, state, truncate):
-        h, C, _, h_end, C_end = LSTM(self._library, truncate)(a_x, W, b, *state, *own)
+        h, C, _, h_end, C_end = LSTM(self.library, truncate)(a_x, W, b, *state, *own)
         return h, C, (h_end, C_end)
 
     def cross_entropy(self, scores, c, y):
-        costs, best, p, spread = SoftmaxCrossEntropy(self._library)(scores, c, y.flatten())
+        costs, best, p, spread = SoftmaxCrossEntropy(self.library)(scores, c, y.flatten())
         return costs.reshape(y.shape), best.reshape(y.shape), p, spread.reshape(y.shape)
 
     def sums_of_squares(self, arrays):
-        return SumsOfSquares(self._library)(*arrays, return_list=True)
+        return SumsOfSquares(self.library)(*arrays, return_list=True)
 
     def texts(self, p):
         """Return the Texts of parameters p, shared variables by name."""
-        return Texts(self._library, p)
+        return Texts(self.library, p)

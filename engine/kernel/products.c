@@ -148,8 +148,12 @@ static void copy_columns(long rows, long columns, const REAL *sums, REAL *c, lon
             c[r * c_row + n] = accumulate ? c[r * c_row + n] + sums[r * PANEL + n] : sums[r * PANEL + n];
 }
 
-/* Stands before a loop over rows: unrolled at once, g++ keeps the sums in registers, and else also in memory. */
+/* Stands before a loop over rows: unrolled, compilers keep the sums in registers, and else in memory. */
+#ifdef __clang__
+#define UNROLLED _Pragma("clang loop unroll(full)")
+#else
 #define UNROLLED _Pragma("GCC unroll 16")
+#endif
 
 /* c (rows, PANEL) = packed tile a (rows, K) . packed panel b (K, PANEL), or c += with `accumulate`.
  * `rows` and `by` are constants wherever this is inlined, so that the sums live in registers. */

@@ -1,13 +1,13 @@
 """Measure training steps of CharLSTM, in C and in NumPy without a compiler, beside PyTorch's nn.LSTM and RMSprop.
 
-    python tests/benchmarks/training.py [--units 128 256] [--batches 50] [--no-numpy] [--bfloat16] [--peers]
+    python tests/benchmarks/training.py [--units 128 256] [--batches 50] [--no-numpy] [--clang] [--bfloat16] [--peers]
 
 All take turns, each in a separate process. They begin with the same parameters, and unless the costs of their first
-steps agree, nothing is timed. --bfloat16 adds CharLSTM with that precision, and PyTorch with its autocast to it.
---peers adds JAX, and Keras on TensorFlow, without and with XLA, and on JAX. A turn has several steps, since the first
-ones warm up threads and caches. Every number is from the median step. The share of the peak is 6 x the multiply-adds
-of a forward step, divided by the time and by the speed of the fastest product of matrices (2048, 2048) in the same
-precision.
+steps agree, nothing is timed. --clang adds CharLSTM compiled by clang++, and --bfloat16 with that precision, and
+PyTorch with its autocast to it. --peers adds JAX, and Keras on TensorFlow, without and with XLA, and on JAX. A turn has
+several steps, since the first ones warm up threads and caches. Every number is from the median step. The share of the
+peak is 6 x the multiply-adds of a forward step, divided by the time and by the speed of the fastest product of matrices
+(2048, 2048) in the same precision, of NumPy's, PyTorch's and the kernel's.
 """
 import argparse
 import functools
@@ -49,10 +49,11 @@ def in_turns(step):
     return turn
 
 
-def make_ours(units, batch, in_c=True, precision='float32'):
+def make_ours(units, batch, precision='float32', cxx=None):
+    """Return a turn of CharLSTM. cxx: the compiler, '' for none, None for the default one."""
+    if cxx is not None:
+        os.environ['THEANO_FLAGS'] = f'{os.environ.get("THEANO_FLAGS", "")},cxx={cxx}'
     import charlstm
-    from engine.backend import compiler
-    compiler.cxx = compiler.cxx if in_c else ''
     batches = make_batches(batch)
     model = charlstm.CharLSTM(random_seed=1, precision=precision)
     model.model_setup(char_dim=V, num_units1=units, num_units2=units, lrate=RATE)
@@ -147,10 +148,16 @@ def make_product(library, bfloat16=False):
     """Return a function that returns the seconds of the fastest of three products of N x N matrices."""
     import numpy as np
     a, b = np.random.default_rng(1).standard_normal((2, N, N), dtype=np.float32)
-    if library == 'scipy':
-        from scipy.linalg.blas import sgemm
-        a, b = b.T, a.T                                      # in BLAS's own order of storage: nothing is copied
-        return lambda: min(timed(lambda: sgemm(1, a, b), 4)[1:])
+    if library == 'numpy':
+        return lambda: min(timed(lambda: np.dot(a, b), 4)[1:])
+    if library == 'kernel':
+        import charlstm
+        from engine.methods.compile import operations
+        model = charlstm.CharLSTM(precision='bfloat16' if bfloat16 else 'float32')
+        model.model_setup(char_dim=V, num_units1=1)
+        arrays = a, b, np.empty_like(a)                      # the function knows only their addresses
+        multiply = operations(model).library.product(*arrays)
+        return lambda arrays=arrays: min(timed(multiply, 4)[1:])
     import torch
     a, b = [torch.from_numpy(x).to(torch.bfloat16 if bfloat16 else torch.float32) for x in (a, b)]
     return lambda: min(timed(lambda: torch.mm(a, b), 4)[1:])
@@ -174,10 +181,12 @@ def take_turns(workers, turns, steps):
 def measure(units, batch, options):
     """Return the median seconds and the peak memory of each, by name."""
     sides = {'ours': (make_ours,), 'PyTorch': (make_pytorch,)}
+    if options.clang:
+        sides['clang'] = make_ours, 'float32', 'clang++'
     if options.bfloat16:
-        sides.update({'bfloat16': (make_ours, True, 'bfloat16'), 'PT bf16': (make_pytorch, True)})
+        sides.update({'bfloat16': (make_ours, 'bfloat16'), 'PT bf16': (make_pytorch, True)})
     if options.numpy:
-        sides['NumPy'] = make_ours, False
+        sides['NumPy'] = make_ours, 'float32', ''
     if options.peers:
         sides.update({'Keras, TF': (make_keras, 'tensorflow', False), 'Keras, XLA': (make_keras, 'tensorflow', True),
                       'Keras, JAX': (make_keras, 'jax', True), 'JAX': (make_jax,)})
@@ -204,11 +213,13 @@ def main():
     parser.add_argument('--batches', type=int, nargs='+', default=[1, 50, 200])
     parser.add_argument('--steps', type=int, default=15, help='least number of timed steps (default: %(default)s)')
     parser.add_argument('--no-numpy', dest='numpy', action='store_false', help='leave out CharLSTM without a compiler')
+    parser.add_argument('--clang', action='store_true', help='add CharLSTM compiled by clang++')
     parser.add_argument('--bfloat16', action='store_true', help='add both sides with products in bfloat16')
     parser.add_argument('--peers', action='store_true', help='add Keras on TensorFlow and on JAX, and JAX')
     options = parser.parse_args()
     print_head('torch', *['tensorflow-cpu', 'keras', 'jax'] * options.peers)
-    kinds = [('scipy', False), ('torch', False)] + [('torch', True)] * options.bfloat16
+    kinds = [('numpy', False), *[(library, bfloat16) for library in ('torch', 'kernel')
+                                 for bfloat16 in (False, True)[:1 + options.bfloat16]]]
     products = {kind: Worker(make_product, *kind) for kind in kinds}
     for product in products.values():
         product.ready()
