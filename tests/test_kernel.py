@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 
 import numpy_model
-from charlstm import lstm_cell
+from charlstm import CharLSTM, lstm_cell
 from engine import checks
 from engine.backend import compiler
 from engine.kernel import library, ops
 from engine.kernel.cell import Cell, c_functions
 from engine.kernel.fallback import StepByStep
+from engine.kernel.in_numpy import Arrays, openblas
 from engine.kernel.library import Library
 from engine.backend.theano_setup import theano, tt
 from cells import OWN, peephole_cell, three_states
@@ -545,3 +546,29 @@ def test_names_of_compiled_files_follow_all_code(name, old, monkeypatch):
     monkeypatch.setattr(library, 'joined', library.joined.__wrapped__)
     after = LIBRARIES['float32'].path()
     assert len({before, after, Library('float32', PEEPHOLES).path(), Library('float64', STANDARD).path()}) == 4
+
+
+def test_numpys_openblas_uses_one_thread_in_a_layer_and_all_in_large_products(monkeypatch):
+    get_threads, set_threads = openblas()         # NumPy's own; another BLAS keeps its threads
+    seen, dot, matmul = [], np.dot, np.matmul
+
+    def recorded(function):
+        return lambda *arrays: (seen.append(get_threads()), function(*arrays))[1]
+    before = get_threads()
+    set_threads(2)
+    try:
+        monkeypatch.setattr(compiler, 'cxx', '')
+        model = CharLSTM(random_seed=1)
+        model.model_setup(char_dim=5, num_units1=7, num_units2=3, dropout=0)
+        x = np.arange(33).reshape(11, 3) % 5
+        model.theano_train_rmsprop(x, x)                   # compiles
+        monkeypatch.setattr(np, 'dot', recorded(dot))
+        monkeypatch.setattr(np, 'matmul', recorded(matmul))
+        model.theano_train_rmsprop(x, x)
+        assert {*seen} == {1} and len(seen) > 11 * 4 and get_threads() == 2
+        seen.clear()
+        a = np.ones((500, 500), 'float32')
+        Arrays.product(a, a, np.empty_like(a))()
+        assert seen == [2]
+    finally:
+        set_threads(before)

@@ -4,6 +4,8 @@ The names of functions and arguments, and their shapes, are those of kernel.h. W
 another order here: (T, rows, B, H), so that all arrays of a step are contiguous.
 """
 import collections
+import contextlib
+import ctypes
 import functools
 
 import numpy as np
@@ -12,6 +14,35 @@ from engine.backend.theano_setup import theano, tt
 from engine.kernel.cell import inputs_of, places
 from engine.kernel.elementwise import SameArrays
 from engine.kernel.formula import InNumPy
+
+WORTH_THREADS = 1e8            # multiply-adds of a product that uses all threads
+
+
+@functools.cache
+def openblas():
+    """Return the functions that get and set how many threads NumPy's OpenBLAS uses, or None for another BLAS."""
+    library = ctypes.CDLL(np._core._multiarray_umath.__file__)
+    for name in ('scipy_openblas_{}_num_threads64_', 'openblas_{}_num_threads'):           # NumPy's own, and Debian's
+        with contextlib.suppress(AttributeError):
+            return getattr(library, name.format('get')), getattr(library, name.format('set'))
+
+
+@contextlib.contextmanager
+def one_thread(needed=True):
+    """Let OpenBLAS use one thread in the block. Others spin between products, which takes the time of a busy machine.
+
+    needed: whether to do so; a large product may use all.
+    """
+    if not (needed and openblas()):
+        yield
+        return
+    get_threads, set_threads = openblas()
+    before = get_threads()
+    set_threads(1)
+    try:
+        yield
+    finally:
+        set_threads(before)
 
 
 class Elementwise:
@@ -98,7 +129,7 @@ class Arrays:
     @staticmethod
     def product(a, b, out):
         """Return a function that fills out (M,N) with the product of a and b."""
-        return lambda: np.dot(a, b, out) is None
+        return one_thread(out.size * len(b) < WORTH_THREADS)(lambda: np.dot(a, b, out) is None)
 
     @staticmethod
     def all_below(V, N, index):
@@ -107,7 +138,7 @@ class Arrays:
     @staticmethod
     def sums_of_squares(arrays, sums):
         """Return a function that sets each of sums to the sum of the squares of an array."""
-        return lambda: [np.dot(x.ravel(), x.ravel(), total) for x, total in zip(arrays, sums)]
+        return one_thread()(lambda: [np.dot(x.ravel(), x.ravel(), total) for x, total in zip(arrays, sums)])
 
     @staticmethod
     def take_columns(N, V, D, U, index, out, n_threads):
@@ -123,6 +154,7 @@ class Arrays:
         dU[...] = 0
         dU[:, index[order[starts]]] = np.add.reduceat(d[order], starts, axis=0).T
 
+    @one_thread()
     def lstm_forward(self, T, B, H, a_x, W, b, h0, C0, own, h, C, kept, h_end, C_end, n_threads):
         counts, (forward, _) = self.cell.counts, self.cell.functions((B, H), h.dtype)
         W = np.ascontiguousarray(W.transpose(0, 2, 1)) if T > 1 else W.transpose(0, 2, 1)
@@ -155,7 +187,7 @@ class Arrays:
         of_W = slice((counts.b - counts.W) * H, None)
         for total in d_own:
             total[...] = 0
-        with np.errstate(all='ignore'):
+        with one_thread(), np.errstate(all='ignore'):
             for t in reversed(range(first, T)):
                 np.add(dh[t], dh_next, of_h)
                 dC += of_C[t]
@@ -168,9 +200,11 @@ class Arrays:
                 dC, d_before = d_before, dC
         da[:first] = 0
         rows = da.reshape(T * B, -1)
-        db.reshape(-1)[...] = np.ones(T * B, h.dtype).dot(rows)
+        with one_thread():
+            db.reshape(-1)[...] = np.ones(T * B, h.dtype).dot(rows)
         rows = rows[:, of_W]
-        dW.reshape(-1, H)[...] = rows[B:].T.dot(h[:-1].reshape(-1, H)) + (rows[:B].T.dot(h0) if T else 0)
+        with one_thread(rows.size * H < WORTH_THREADS):
+            dW.reshape(-1, H)[...] = rows[B:].T.dot(h[:-1].reshape(-1, H)) + (rows[:B].T.dot(h0) if T else 0)
         for d_state, found in zip(d_states, (dh_next, dC)):
             d_state[...] = 0 if first else found
 
@@ -187,6 +221,7 @@ class Arrays:
         p /= sums[:, None]
 
     @staticmethod
+    @one_thread()
     def cross_entropy_gradient(N, V, dcost, dspread, p, y, dscores, dbias):
         np.multiply(p, (dcost + dspread)[:, None], dscores)
         dscores -= dspread[:, None] / V
