@@ -279,6 +279,20 @@ def test_update_of_read_only_memory(by, tmp_path):
         np.testing.assert_array_equal(integers + 4, k.get_value())
 
 
+def test_old_value_that_is_read_twice_is_overwritten_by_the_new_one(by):
+    """The optimiser Lion (Chen et al. 2023). Otherwise all that reads the new array is planned in each step."""
+    p, m = [theano.shared(RANDOM.normal(size=(3, 5)).astype('float32')) for _ in range(2)]
+    g, before = tt.matrix('g', 'float32'), (p.get_value(), m.get_value())
+    memory = [v.get_value(borrow=True) for v in (p, m)]
+    step = 0.1 * tt.sgn(0.9 * m + 0.1 * g)
+    f = theano.function([g], abs(step).sum(), updates=[(p, p - step), (m, 0.5 * m + g)])
+    gradient = RANDOM.normal(size=(3, 5)).astype('float32')
+    np.testing.assert_allclose(f(gradient), 1.5, rtol=1e-6)
+    assert p.get_value(borrow=True) is memory[0] and m.get_value(borrow=True) is memory[1]
+    np.testing.assert_allclose(memory[0], before[0] - 0.1 * np.sign(0.9 * before[1] + 0.1 * gradient), rtol=1e-5)
+    np.testing.assert_allclose(memory[1], 0.5 * before[1] + gradient, rtol=1e-5)
+
+
 def test_copies_and_pickles_of_functions(by):
     s, t, u = [theano.shared(np.full(3, value, 'float32')) for value in (1, 5, 0)]
     x, array = tt.vector('x', 'float32'), np.arange(3, dtype='float32')

@@ -103,6 +103,9 @@ def _patch(module):
         case 'theano.gradient':                    # passes zeros_like a variable as dtype
             module.ConsiderConstant.grad = module.ZeroGrad.grad = lambda self, inputs, gradients: [
                 g.zeros_like() for g in gradients]
+        case 'theano.tensor.opt':                  # updates get the memory of their old values before others take it
+            rewrite(module.InplaceElemwiseOptimizer, 'apply', {r'list\((graph\.io_toposort\(.*?\))\)': (
+                r'sorted(\1, key=lambda node: not any(v in update_outs for v in node.outputs))')})
         case 'theano.tensor.raw_random':           # copy.copy of a generator now shares its state
             module.copy = copy.deepcopy
         case 'theano.sandbox.rng_mrg':             # combines an int32 with 0xffffffff, in Python

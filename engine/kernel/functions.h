@@ -109,7 +109,6 @@ INLINE vector exponential(vector x)
     }
 BY_LANES(sqrt, sqrt(x))
 BY_LANES(abs, fabs(x))
-BY_LANES(sign, x > 0 ? 1 : x < 0 ? -1 : x)
 
 /* Comparisons give 1 or 0.  NaN is unequal to everything; all other comparisons with it give 0. */
 #define COMPARISON(name, operator) \
@@ -122,6 +121,9 @@ COMPARISON(equal, ==)
 COMPARISON(not_equal, !=)
 
 INLINE vector vector_where(vector which, vector yes, vector no) { return choose(which != number(0), yes, no); }
+
+/* A zero and NaN stay as they are. */
+INLINE vector vector_sign(vector x) { return choose(x > number(0), number(1), choose(x < number(0), number(-1), x)); }
 
 /* NaN if either is NaN. */
 INLINE vector vector_min(vector x, vector y) { return choose((x < y) | (x != x), x, y); }
