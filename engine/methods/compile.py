@@ -47,7 +47,7 @@ def computes_on(model):
     threads = compiler.threads() if not compiler.cxx or compiler.openmp() else 1
     by, instructions = 'the C kernel' if operations(model).in_c else 'NumPy', bfloat16.instructions(model.precision)
     products = f', products in bfloat16 ({instructions})' if instructions else ''
-    slow = '' if compiler.cxx else ', a half to a quarter of the speed of C, which needs a compiler such as g++'
+    slow = '' if compiler.cxx else ', at a half to a quarter of the speed of C, which needs a C++ compiler such as g++'
     return f'the CPU, {number_of(threads, "thread")}, by {by}, in {theano.config.floatX}{products}{slow}'
 
 
