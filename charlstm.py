@@ -332,7 +332,7 @@ class CharLSTM:
 
         Yield None between validation batches, so that a caller may stop there. schedule: a Schedule of
         engine/run/schedule.py, which says where training begins and ends and the rate of each step; it is updated.
-        Raises Diverged if costs or parameters are not finite, or an epoch after the first costs more than guessing.
+        Raises Diverged if costs or parameters are not finite, or the cost rises above that of guessing.
         """
         while not schedule.finished:
             self.compiled('train_rmsprop')             # compile it now: within a step, below, Ctrl-C is delayed
@@ -351,7 +351,7 @@ class CharLSTM:
             if not self.finite():
                 raise Diverged(f'the parameters are no longer finite after epoch {schedule.epoch + 1}')
             cost, guessing = schedule.cost_sum / max(schedule.characters, 1), math.log(len(self.uchar))
-            if schedule.epoch and cost > guessing + 0.1:           # a text of random letters costs as much as guessing
+            if schedule.epoch and cost > max(guessing + 0.1, schedule.last_cost):      # random letters cost guessing
                 raise Diverged(f'epoch {schedule.epoch + 1} costs {cost:.2f} nats, and guessing {guessing:.2f}')
             costs = []
             for cost in self.validation_costs():

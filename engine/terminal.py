@@ -321,7 +321,7 @@ def load_class(words, base):
         try:
             spec.loader.exec_module(sys.modules[unique])
         except SyntaxError as error:
-            raise ValueError(f'{error.filename}, line {error.lineno}: {error.msg}') from None
+            raise ValueError(f'{error.filename or path}, line {error.lineno}: {error.msg}') from None
     found = getattr(sys.modules[unique], name, None)
     if base.__name__ not in [cls.__name__ for cls in getattr(found, '__mro__', ())]:       # a copy has its own base
         raise ValueError(f'{path} has no class {name} that is a subclass of {base.__name__}')

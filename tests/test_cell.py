@@ -228,11 +228,24 @@ def test_cells_that_are_no_code_for_one_unit(cell, what):
 @pytest.mark.parametrize('cell, words', [
     (lambda a_f, C_prev, p=0: (a_f + tt.dot(p, C_prev), C_prev), ['(1,7)', '(8,7)']),
     (lambda a_f, C_prev: (a_f[:, :1] * a_f, C_prev), ['(8, 7)']),
+    (lambda a_f, C_prev: (a_f + C_prev[:, 7].dimshuffle(0, 'x'), C_prev), ['index 7']),
     (lambda a_f, C_prev: (a_f * np.ones((1, 9), 'float32') + a_f.sum(), C_prev), ['(1, 9)'])])
 def test_sizes_that_do_not_match(refused, path, cell, words):
     """They are found with any batch size, and the cell's line is named."""
     with refused(ValueError, *words, f'test_cell.py, line {cell.__code__.co_firstlineno}'):
         model_with(cell, path).compile('check')
+
+
+HALF, EYE = theano.shared(np.float32(0.5)) * 1, tt.eye(7, dtype='float32')
+
+
+@pytest.mark.parametrize('cell', [
+    lambda a_n, C_prev: 2 * (tt.tanh(a_n) * HALF + tt.dot(C_prev, EYE),),
+    lambda a_n, C_prev, k=0.5: 2 * (a_n + tt.dot(C_prev, tt.nlinalg.matrix_inverse(tt.diag(k[0]))),),
+    lambda a_n, C_prev: 2 * (a_n + tt.dot(C_prev, tt.nlinalg.matrix_inverse(tt.dot(C_prev.T, C_prev) * 0 + EYE)),)])
+def test_cells_whose_sizes_can_only_be_known_later(path, cell):
+    """They read what was made outside of them, or compute what needs certain numbers."""
+    model_with(cell, path).compile('check')
 
 
 def costs_that_read_C(network, *arguments):

@@ -234,11 +234,12 @@ def test_learning_parameter_that_cannot_change(refused, name, value):
     assert model.lp == made().lp
 
 
-@pytest.mark.parametrize('kind, name', [('steps', 'U1'), ('state', 'state_n')])
+@pytest.mark.parametrize('kind, name', [('steps', 'U1'), ('state', 'state_n'), ('numbers', 'state_n_U1')])
 def test_optimiser_of_another_type_is_named(monkeypatch, refused, kind, name):
     def wide(v):
         return v * 1. / tt.sqrt(1. * v.size)               # of float64, since a size is an integer
-    edits = dict(steps=returning(lambda g: [*map(wide, g)]),
+    edits = dict(numbers=returning(lambda g: g, lambda state: dict(n=[0.0 for _ in NAMES]), dict(n=[np.ones(3)] * 8)),
+                 steps=returning(lambda g: [*map(wide, g)]),
                  state=returning(lambda g: g, lambda state: dict(n=wide(state['n'])), dict(n=0)))
     edits[kind](monkeypatch)
     with refused(ValueError, f'float64, 3D) of {name}' if kind == 'steps' else f'of {name}', "tt.cast(..., 'float32')"):

@@ -293,6 +293,13 @@ def test_old_value_that_is_read_twice_is_overwritten_by_the_new_one(by):
     np.testing.assert_allclose(memory[1], 0.5 * before[1] + gradient, rtol=1e-5)
 
 
+def test_views_of_empty_read_only_memory(by):
+    x = tt.matrix('x', 'float32')
+    f, array = theano.function([x], [x.T + 1, x[::-1] * 2, 2 * x.flatten()]), np.zeros((0, 4), 'float32')
+    array.flags.writeable = False
+    assert [found.shape for found in f(array)] == [(4, 0), (0, 4), (0,)]
+
+
 def test_copies_and_pickles_of_functions(by):
     s, t, u = [theano.shared(np.full(3, value, 'float32')) for value in (1, 5, 0)]
     x, array = tt.vector('x', 'float32'), np.arange(3, dtype='float32')

@@ -144,8 +144,9 @@ def test_cost_that_is_too_high_goes_back_at_half_the_rate(tmp_path, monkeypatch,
         ('2', '4'), ('4', '2'), ('4', '1')]
 
 
-def test_first_epoch_and_random_texts_may_cost_more_than_guessing(tmp_path, monkeypatch):
-    costing(monkeypatch, lambda n, rate: 99 if n == 1 else 2.35)
+@pytest.mark.parametrize('costs', [[99, 2.35, 2.36, 2.35], [99, 50, 9, 3]], ids=['random letters', 'falling'])
+def test_costs_above_guessing_that_are_no_divergence(tmp_path, monkeypatch, costs):
+    costing(monkeypatch, lambda n, rate: costs[n - 1])
     model, now = learn(tmp_path, falling, '--epochs', 4, '--lrate', 8)
     assert model.rates == 4 * [8] and now.finished
 

@@ -319,7 +319,7 @@ def performed_plan(node):
 
         results = [arrays[k] for k in in_place if arrays[k].flags.writeable] or run()
         is_view = getattr(op, 'view_map', None) and np.may_share_memory(results[0], arrays[0])
-        return results, None if once or is_view else fill
+        return results, None if once or is_view or not results[0].size else fill
     return plan
 
 

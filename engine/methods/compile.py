@@ -164,7 +164,7 @@ def second_half(model, ops, name, lp, gradients, size):
     updates = [*[(name, before[name], after[name]) for name in before], *zip(model.p, averages, new_averages),
                *zip(model.p, parameters, new)]
     for name, old, value in updates:
-        found = getattr(value, 'type', old.type)
+        found = getattr(value, 'type', None) or tt.TensorType(old.dtype, np.ndim(value) * [False])
         if (found.dtype, found.ndim) != (old.dtype, old.ndim):
             raise ValueError(f'the optimiser makes {found} of {name}, {old.type}: expected the same type, as by '
                              f'tt.cast(..., {old.dtype!r})')

@@ -27,6 +27,7 @@ class Schedule:
     batch: int = 0               # batches read in the current epoch
     cost_sum: float = 0.0        # over the characters of these batches
     characters: int = 0          # in these batches
+    last_cost: float = 0.0       # mean training cost of the epoch before
     rate_factor: float = 1.0     # on the rate; halved each time the run diverges
     best_cost: float = None      # best validation cost, after best_epoch
     best_epoch: int = 0
@@ -62,7 +63,7 @@ class Schedule:
 
     def end_epoch(self, valid_cost):
         """Record an epoch, and its validation cost if that is finite. Return the mean training cost."""
-        cost = self.cost_sum / max(self.characters, 1)
+        cost = self.last_cost = self.cost_sum / max(self.characters, 1)
         self.epoch, self.batch, self.cost_sum, self.characters = self.epoch + 1, 0, 0.0, 0
         if math.isfinite(valid_cost):
             self.stale += 1
