@@ -236,6 +236,8 @@ SIZED = {                       # expressions of sizes that come from numbers, a
     'repeat': (tt.extra_ops.repeat(X, N_) + X[N_], lambda m, v, x, n: np.repeat(x, n) + x[n]),
     'tile': (2 * tt.tile(X, 2)[N_:], lambda m, v, x, n: 2 * np.tile(x, 2)[n:]),
     'split': (2 * tt.split(X, tt.stack([M[0], 5 - M[0]]), 2)[1], lambda m, v, x, n: 2 * x[m[0]:]),
+    'empty part': (tt.split(X, tt.stack([N_ - N_, 5 - N_ + N_]), 2)[1] * V_ + tt.split(X, [0, 5], 2)[1],
+                   lambda m, v, x, n: x * v + x),
     'reshape': (tt.zeros((M.prod(),)).reshape((M[0], -1)) + V_, lambda m, v, x, n: np.full(m, v)),
     'shape': (tt.exp(X[N_:]).shape[0] * tt.ones_like(X[:N_]), lambda m, v, x, n: np.full(n, len(x) - n)),
     'inc': (2 * tt.inc_subtensor(X[:N_], tt.alloc(V_, N_)), lambda m, v, x, n: 2 * (x + v * (np.arange(len(x)) < n)))}
@@ -248,6 +250,7 @@ def test_sizes_that_depend_on_numbers(by, name):
     f = theano.function([M, V_, X, N_], symbols, on_unused_input='ignore')
     m, v, x, n = np.array([2, 3], 'int32'), np.array(2, 'float32'), np.arange(5, dtype='float32'), np.array(1, 'int32')
     for m[0], m[1], n[...] in ((2, 3, 1), (2, 3, 1), (4, 3, 2), (1, 3, 2), (1, 4, 4), (1, 2, 3)):
+        x += 1
         np.testing.assert_allclose(f(m, v, x, n), expected(m, v, x, n), rtol=1e-6)
 
 

@@ -318,8 +318,8 @@ def performed_plan(node):
                     result[...] = found
 
         results = [arrays[k] for k in in_place if arrays[k].flags.writeable] or run()
-        is_view = getattr(op, 'view_map', None) and np.may_share_memory(results[0], arrays[0])
-        return results, None if once or is_view or not results[0].size else fill
+        is_view = getattr(op, 'view_map', None) and (np.may_share_memory(results[0], arrays[0]) or not results[0].size)
+        return results, None if once or is_view else fill
     return plan
 
 
