@@ -32,13 +32,21 @@ def base_name(path):
     return os.path.basename(os.path.abspath(path))
 
 
+PARTIAL = r'\.[0-9a-f]{12}\.part'          # ending of partial_name
+
+
+def partial_name(path):
+    """Return a new name for a file until it is complete."""
+    return f'{path}.{os.urandom(6).hex()}.part'
+
+
 @contextlib.contextmanager
 def write_whole(path):
     """Open a binary file for writing, which gets its name only when it is complete. Raises OSError.
 
     After an error, an earlier file of that name is unchanged, and no partial file is left.
     """
-    partial = f'{path}.{os.urandom(6).hex()}.part'
+    partial = partial_name(path)
     with named('write', path), open(partial, 'xb') as f:
         try:
             yield f

@@ -15,6 +15,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import NamedTuple
 
+from engine.files import partial_name
 from engine.terminal import bar
 
 # Where omp.h and its library may be, besides the compiler's own folders: conda's, and Homebrew's on ARM and on Intel.
@@ -146,7 +147,7 @@ def _compile(path, file, work, needs):
         needed.result()
     if os.path.exists(path):                               # another process has compiled it
         return
-    source, partial = os.path.join(work, os.path.basename(path) + '.cpp'), f'{path}.{os.urandom(6).hex()}.part'
+    source, partial = os.path.join(work, os.path.basename(path) + '.cpp'), partial_name(path)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(source, 'w', encoding='utf-8') as f:
         f.write(file.source + '\n')

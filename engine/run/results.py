@@ -7,7 +7,7 @@ import re
 import sys
 
 from engine.data.parameters import Checkpoint, how_to_adapt, read_about
-from engine.files import base_name, readable, warn_once, write_whole
+from engine.files import PARTIAL, base_name, readable, warn_once, write_whole
 from engine.run.logs import EPOCHS, LOGS, STEPS, Logs, draw_costs
 from engine.run.schedule import Schedule
 from engine.run.table import ROWS, TITLES
@@ -16,7 +16,6 @@ from engine.terminal import bar, bits, nats_and_bits, near, script, words_of
 BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints
 PICTURE, RESULT = '.png', '_result.json'
 ENDINGS = '|'.join([*map(re.escape, [*LOGS, PICTURE, RESULT, BEST, INTERRUPTED]), r'_epoch\d+\.npz'])
-PARTIAL = r'\.[0-9a-f]{12}\.part'          # what write_whole adds to a name while a file is not complete
 EARLY = 4                  # seconds into the first epoch before its first sample
 SAMPLE_LENGTH = 200        # characters
 FALLS = 5                  # most times that a run returns to one checkpoint, each time at half the rate
