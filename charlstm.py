@@ -350,7 +350,7 @@ class CharLSTM:
                 yield Step(cost, ratios, read)
             if not self.finite():
                 raise Diverged(f'the parameters are no longer finite after epoch {schedule.epoch + 1}')
-            cost, guessing = schedule.cost_sum / max(schedule.characters, 1), math.log(len(self.uchar))
+            cost, guessing = schedule.mean_cost, math.log(len(self.uchar))
             if schedule.epoch and cost > max(guessing + 0.1, schedule.last_cost):      # random letters cost guessing
                 raise Diverged(f'epoch {schedule.epoch + 1} costs {cost:.2f} nats, and guessing {guessing:.2f}')
             costs = []

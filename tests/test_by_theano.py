@@ -11,7 +11,6 @@ import pytest
 from engine.backend.theano_setup import theano
 from scripts import ROOT, environment
 
-HERE = Path(__file__).resolve().parent
 FILES = [f'theano.{folder}.tests.test_{name}' for folder, names in (
     ('tensor', 'basic elemwise subtensor extra_ops inc_subtensor keepdims sort var misc gc'),
     ('compile', 'function function_module pfunc shared misc ops modes builders'),
@@ -21,7 +20,7 @@ FILES = [f'theano.{folder}.tests.test_{name}' for folder, names in (
 @pytest.mark.skipif(not np.__version__.startswith('2.5.'), reason='its list of failures is for NumPy 2.5')
 def test_theanos_own_tests():
     """All of these files but top-k, which fails with NumPy 2, and products. theanos_tests.py lists what else fails."""
-    env = environment('floatX=float64,unittests.rseed=1729', PYTHONPATH=str(HERE), PYTEST_ADDOPTS='')
+    env = environment('floatX=float64,unittests.rseed=1729', PYTHONPATH=str(ROOT / 'tests'), PYTEST_ADDOPTS='')
     result = subprocess.run(
         [sys.executable, '-m', 'pytest', '-p', 'theanos_tests', '-p', 'no:cacheprovider', '-c', os.devnull, '--rootdir',
          str(Path(theano.__file__).parent), '-q', '-n2', '--tb=short', '-k',

@@ -15,8 +15,6 @@ from scripts import (FAST, N_TRAIN, PRODUCE, SMALL, STATEFUL, TEXT, TRAIN, WITH_
                      assert_refused, interrupted, load, paste, refuse_training, run, start, succeeded,
                      without_id)
 
-ENGLISH = 'It is a truth universally acknowledged that the old cat sat by the hill and sang. ' * 60
-
 
 def test_training_says_what_it_does_and_nothing_on_stderr(trained):
     out = succeeded(trained.result)

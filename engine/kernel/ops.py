@@ -328,9 +328,9 @@ class Texts:
 
     def _model(self):
         """Return the struct, after packing the weights if they may have changed."""
-        if [self._packed] != CHANGES:
+        if self._packed != CHANGES[0]:
             self._pack()
-            self._packed, = CHANGES
+            self._packed = CHANGES[0]
         return self._struct
 
     def _call(self, struct, states, threads, text, **fields):

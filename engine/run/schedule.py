@@ -61,9 +61,14 @@ class Schedule:
         self.cost_sum += cost * characters
         self.characters += characters
 
+    @property
+    def mean_cost(self):
+        """Return the mean training cost of the current epoch so far."""
+        return self.cost_sum / max(self.characters, 1)
+
     def end_epoch(self, valid_cost):
         """Record an epoch, and its validation cost if that is finite. Return the mean training cost."""
-        cost = self.last_cost = self.cost_sum / max(self.characters, 1)
+        cost = self.last_cost = self.mean_cost
         self.epoch, self.batch, self.cost_sum, self.characters = self.epoch + 1, 0, 0.0, 0
         if math.isfinite(valid_cost):
             self.stale += 1
