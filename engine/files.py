@@ -54,7 +54,8 @@ def write_whole(path):
             os.fsync(f.fileno())       # the contents reach the disk before the name does
             os.replace(partial, path)
         except BaseException:
-            os.remove(partial)
+            with contextlib.suppress(FileNotFoundError):       # Ctrl-C may arrive just after it got its name
+                os.remove(partial)
             raise
 
 

@@ -35,6 +35,17 @@ def test_error_while_a_file_is_written_leaves_the_earlier_one(tmp_path, monkeypa
     assert (tmp_path / 'x').read_bytes() == b'earlier' and os.listdir(str(tmp_path)) == ['x']
 
 
+def test_interrupt_just_after_a_file_got_its_name(tmp_path, monkeypatch):
+    """The error is the interrupt, not that the partial file is missing."""
+    def interrupted(*paths, replace=os.replace):
+        replace(*paths)
+        raise KeyboardInterrupt
+    monkeypatch.setattr(os, 'replace', interrupted)
+    with pytest.raises(KeyboardInterrupt), files.write_whole(str(tmp_path / 'x')) as f:
+        f.write(b'abc')
+    assert (tmp_path / 'x').read_bytes() == b'abc' and os.listdir(str(tmp_path)) == ['x']
+
+
 def test_path_that_cannot_be_written(lettered, tmp_path, refused):
     with refused(FileNotFoundError, tmp_path / 'missing' / 'params.npz'):
         lettered.save_params(tmp_path / 'missing' / 'params.npz')
