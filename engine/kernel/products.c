@@ -225,6 +225,48 @@ static void multiply_panel(long rows, order by, long K, const REAL *tiles, long 
     }
 }
 
+/* ---- Few rows ------------------------------------------------------------------------------ */
+
+/* With so few rows of A, packing B takes longer than the product. */
+#define FEW 4
+
+INLINE REAL sum_of_lanes(vector v)
+{
+    REAL lanes[LANES];
+    memcpy(lanes, &v, sizeof v);
+    for (long half = LANES / 2; half > 0; half /= 2)
+        for (long l = 0; l < half; l++) lanes[l] += lanes[l + half];
+    return lanes[0];
+}
+
+/* c = or += row (K) . columns of B that are b_column apart.  `columns` is a constant, so that sums stay in registers. */
+INLINE void dot_columns(const long columns, long K, const REAL *row, const REAL *b, long b_column, REAL *c,
+                        int accumulate)
+{
+    vector sum[FEW] = {{0}};
+    for (long k = 0; k < K; k += LANES) {
+        const vector x = load(row + k, K - k);
+        UNROLLED
+        for (long j = 0; j < columns; j++) sum[j] += x * load(b + j * b_column + k, K - k);
+    }
+    UNROLLED
+    for (long j = 0; j < columns; j++) c[j] = accumulate ? c[j] + sum_of_lanes(sum[j]) : sum_of_lanes(sum[j]);
+}
+
+/* C (M, N) = or += A (M, K) . B (K, N), for few rows.  The numbers of a row of A, of a row of C, and of a column of B
+ * are adjacent. */
+static void multiply_few(long M, long N, long K, const REAL *a, long a_row, const REAL *b, long b_column, REAL *c,
+                         long c_row, int accumulate)
+{
+    for (long n = 0; n < N; n += n + FEW <= N ? FEW : 1)
+        for (long m = 0; m < M; m++)
+            if (n + FEW <= N) dot_columns(FEW, K, a + m * a_row, b + n * b_column, b_column, c + m * c_row + n, accumulate);
+            else dot_columns(1, K, a + m * a_row, b + n * b_column, b_column, c + m * c_row + n, accumulate);
+}
+
+/* Whether multiply_few computes a product of M rows: not of bfloat16, whose numbers are rounded when they are packed. */
+INLINE int are_few(long M) { return PER_WORD == 1 && M <= FEW; }
+
 /* ---- Matrix product ------------------------------------------------------------------------ */
 
 /* C = A . B is computed in slices of at most DEPTH k and blocks of BLOCK rows.  A slice of a block's tiles stays in the
@@ -306,6 +348,14 @@ int matmul(long M, long N, long K, const REAL *a, long a_row, long a_column, con
     const long slices = (K + DEPTH - 1) / DEPTH, depth = slices ? round_up((K + slices - 1) / slices, DEEP) : DEEP;
     const long a_size = tiles_size(BLOCK, depth);
     if ((double)M * N * K < WORTH_THREADS) n_threads = 1;
+    if (are_few(M) && a_column == 1 && b_row == 1) {
+        FOR_EACH_THREAD
+        for (int i = 0; i < n_threads; i++) {
+            const long begin = split(N, n_threads, i), end = split(N, n_threads, i + 1);
+            multiply_few(M, end - begin, K, a, a_row, b + begin * b_column, b_column, c + begin, c_row, accumulate);
+        }
+        return 0;
+    }
     product p;
     p.M = M, p.N = N, p.K = K;
     p.a = a, p.a_row = a_row, p.a_column = a_column;
