@@ -1,4 +1,4 @@
-"""A character-level language model: an LSTM of two layers, or any number, written in Theano.
+"""A character-level language model: an LSTM of one to nine layers, here two, written in Theano.
 
 The model reads a text one character at a time and predicts the next one.
 With x the character read, h and C the hidden and cell state of a layer:
@@ -6,17 +6,17 @@ With x the character read, h and C the hidden and cell state of a layer:
     a_k  = U[k].x + W[k].h_prev + b[k]      k = f, i, o, g (forget, input, output, cell update)
     h, C = lstm_cell(a_f, a_i, a_o, a_g, C_prev)
 
-The second layer reads the h of the first, and softmax(V.h2 + c) is the distribution of the next character (Hochreiter
-& Schmidhuber 1997, with the forget gate of Gers et al. 2000). Another cell has other rows k: see CharLSTM.
+The second layer reads the h of the first, and softmax(p['V'].h2 + c) is the distribution of the next character
+(Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000). Another cell has other rows k: see CharLSTM.
 
-The functions below are the whole model except the loop over time steps, which is ops.layer (engine/kernel/in_numpy.py
-has it in NumPy). They take symbols, which stand for arrays: tt.tanh(a) computes nothing yet. From what they return,
-Theano derives the gradient (tt.grad) and makes training, prediction, writing and the cell's C code. Edit one, and all
-of these follow. The class CharLSTM, at the end, trains and writes. engine/lesson/ derives the model by hand.
+The functions below are the whole model. Up to `update`, most take symbols, which stand for arrays: tt.tanh(a) computes
+nothing yet. Theano derives the gradients (tt.grad), also that of the cell; those of the loop over time steps, of
+products and of the softmax are in engine/kernel/. Edit a function, and training, prediction, writing and the cell's C
+code follow. The class CharLSTM, at the end, trains and writes. engine/lesson/ derives the model by hand.
 
-Letters used for the sizes throughout, and the shapes of the parameters of two layers:
+Letters used for the sizes throughout, and the shapes of the parameters p of two layers, by name:
 
-    T  steps in a sequence         V          characters in the vocabulary
+    T  steps in a sequence         V          characters in the vocabulary (the output's weights are p['V'] below)
     B  sequences in a batch        H, H1, H2  units of a layer, of layer 1 and of layer 2
 
     U1 (4,H1,V)    W1 (4,H1,H1)    b1 (4,H1)
@@ -30,7 +30,7 @@ import time
 import numpy as np
 
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import NAMES, cell_parameters, parameter_shapes, read_about, read_mean_squares
+from engine.data.parameters import NAMES, parameter_shapes, read_about, read_mean_squares
 from engine.data.text import read_text
 from engine.methods.analysis import mean_cost
 from engine.methods.saving import read_checkpoint
@@ -46,8 +46,7 @@ __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_mean_squares', 'read_checkpo
 def lstm_cell(a_f, a_i, a_o, a_g, C_prev):
     """Return h and C of a layer after one step, from its pre-activations and the previous C; all are (B,H).
 
-    The cell must be elementwise to run in C: with, say, a mean over units it runs in NumPy, several times slower. Other
-    arguments need a change of CharLSTM.cell, too.
+    The cell must be elementwise to run in C: with, say, a mean over units it runs in NumPy, several times slower.
     """
     C = tt.nnet.sigmoid(a_f) * C_prev + tt.nnet.sigmoid(a_i) * tt.tanh(a_g)
     h = tt.nnet.sigmoid(a_o) * tt.tanh(C)
@@ -59,39 +58,62 @@ def stacked(U):
     return U.reshape((-1, U.shape[2])).T
 
 
-# What network returns. costs: -log probabilities[y] (T,B), in nats. best: the most probable characters, int (T,B).
-# probabilities: (T*B,V). spread: the mean of -log probabilities over all characters, (T,B). states: (h, C) of each
-# layer after each step, (T,B,H) each. after: the same after the last step, (B,H) each.
+def layer(a_x, W, b, own, before, truncate, cell):
+    """Return h (T,B,H) and C (T,B,SH) after each step of a layer, and the pair of them after the last.
+
+    This is the definition, which kernel=False runs; the kernel computes the same many times faster. a_x (T,B,4H): the
+    rows U[k].x. own: the cell's own parameters, (H,) each. before: h and C before the first step; C has the S states of
+    the cell side by side. truncate: the gradient flows through the last `truncate` steps; -1: all. cell: a Cell
+    (engine/kernel/cell.py), called with a list of symbols; cell.counts: how many rows b, U and W have, and S.
+    """
+    H, counts = b.shape[1], cell.counts                    # for lstm_cell: 4 rows of b, U and W, and S is 1
+
+    def split(array, count):
+        return [array[:, k * H:(k + 1) * H] for k in range(count)]     # (B, count*H) to `count` of (B, H)
+
+    def step(a_x, h_prev, C_prev, W, b, *own):             # a_x (B, 4H), W stacked (H, 4H), own (1, H) each
+        of_x = split(a_x, counts.U) + [0] * (counts.b - counts.U)      # U[k].x; the last rows may read only h
+        of_h = [0] * (counts.b - counts.W) + split(tt.dot(h_prev, W), counts.W)    # W[k].h_prev; the first, only x
+        a = [of_x[k] + of_h[k] + b[k] for k in range(counts.b)]        # (B, H) each
+        h, *C = cell([*a, *split(C_prev, counts.S), *own])
+        return h, tt.concatenate(C, axis=1)
+
+    (h, C), _ = theano.scan(step, sequences=a_x, outputs_info=[*before], truncate_gradient=truncate,
+                            non_sequences=[stacked(W), b, *[v[None, :] for v in own]])
+    return h, C, (h[-1], C[-1])
+
+
+# What network returns. costs: -log p of the targets (T,B), in nats. best: the most probable characters, int (T,B).
+# probabilities: (T*B,V). spread: the mean of -log p over all characters, (T,B). states: h (T,B,H) and C (T,B,SH) of
+# each layer after each step. after: those after the last step, (B,H) and (B,SH).
 Outputs = collections.namedtuple('Outputs', 'costs best probabilities spread states after')
 
 
 def network(x, y, states, p, ops, truncate=-1, masks=None):
     """Return the Outputs of the whole model for characters x (T,B) and targets y (T,B).
 
-    states: (h, C) of each layer before the first step, (B,H) each. p: the parameters by name. ops: the operations and
-    the cell, a Kernel (engine/kernel/ops.py) or a Scan (engine/kernel/scan.py). truncate: the gradient flows through
-    the last `truncate` steps; -1: all. masks: of dropout, (T,B,H) for each layer. They multiply h on its way up, not on
-    its way to the next step (Zaremba et al. 2014).
+    states: h (B,H) and C (B,SH) of each layer before the first step. p: the parameters by name. ops: the operations and
+    the cell, a Kernel (engine/kernel/ops.py) or a Scan (engine/kernel/scan.py). truncate: as for layer. masks: (T,B,H)
+    for each layer: dropout of the h that goes up, not of the h for the next step (Zaremba et al. 2014).
     """
-    up, of_steps, after = None, [], []
-    for k, before in enumerate(states, 1):                 # the layers; x of the first one is one-hot
-        a = ops.columns(p['U1'], x.flatten()) if k == 1 else ops.product(up, stacked(p[f'U{k}']))         # (T*B, 4H)
-        a = a.reshape((x.shape[0], x.shape[1], -1))                                                       # (T, B, 4H)
-        more = cell_parameters(p, k)                       # besides U, W and b: none for lstm_cell (see CharLSTM)
-        h, C, last = ops.layer(a, p[f'W{k}'], p[f'b{k}'], more, before, truncate)         # adds W.h + b; (T, B, H)
+    (T, B), of_steps, after = x.shape, [], []
+    up = x.flatten()                                       # what layer k reads: characters, one-hot, or h from below
+    for k, before in enumerate(states, start=1):
+        a = ops.columns(p['U1'], up) if k == 1 else ops.product(up, stacked(p[f'U{k}']))            # U.x: (T*B, 4H)
+        own = [p[f'{name}{k}'] for name in ops.own]        # the cell's own parameters: none for lstm_cell
+        h, C, last = ops.layer(a.reshape((T, B, -1)), p[f'W{k}'], p[f'b{k}'], own, before, truncate)      # (T, B, H)
+        of_steps.append((h, C))
+        after.append(last)
         up = h if masks is None else h * masks[k - 1]                                                     # (T, B, H)
         up = up.reshape((-1, up.shape[2]))                                                                # (T*B, H)
-        of_steps, after = [*of_steps, (h, C)], [*after, last]
     scores = ops.product(up, p['V'].T)                                                                    # (T*B, V)
     costs, best, probabilities, spread = ops.cross_entropy(scores, p['c'], y)
     return Outputs(costs, best, probabilities, spread, of_steps, after)
 
 
 def smoothed(costs, spread, share):
-    """Return the costs when a share of each target is spread evenly over all characters (Szegedy et al. 2016).
-
-    This keeps the model from becoming too sure: a target's best probability is about 1 - share, not 1.
-    """
+    """Return the costs when a share of each target is spread evenly over all characters (Szegedy et al. 2016)."""
+    # The cost is then least at a probability near 1 - share, not 1, which keeps the model from being too sure.
     return (1 - share) * costs + share * spread
 
 
@@ -107,22 +129,21 @@ def activation_penalty(h, h_before, ar, tar):
     return ar * tt.sqr(h).mean(axis=2) + tar * changes
 
 
-# A training step has two halves, objective and update, because several processes sum their gradients in between. Both
-# are compiled together if there is only one: build_train in engine/methods/compile.py.
-
-def objective(x, y, states, cost_weights, masks, weight_masks, p, ops, lp):
-    """Return what a training step minimises (without l1 and l2) and the network's Outputs: the first half of a step.
+# A training step has two halves, objective and update, since several processes sum their gradients in between.
+def objective(x, y, states, cost_weights, masks, weight_masks, p, ops, lp, network):
+    """Return what a training step minimises (without the penalty) and the network's Outputs: the first half of a step.
 
     cost_weights (T,B): 1 / (T*B), or 0 for steps that are not trained on. masks: the network's, or None.
-    weight_masks: those of W1, W2 ... (4,H,H), or None. They are of dropconnect, which leaves out recurrent weights (Wan
-    et al. 2013, Merity et al. 2018). p: the parameters that are trained, by name. lp: learning parameters, numbers.
+    weight_masks: by name, of W1, W2 ... (4,H,H), or None. They are of dropconnect, which leaves out recurrent weights
+    (Wan et al. 2013, Merity et al. 2018). p: the parameters that are trained, by name. lp: learning parameters.
+    network: the function above, or that of a class.
     """
     if weight_masks is not None:
-        p = {**p, **{f'W{k}': p[f'W{k}'] * mask for k, mask in enumerate(weight_masks, 1)}}
+        p = p | {name: p[name] * mask for name, mask in weight_masks.items()}
     outputs = network(x, y, states, p, ops, lp['bptt_maxdepth'], masks)
     costs = smoothed(outputs.costs, outputs.spread, lp['smoothing']) if lp['smoothing'] else outputs.costs
     if lp['ar'] or lp['tar']:
-        (h, _), (h_before, _) = outputs.states[-1], states[-1]             # of the last layer
+        h, h_before = outputs.states[-1][0], states[-1][0]                 # of the last layer
         costs = costs + activation_penalty(h, h_before, lp['ar'], lp['tar'])
     return (costs * cost_weights).sum(), outputs
 
@@ -145,10 +166,12 @@ def sgd(gradients, parameters, state, lrate, lp):
 
 
 def rmsprop(gradients, parameters, state, lrate, lp):
-    """Return the steps of RMSprop with momentum and weight decay, and its new state: mean_squares m and sums v.
+    """Return the steps of RMSprop with momentum, and its new state: m (mean_squares) and v (sums) for each p.
 
         m <- drate m + (1 - drate) g^2        (Tieleman & Hinton 2012; decoupled decay: Loshchilov & Hutter 2019)
         v <- momentum v + g                   step = lrate ((1 - momentum) v / (sqrt(m) + eps) + weight_decay p)
+
+    This is AdamW without bias correction, whose m and v are (1 - momentum) v and m here.
     """
     drate, momentum, decay = lp['drate'], lp['momentum'], lp['weight_decay']
     squares = [drate * m + (1 - drate) * tt.sqr(g) for m, g in zip(state['mean_squares'], gradients)]
@@ -157,6 +180,11 @@ def rmsprop(gradients, parameters, state, lrate, lp):
     steps = [lrate * ((1 - momentum) * (v / (tt.sqrt(m) + lp['eps'])) + decay * p)
              for m, v, p in zip(squares, sums, parameters)]
     return steps, dict(mean_squares=squares, sums=sums)
+
+
+def rmsprop_state(parameters):
+    """Return the state before the first step, by name: arrays, or lists of one array for each parameter (arrays)."""
+    return {name: [np.zeros_like(p) for p in parameters] for name in ('mean_squares', 'sums')}
 
 
 def limited(steps, limit):
@@ -181,16 +209,16 @@ def update_ratios(steps, parameters, ops):
     return [tt.sqrt(of_step) / tt.sqrt(of_p) for of_step, of_p in squares]
 
 
-def update(gradients, size, parameters, averages, weight, state, lrate, lp, optimiser, ops):
+def update(gradients, size, parameters, averages, weight, state, lrate, lp, optimiser, ops, penalty):
     """Return the update ratios, and new parameters, averages and optimiser state: the second half of a step.
 
     gradients: of the objective. size: characters in the batch. averages: running averages of the parameters, or [].
-    weight: that of running_averages in this step. optimiser: a function like rmsprop.
+    weight: that of running_averages in this step. optimiser, penalty: functions like rmsprop and penalty.
     """
     penalties = penalty(parameters, lp['l1'], lp['l2'])
     if isinstance(penalties, theano.Variable):             # not the number 0. Divided by size, it is per character
-        more = tt.grad(penalties / tt.cast(size, theano.config.floatX), parameters, disconnected_inputs='ignore')
-        gradients = [g + dp for g, dp in zip(gradients, more)]
+        of_penalty = tt.grad(penalties / tt.cast(size, theano.config.floatX), parameters, disconnected_inputs='ignore')
+        gradients = [g + dp for g, dp in zip(gradients, of_penalty)]
     if lp['grad_clip']:
         gradients = clip(gradients, lp['grad_clip'], ops)
     steps, state = optimiser(gradients, parameters, state, lrate, lp)
@@ -200,36 +228,34 @@ def update(gradients, size, parameters, averages, weight, state, lrate, lp, opti
     return update_ratios(steps, parameters, ops), new, running_averages(averages, new, weight), state
 
 
-def original_parameters(V, units, cell, random):
-    """Return the parameters, by name, of a new model for --original. units: of each layer, from the first on.
+# ---------------------------------------------------------------- the parameters, as functions to arrays
 
-    Weights are uniform in +-1/sqrt(inputs), biases 0, but 1 for the forget gates, so that a new model remembers: a
-    forget gate at sigmoid(0) halves the cell state at every step (Jozefowicz et al. 2015). cell: a Cell
-    (engine/kernel/cell.py), made from CharLSTM.cell. cell.counts.rows: how many rows b, U and W have, 4 each for
-    lstm_cell. cell.remembers: signs by the index of a row, {0: 1, 1: -1}, from CharLSTM.remembers: a unit remembers if
-    the bias of row 0, f, is large, and that of row 1, i, very negative.
-    """
-    shapes = parameter_shapes(V, units, cell.counts.rows)
-    p = uniform(shapes, {name: shape[-1] for name, shape in shapes.items() if name[0] in 'UWV'}, random)
-    for k in range(len(units)):
-        for row, sign in cell.remembers.items():
-            p[f'b{k + 1}'][row] = max(0, sign)
-    return p
+def initial_parameters(V, units, cell, initial, random):
+    """Return the parameters of a new model: arrays by name. A class may have others, but needs c, b1 ... for the sizes.
 
-
-def chrono_parameters(V, units, cell, random):
-    """Return the parameters, by name, of a new model in which a quarter of the units remember for a long time.
-
-    Parameters are uniform in +-1/sqrt(units of their layer), V and c of the last, and U1 in +-1, since its input is
+    initial 'original': weights are uniform in +-1/sqrt(inputs), biases 0, but 1 for the forget gates, so that a new
+    model remembers: a forget gate at sigmoid(0) halves the cell state at every step (Jozefowicz et al. 2015).
+    'chrono': uniform in +-1/sqrt(units of the layer, for V and c the last), but U1 in +-1, since its input is
     one-hot. A quarter of the units of each layer remember for 2 to 100 steps: their biases of f are log(steps - 1),
     those of i the negative of that (Tallec & Ollivier 2018).
+
+    units: of each layer, from the first on. cell: a Cell. cell.remembers: signs by the index of a row, {0: 1, 1: -1},
+    from CharLSTM.remembers: a unit remembers if the bias of row 0, f, is large, and that of row 1, i, very negative.
+    random: NumPy's generator. Parameters that the cell declares may be left out.
     """
-    sizes = {f'{name}{k}': H for k, H in enumerate(units, 1) for name in 'UWb'} | dict(U1=1, V=units[-1], c=units[-1])
-    p = uniform(parameter_shapes(V, units, cell.counts.rows), sizes, random)
-    for k, H in enumerate(units, 1):
-        log_steps = np.log(random.uniform(1, 99, H // 4))
+    shapes = parameter_shapes(V, units, cell.counts.rows)
+    if initial == 'original':
+        p = uniform(shapes, {name: shape[-1] for name, shape in shapes.items() if name[0] in 'UWV'}, random)
+        for k in range(1, len(units) + 1):
+            for row, sign in cell.remembers.items():
+                p[f'b{k}'][row] = max(0, sign)
+        return p
+    sizes = {f'{name}{k}': H for k, H in enumerate(units, start=1) for name in 'UWb'}
+    p = uniform(shapes, {**sizes, 'U1': 1, 'V': units[-1], 'c': units[-1]}, random)
+    for k, H in enumerate(units, start=1):
+        biases = np.log(random.uniform(1, 99, H // 4))     # log(steps - 1)
         for row, sign in cell.remembers.items():
-            p[f'b{k}'][row, :len(log_steps)] = sign * log_steps
+            p[f'b{k}'][row, :H // 4] = sign * biases
     return p
 
 
@@ -250,72 +276,57 @@ class CharLSTM:
             print(epoch.cost, epoch.valid_cost)
         print(model.generate_text('It is ', 200))
 
-    Attributes:
+    Attributes (engine/methods/state.py has others):
         uchar           list of the V characters, by number
         batch_size      sequences B in a batch
         X, Y, n_batches inputs, targets (int32 (T,B) each) and their number, by 'train' and 'valid'
         texts           prepare_input's valid and test texts as numbers (n,), by 'valid' and 'test'
         p               parameters by name, shared variables, to predict with; with lp['average'], these are running
                         averages, and `weights` has the parameters that are trained
-        lp              learning parameters by name, which may be changed between steps
+        lp              learning parameters by name, which may change between steps, except lrate and whether to average
         dyn_lrate       learning rate, a shared scalar, which may be set to a number between steps, but not in fit
         random          NumPy's generator of all random numbers: the same seed, text and machine give the same run
         schedule        progress of fit, None before it; its rate_factor scales the rates
-        text, weights, averaged_steps, optimiser_variables, carried, validation, best, functions
-                        the state of training, and what is compiled: engine/methods/state.py
 
-    A subclass, or an object before model_setup, may set another cell: a function of symbols (B,H) that returns h, and
-    the states after the step in the order of its arguments. Their names declare what the model needs:
+    A subclass, or an object before model_setup, may replace each function below; only a cell has other arguments
+    (engine/README.md). Checkpoints of another cell or network are read by its class alone. A cell takes symbols (B,H),
+    and returns h and the states after the step, in the order of its arguments, whose names declare what it needs:
 
         a_NAME          a row of pre-activations, such as a gate: U[k].x + W[k].h_prev + b[k]
         x_NAME, h_NAME  a row that reads only the input, U[k].x + b[k], or only h, W[k].h_prev + b[k]
-        NAME_prev       a state before the step, at least one; in network, C is all of them side by side, (B,nH)
-        NAME=0.5        a cell parameter: one number per unit, trained like the others; 0.5 is the initial value
+        NAME_prev       a state before the step, at least one; in network, C is all of them side by side, (B,SH)
+        NAME=0.5        a cell parameter (1,H): one number per unit, trained like the others; 0.5 is the initial value
 
-    A plain RNN, for example, whose state is its h: def cell(a_n, C_prev): h = tt.tanh(a_n); return h, h
-
-    remembers has, by name of a row, 1 if a large bias makes a new model remember, and -1 if a small one does. Names of
-    no row are ignored. Others to set are optimiser, a function like rmsprop, and optimiser_state, its state before the
-    first step. A change to these, lp or the functions above takes effect at the next call. After a change to anything
-    else that they read, such as a global number or an array from get_value(borrow=True), call compile. Do not share an
-    object between threads. copy.copy shares the parameters: training the copy changes the original. copy.deepcopy and
-    pickle keep all except compiled functions, so that training continues as it would have.
+    remembers has, by name of a row, 1 if a large bias makes a new model remember, -1 if a negative one does. A change
+    to these, lp or functions above takes effect at the next call. After a change to anything else that they read, such
+    as a global number or an array from get_value(borrow=True), call compile. Do not share an object between threads.
+    copy.copy shares the parameters: training the copy changes the original. copy.deepcopy and pickle keep all except
+    compiled functions, so that training continues as it would have.
     """
+    cell = staticmethod(lstm_cell)
+    layer = staticmethod(layer)
+    network = staticmethod(network)
+    objective = staticmethod(objective)
+    penalty = staticmethod(penalty)
+    optimiser = staticmethod(rmsprop)
+    optimiser_state = staticmethod(rmsprop_state)
+    initial_parameters = staticmethod(initial_parameters)
     remembers = {'f': 1, 'i': -1}
-    symbols = sys.modules[__name__]    # this file: what compiles a model takes network, objective and so on from here
+    symbols = sys.modules[__name__]    # this file: engine/methods/compile.py takes update and sgd from it
 
     def __init__(self, random_seed=None, kernel=True, comm=None, precision='float32'):
         """Make a model without a text and without parameters.
 
-        random_seed: a whole number, or None for a new one each time. kernel: whether to use the C kernel, if there
-        is a compiler and no GPU; False: NumPy. comm: an mpi4py communicator whose processes train one model
-        together. X and Y then have this process's part of each batch. All processes must make the same calls in the
-        same order, including save_params and export. precision: 'bfloat16' to round the inputs of matrix products to
-        it; everything else stays float32 (Kalamkar et al. 2019). Raises ValueError for any other random_seed, kernel or
-        precision, and for bfloat16 if this processor is not faster with it.
+        random_seed: a whole number, or None for a new one each time. kernel: whether to use the kernel, in C if there
+        is a compiler, otherwise in NumPy; False: Theano alone, with the function layer, slowly. comm: an mpi4py
+        communicator whose processes train one model together. X and Y then have this process's part of each batch. All
+        processes must make the same calls in the same order, including save_params and export. precision: 'bfloat16' to
+        round the inputs of matrix products to it; everything else stays float32 (Kalamkar et al. 2019). Raises
+        ValueError for other values, and for bfloat16 if this processor is not faster with it.
         """
         begin(self, random_seed, kernel, comm, precision)
 
-    @staticmethod
-    def cell(a_f, a_i, a_o, a_g, C_prev):
-        """Return lstm_cell's h and C; a subclass may compute others."""
-        return lstm_cell(a_f, a_i, a_o, a_g, C_prev)
-
-    @staticmethod
-    def optimiser(gradients, parameters, state, lrate, lp):
-        """Return rmsprop's steps and new state; a subclass may compute others.
-
-        gradients, parameters: lists of symbols; each parameter is named as in p. state: optimiser_state's, as symbols.
-        The steps are a list of what to subtract from each parameter. The new state has the names and types of the old.
-        """
-        return rmsprop(gradients, parameters, state, lrate, lp)
-
-    @staticmethod
-    def optimiser_state(parameters):
-        """Return the optimiser's state before the first step, by name: arrays, or lists of one for each parameter."""
-        return {name: [np.zeros_like(p) for p in parameters] for name in ('mean_squares', 'sums')}
-
-    # Functions that take a model. The docstring of each is shown by, say, help(CharLSTM.fit).
+    # Methods, from engine/methods/. See, for example, help(CharLSTM.fit).
     from engine.methods.analysis import (alternatives, correlations, passage_costs, read, score_lines, score_text,
                                          states, validate, validate_batch, validation_costs)
     from engine.methods.compile import compile, compiled, computes_on
@@ -328,11 +339,11 @@ class CharLSTM:
     dyn_lrate = property(lambda self: self.rate, set_rate)
 
     def training(self, schedule):
-        """Train on the whole text again and again: yield a Step after each step and an Epoch after each epoch.
+        """Train on the training text, epoch by epoch: yield a Step after each step and an Epoch after each epoch.
 
-        Yield None between validation batches, so that a caller may stop there. schedule: a Schedule of
+        Yield None after each validation batch, so that a caller may stop there. schedule: a Schedule of
         engine/run/schedule.py, which says where training begins and ends and the rate of each step; it is updated.
-        Raises Diverged if costs or parameters are not finite, or the cost rises above that of guessing.
+        Raises Diverged if costs or parameters are not finite, or the cost of an epoch rises above that of guessing.
         """
         while not schedule.finished:
             self.compiled('train_rmsprop')             # compile it now: within a step, below, Ctrl-C is delayed
@@ -354,8 +365,8 @@ class CharLSTM:
             if schedule.epoch and cost > max(guessing + 0.1, schedule.last_cost):      # random letters cost guessing
                 raise Diverged(f'epoch {schedule.epoch + 1} costs {cost:.2f} nats, and guessing {guessing:.2f}')
             costs = []
-            for cost in self.validation_costs():
-                costs.append(cost)
+            for each in self.validation_costs():
+                costs.append(each)
                 yield None
             rate, valid_cost = schedule.rate_at(schedule.step - 1), mean_cost(costs)
             cost = schedule.end_epoch(valid_cost)

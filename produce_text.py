@@ -29,16 +29,17 @@ def build_parser():
 def load_model(base, path, o):
     """Return a model with the parameters of a checkpoint, and the open checkpoint. base: CharLSTM. o: the options.
 
-    Raise ValueError if another cell was trained and --cell is not set; if it is set, that is only warned of.
+    Raise ValueError if another cell or network was trained than that of --cell.
     """
     from engine.data.parameters import Checkpoint
     checkpoint = Checkpoint(path)      # read once: all is from the same epoch, even if train.py replaces the file
-    # With --against, --cell is only for models that were trained with another cell than the standard one.
-    cls = load_class(o.cell, base) if checkpoint.cell['formula'] or o.against is None else base
+    # With --against, --cell is only for models that were trained with a class.
+    recorded = checkpoint.cell['formula'] or checkpoint.metadata.get('digests')
+    cls = load_class(o.cell, base) if recorded or o.against is None else base
     model = cls(o.random_seed, precision=o.precision)
     texts = [source['path'] for source in checkpoint.sources.values()]
     report.refuse_to_replace(o.page or o.export or o.out or '', True, texts)
-    model.load_params(checkpoint, o.encoding, other_cell=o.cell is not None)
+    model.load_params(checkpoint, o.encoding)
     return model, checkpoint
 
 

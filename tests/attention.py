@@ -1,10 +1,7 @@
 """A solution of the exercise `attention` of the lesson: train.py --cell tests/attention.py:Attention"""
 import numpy as np
 
-import charlstm
-from charlstm import CharLSTM, Outputs, tt
-
-standard = charlstm.network
+from charlstm import CharLSTM, Outputs, network, tt
 
 
 def attention(h):
@@ -16,17 +13,13 @@ def attention(h):
     return tt.batched_dot(weights / weights.sum(axis=2, keepdims=True), h).dimshuffle(1, 0, 2)
 
 
-def network(x, y, states, p, ops, truncate=-1, masks=None):
-    """Return charlstm.network's Outputs if the scores also see h2 of earlier steps."""
-    outputs = standard(x, y, states, p, ops, truncate, masks)
-    h2, _ = outputs.states[1]
-    up = (h2 + attention(h2)) * (1 if masks is None else masks[1])
-    scores = ops.product(up.reshape((-1, up.shape[2])), p['V'].T)
-    return Outputs(*ops.cross_entropy(scores, p['c'], y), outputs.states, outputs.after)
-
-
-charlstm.network = network
-
-
 class Attention(CharLSTM):
-    """The class to name; what differs is the network."""
+    """The scores also see h2 of earlier steps."""
+
+    @staticmethod
+    def network(x, y, states, p, ops, truncate=-1, masks=None):
+        outputs = network(x, y, states, p, ops, truncate, masks)
+        h2, _ = outputs.states[1]
+        up = (h2 + attention(h2)) * (1 if masks is None else masks[1])
+        scores = ops.product(up.reshape((-1, up.shape[2])), p['V'].T)
+        return Outputs(*ops.cross_entropy(scores, p['c'], y), outputs.states, outputs.after)

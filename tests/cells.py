@@ -14,13 +14,13 @@ peephole_cell = Peepholes.cell
 READMES = [(Path(__file__).resolve().parents[1] / folder / 'README.md').read_text(encoding='utf-8')
            for folder in ('', 'engine')]
 SECTIONS = [text.split('\n## Changing the model\n')[1].split('\n## ')[0] for text in READMES]
-README_CODE = re.findall(r'```python\n(.*?)```', ''.join(SECTIONS), re.DOTALL)      # a cell, two more, Adam, a penalty
+README_CODE = re.findall(r'```python\n(.*?)```', ''.join(SECTIONS), re.DOTALL)      # a cell, two more, Adam, networks
 
 
 def readme_classes():
-    """Return the classes in the READMEs by name: Coupled, Peepholes, Normalised and Adam."""
+    """Return the classes in the READMEs by name."""
     names = {}
-    exec(''.join(README_CODE[:3]), names)
+    exec(''.join(README_CODE), names)
     return names
 
 

@@ -1,4 +1,4 @@
-"""Edits of charlstm.py's functions, of a cell, an optimiser or learning parameters take effect at the next call."""
+"""Edits of charlstm.py's functions, what an object replaces, and learning parameters take effect at the next call."""
 import copy
 
 import numpy as np
@@ -8,7 +8,7 @@ import charlstm
 from cells import coupled_cell, readme_classes
 from charlstm import CharLSTM, lstm_cell, read_about, read_mean_squares, tt
 from engine.backend.theano_setup import theano
-from engine.methods.state import named_state, optimiser_variables
+from engine.methods.state import REPLACEABLE, named_state, optimiser_variables
 from models import P, TEXT, default_mode, set_parameters
 from models import trained as returned
 from numpy_model import H1, H2, LETTERS, NAMES, V
@@ -66,21 +66,35 @@ def unedited(tmp_path_factory):
 
 
 def after(name, change):
-    """Return an edit of a function of charlstm.py, which then returns change(previous result, *arguments)."""
-    def edit(patch):
+    """Return an edit of a helper in charlstm.py, which then returns change(previous result, *arguments)."""
+    def edit(patch, model):
         function = getattr(charlstm, name)
         patch.setattr(charlstm, name, lambda *arguments: change(function(*arguments), *arguments))
     return edit
 
 
-def without_sign(patch):
-    network = charlstm.network
-    patch.setattr(charlstm, 'network', lambda x, y, states, p, *more: network(x, y, states, {**p, 'V': -p['V']}, *more))
+def instead(name, change):
+    """Return an edit that replaces a function of a model, by one that returns change(result, *arguments)."""
+    def edit(patch, model):
+        function = getattr(model, name)
+        setattr(model, name, lambda *arguments: change(function(*arguments), *arguments))
+    return edit
 
 
-def adam(patch):
-    patch.setattr(CharLSTM, 'optimiser', staticmethod(Adam.optimiser))
-    patch.setattr(CharLSTM, 'optimiser_state', staticmethod(Adam.optimiser_state))
+def setting(**functions):
+    """Return an edit that sets functions of a model."""
+    return lambda patch, model: vars(model).update(functions)
+
+
+def without_sign(x, y, states, p, *more):
+    return charlstm.network(x, y, states, {**p, 'V': -p['V']}, *more)
+
+
+adam = setting(optimiser=Adam.optimiser, optimiser_state=Adam.optimiser_state)
+
+
+def slower(a_x, W, b, own, before, truncate, cell):
+    return charlstm.layer(a_x, 0.5 * W, b, own, before, truncate, cell)
 
 
 def doubled(values, *arguments):
@@ -88,38 +102,53 @@ def doubled(values, *arguments):
 
 
 @pytest.mark.parametrize('edit, changes', [
-    (lambda patch: patch.setattr(charlstm, 'lstm_cell', coupled_cell), TRAINING | READING),
-    (lambda patch: patch.setattr(lstm_cell, '__code__', coupled_cell.__code__), TRAINING | READING),
-    (lambda patch: patch.setattr(CharLSTM, 'cell', staticmethod(coupled_cell)), TRAINING | READING),
-    (after('stacked', lambda U, *more: 2 * U), TRAINING | READING), (without_sign, TRAINING | READING),
-    (after('network', lambda outputs, *more: outputs._replace(costs=outputs.costs * 1.1)), TRAINING),
-    (after('network', lambda outputs, *more: outputs._replace(states=[(2 * h, C) for h, C in outputs.states])),
+    (lambda patch, model: patch.setattr(lstm_cell, '__code__', coupled_cell.__code__), TRAINING | READING),
+    (setting(cell=coupled_cell), TRAINING | READING), (setting(layer=slower), TRAINING | READING),
+    (after('stacked', lambda U, *more: 2 * U), TRAINING | READING),
+    (setting(network=without_sign), TRAINING | READING),
+    (instead('network', lambda outputs, *more: outputs._replace(costs=outputs.costs * 1.1)), TRAINING),
+    (instead('network', lambda outputs, *more: outputs._replace(states=[(2 * h, C) for h, C in outputs.states])),
      TRAINING | {'other programs'}),
     (after('smoothed', lambda costs, *more: costs + costs ** 2), TRAINING),
     (after('activation_penalty', lambda costs, *more: 3 * costs), TRAINING),
-    (after('objective', lambda found, *more: (found[0] + tt.sqr(more[6]['U1']).sum(), found[1])), TRAINING),
-    (after('penalty', lambda costs, parameters, *more: costs + 50 * abs(parameters[0]).sum()), TRAINING),
+    (instead('objective', lambda found, *more: (found[0] + tt.sqr(more[6]['U1']).sum(), found[1])), TRAINING),
+    (instead('penalty', lambda costs, parameters, *more: costs + 50 * abs(parameters[0]).sum()), TRAINING),
     (after('clip', doubled), TRAINING), (after('update_ratios', doubled), TRAINING),
     (after('running_averages', doubled), TRAINING),
     (after('update', lambda found, *more: [found[0], doubled(found[1]), *found[2:]]), TRAINING),
     (after('sgd', lambda found, *more: (doubled(found[0]), found[1])), {'sgd'}),
-    (after('rmsprop', lambda found, *more: (doubled([0.01 * step for step in found[0]]), found[1])), {'rmsprop'}),
+    (instead('optimiser', lambda found, *more: (doubled([0.01 * step for step in found[0]]), found[1])), {'rmsprop'}),
     (after('limited', doubled), {'rmsprop'}), (adam, {'rmsprop'})])
 def test_edits_count_in_what_was_compiled(monkeypatch, unedited, tmp_path, edit, changes):
     """The results are those of a model compiled after the edit; nothing else changes."""
     model, before = copy.copy(unedited[0]), unedited[1]
     compiled = dict(model.functions)
     assert computed(model, tmp_path) == before and model.functions == compiled         # nothing was compiled again
-    edit(monkeypatch)
+    edit(monkeypatch, model)
     found = computed(model, tmp_path)
     assert {name for name, value in found.items() if value != before[name]} == changes
     if READING <= changes:
-        assert found == computed(made(**SETTINGS), tmp_path)
+        again = made(**SETTINGS)
+        vars(again).update({name: value for name, value in vars(model).items() if name in REPLACEABLE})
+        assert found == computed(again, tmp_path)
 
 
-def test_initial_parameters_that_were_edited(monkeypatch):
-    after('original_parameters', lambda p, *more: {**p, 'c': p['c'] + 1})(monkeypatch)
-    assert (made().p['c'].get_value() == 1).all()
+@pytest.mark.parametrize('name', ['network', 'lstm_cell', 'layer', 'rmsprop', 'initial_parameters'])
+def test_function_replaced_in_the_module_is_refused(monkeypatch, refused, name):
+    """Otherwise it would be ignored. A model says so before it computes anything, and goes on when it is undone."""
+    model = made()
+    with monkeypatch.context() as patch:
+        patch.setattr(charlstm, name, lambda *arguments: 0)
+        for call in (lambda: model.theano_check(X, Y), lambda: model.generate_text('ab', 3), made):
+            with refused(ValueError, 'for all models, in charlstm', 'in a subclass'):
+                call()
+    assert len(model.generate_text('ab', 3)) == 3
+
+
+@pytest.mark.parametrize('name', REPLACEABLE)
+def test_method_is_refused(refused, name):
+    with refused(ValueError, f'{name} of ', '@staticmethod'):
+        type('Model', (CharLSTM,), {name: lambda self, *arguments: 0})().model_setup(char_dim=V)
 
 
 def test_what_a_cell_reads_counts_after_compile(monkeypatch):
@@ -145,17 +174,14 @@ def test_cell_with_other_states_needs_a_new_setup(refused):
 
 
 @pytest.mark.parametrize('kernel', [True, False])
-def test_warnings_of_an_edited_network(monkeypatch, capsys, kernel):
+def test_warning_of_edited_costs(monkeypatch, capsys, kernel):
     model = made(kernel)
     score, cost = model.score_text('abcabc'), model.theano_check(X, Y)[0]
     assert capsys.readouterr().err == ''
-    after('network', lambda outputs, *more: outputs._replace(costs=outputs.costs * 1.1))(monkeypatch)
+    instead('network', lambda outputs, *more: outputs._replace(costs=outputs.costs * 1.1))(monkeypatch, model)
     assert model.theano_check(X, Y)[0] == pytest.approx(1.1 * cost) and (model.score_text('abcabc') == score).all()
     line, = capsys.readouterr().err.splitlines()
     assert '-log p' in line and 'scores' in line
-    without_sign(monkeypatch)
-    model.generate_text('ab', 3)
-    assert ('sampling.c' in capsys.readouterr().err) == kernel
 
 
 @pytest.fixture
@@ -235,43 +261,63 @@ def test_learning_parameter_that_cannot_change(refused, name, value):
 
 
 @pytest.mark.parametrize('kind, name', [('steps', 'U1'), ('state', 'state_n'), ('numbers', 'state_n_U1')])
-def test_optimiser_of_another_type_is_named(monkeypatch, refused, kind, name):
+def test_optimiser_of_another_type_is_named_with_its_line(refused, kind, name):
     def wide(v):
         return v * 1. / tt.sqrt(1. * v.size)               # of float64, since a size is an integer
     edits = dict(numbers=returning(lambda g: g, lambda state: dict(n=[0.0 for _ in NAMES]), dict(n=[np.ones(3)] * 8)),
                  steps=returning(lambda g: [*map(wide, g)]),
                  state=returning(lambda g: g, lambda state: dict(n=wide(state['n'])), dict(n=0)))
-    edits[kind](monkeypatch)
-    with refused(ValueError, f'float64, 3D) of {name}' if kind == 'steps' else f'of {name}', "tt.cast(..., 'float32')"):
-        made().theano_train_rmsprop(X, Y)
+    model = made()
+    vars(model).update(edits[kind])
+    line = '' if kind == 'numbers' else f'test_edits.py, line {wide.__code__.co_firstlineno + 1}'
+    with refused(ValueError, f'float64, 3D) of {name}' if kind == 'steps' else f'of {name}', line,
+                 "tt.cast(..., 'float32')"):
+        model.theano_train_rmsprop(X, Y)
 
 
-def untied(patch):
+def broadcast(x, y, states, p, ops, *more):
+    outputs = charlstm.network(x, y, states, p, ops, *more)
+    costs = outputs.costs[:, :1] * outputs.costs           # NumPy broadcasts here, and Theano needs tt.addbroadcast
+    return outputs._replace(costs=costs)
+
+
+def wide_output(x, y, states, p, ops, *more):
+    p = {**p, 'V': p['V'] * np.ones(H2)}                   # of float64
+    return charlstm.network(x, y, states, p, ops, *more)
+
+
+def of_two_rows(parameters, l1, l2):
+    return (parameters[0][:2] * parameters[0][:3]).sum()
+
+
+@pytest.mark.parametrize('name, function, line', [
+    ('network', broadcast, 2), ('network', wide_output, 2), ('penalty', of_two_rows, 1)])
+def test_error_in_a_function_names_its_line(refused, name, function, line):
+    model = made(**SETTINGS)
+    setattr(model, name, function)
+    with refused(ValueError, f'CharLSTM, {__file__}, line {function.__code__.co_firstlineno + line}: '):
+        model.theano_train_rmsprop(X, Y)
+
+
+def untied(x, y, states, p, *more):
     """Let the output use the embedding, so that V is unused."""
-    network = charlstm.network
-    patch.setattr(charlstm, 'network', lambda x, y, states, p, *more: network(
-        x, y, states, {**p, 'V': tt.zeros((V, H2)) + p['U1'].sum(axis=(0, 1))[:, None]}, *more))
+    V_of_U = tt.zeros((V, H2)) + p['U1'].sum(axis=(0, 1))[:, None]
+    return charlstm.network(x, y, states, {**p, 'V': V_of_U}, *more)
 
 
 def returning(steps=lambda g: g, state=lambda s: s, initial={}):
-    """Return an edit: an optimiser whose steps are steps(gradients), and whose new state is state(state before)."""
-    def edit(patch):
-        patch.setattr(CharLSTM, 'optimiser_state', staticmethod(lambda parameters: initial))
-        patch.setattr(CharLSTM, 'optimiser', staticmethod(
-            lambda gradients, parameters, before, lrate, lp: (steps(gradients), state(before))))
-    return edit
+    """Return functions: an optimiser whose steps are steps(gradients), and whose new state is state(state before)."""
+    return dict(optimiser_state=lambda parameters: initial,
+                optimiser=lambda gradients, parameters, before, lrate, lp: (steps(gradients), state(before)))
 
 
-@pytest.mark.parametrize('edit', [
-    untied, lambda patch: patch.setattr(
-        CharLSTM, 'cell', staticmethod(lambda a_f, a_i, a_o, a_g, C_prev, D=1.0: (a_f * D, C_prev))),
-    lambda patch: patch.setattr(CharLSTM, 'cell', staticmethod(lambda a_f, a_i, a_o, a_g, C_prev: a_f)),
-    lambda patch: patch.setattr(CharLSTM, 'cell', staticmethod(lambda a_f, a_i, a_o, a_g, C_prev: (a_f, 0))),
+@pytest.mark.parametrize('functions', [
+    dict(network=untied), dict(cell=lambda a_f, a_i, a_o, a_g, C_prev, D=1.0: (a_f * D, C_prev)),
+    dict(cell=lambda a_f, a_i, a_o, a_g, C_prev: a_f), dict(cell=lambda a_f, a_i, a_o, a_g, C_prev: (a_f, 0)),
     returning(lambda g: g[1:]), returning(state=lambda s: {}, initial=dict(n=0)), returning(initial=dict(n=[0])),
-    returning(state=lambda s: dict(n=tt.cast(s['n'], 'float64')), initial=dict(n=0)),
-    returning(lambda g: [0, *g[1:]])])
-def test_edits_that_cannot_be_trained(monkeypatch, edit):
+    returning(state=lambda s: dict(n=tt.cast(s['n'], 'float64')), initial=dict(n=0))])
+def test_edits_that_cannot_be_trained(functions):
     model = made()
-    edit(monkeypatch)
+    vars(model).update(functions)
     with pytest.raises((ValueError, TypeError)):           # TypeErrors are Python's and Theano's own
         model.theano_train_rmsprop(X, Y)

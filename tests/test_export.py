@@ -363,11 +363,11 @@ def test_model_that_a_file_cannot_have(tmp_path, refused, monkeypatch):
         model.export(tmp_path / 'm.safetensors')
     with refused(ValueError, 'm.onnx', '.safetensors or .c'):
         model.export(str(tmp_path / 'm.onnx'))
-    network = charlstm.network
-    monkeypatch.setattr(charlstm, 'network', lambda x, y, states, p, *rest: network(
-        x, y, states, dict(p, c=2 * p['c']), *rest))
-    with refused(ValueError, 'network'):
-        InTheano().model(Case(5, 4, 3, T=1, B=1)).export(tmp_path / 'm.c')
+    for name in ('network', 'layer'):
+        model = InTheano().model(Case(5, 4, 3, T=1, B=1))
+        setattr(model, name, lambda a, *rest, name=name: getattr(charlstm, name)(a + a, *rest))
+        with refused(ValueError, f'the {name} of CharLSTM'):
+            model.export(tmp_path / 'm.c')
     assert os.listdir(tmp_path) == []
 
 

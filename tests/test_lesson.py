@@ -157,11 +157,10 @@ def test_solution(name, cls, said, interpreted):
 
 @pytest.mark.parametrize('seen, said', [('s <= t', None), ('s >= t', 'later characters'), ('s < t', 'finite'),
                                         ('tt.eq(s, t)', 'earlier characters')])
-def test_attention(seen, said, interpreted, monkeypatch):
+def test_attention(seen, said, interpreted):
     """The solution, and variants in which step t sees the steps s for which the comparison `seen` is true."""
     source, names = (ROOT / 'tests' / 'attention.py').read_text(encoding='utf-8'), {}
     assert 's <= t' in source
-    monkeypatch.setattr(charlstm, 'network', charlstm.network)         # as it was, after the test
     exec(source.replace('s <= t', seen), names)
     with pytest.raises(ValueError, match=said) if said else contextlib.nullcontext():
         exercise.attention(names['Attention']())

@@ -5,7 +5,6 @@ import shutil
 import numpy as np
 import pytest
 
-import charlstm
 import train
 from charlstm import CharLSTM
 from damage import PROGRESS, SOURCE, TEXT_OF_RUN, about, write_checkpoint
@@ -69,10 +68,9 @@ def test_options_that_may_change_or_are_the_same_are_taken(short_run, in_process
     assert '; up to 91 epochs' in capfd.readouterr().out
 
 
-def test_resume_last_without_what_is_for_a_new_run(short_run, in_process, tmp_path, capfd, monkeypatch):
+def test_resume_last_without_what_is_for_a_new_run(short_run, in_process, tmp_path, capfd):
     """The run's options still apply, and --init is not read. A checkpoint that is not from a run is refused."""
     words = [TRAIN, short_run.folder / 't.txt', 'r', '--output-dir', short_run.folder, '--resume', 'last']
-    monkeypatch.setattr(charlstm, 'chrono_parameters', None)          # no new parameters are drawn
     with pytest.raises(Compiling):
         in_process(*words, '--init', 'gone.npz', '--epochs', 6)
     assert 'resuming after epoch 5' in capfd.readouterr().out

@@ -145,7 +145,7 @@ def test_interrupted_run_scores_when_it_is_finished(fixed, copied, tmp_path):
     assert not (copied / 'results' / 'r_t.txt_result.json').exists()
     third = succeeded(resume(copied))
     assert 'nothing is left to train' in third and 'test text test.txt' in third
-    different = dict(id=None, training_seconds=None)
+    different = dict(id=None, training_seconds=None, seconds=None)
     assert {**result_of(copied), **different} == {**fixed.result, **different}
     for name in ('r_t.txt_best.npz', 'r_t.txt_epoch3.npz'):
         stored, straight = [arrays_and_about(folder / 'results' / name) for folder in (copied, fixed.folder)]

@@ -144,7 +144,7 @@ def test_a_loaded_model_writes_the_same_text_and_compiles_nothing_else(model, tm
     other.model_setup(mfile=model.save_params(tmp_path / 'params.npz'))
     text = model.generate_text('abc', 40, method='argmax')
     assert other.generate_text('abc', 40, method='argmax') == text
-    assert set(other.functions) == ({'texts'} if model.kernel else {'texts', 'predict'})
+    assert set(other.functions) == ({'texts'} if model.kernel else {'texts', 'scores'})
     other.prepare_input(text_file('dada' * 9, name='other.txt'), 0, 3, 4, verbose=False)
     assert other.generate_text('abc', 40, method='argmax') == text
 

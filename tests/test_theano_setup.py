@@ -76,7 +76,8 @@ def test_settings_where_the_user_has_none_and_some(tmp_path, flags, rc, expected
 
 
 @pytest.mark.parametrize('cxx, kernel, expected', [
-    ('g++', True, 'the C kernel'), ('', True, 'NumPy'), ('g++', False, 'NumPy'), ('', False, 'NumPy')])
+    ('g++', True, 'the C kernel'), ('', True, 'NumPy'), ('g++', False, 'theano.scan'),
+    ('', False, 'theano.scan')])
 def test_computes_on(monkeypatch, cxx, kernel, expected):
     monkeypatch.setenv('OMP_NUM_THREADS', '3')
     monkeypatch.setattr(compiler, 'cxx', cxx)

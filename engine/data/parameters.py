@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import sys
 
 import numpy as np
@@ -15,6 +16,7 @@ from engine.files import named, write_whole
 from engine.terminal import script
 
 NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # of two layers; a cell's own parameters follow
+NOT_PARAMETERS = re.compile('(m|state|weights|carried|validation)_|(about|uchar)$')        # of a checkpoint
 FORMAT = 2                     # version of the metadata and of the names of the arrays
 # A file is a decompression bomb if its arrays need more than ROOM bytes and more than RATIO times the size of the file:
 # large arrays of real parameters never compress that well.
@@ -28,7 +30,8 @@ TEXT = dict(SOURCE, encoding=str, ratio_valid=float, batch_size=int, seq_length=
             valid=(None, SOURCE), test=(None, SOURCE))
 METADATA = dict(format=FORMAT, lp=({}, dict(lrate=float)), averaged_steps=int, validation_index=int,
                 random=(None, dict), text=({}, TEXT), progress=(None, dict), cell=dict(formula=str, parameters=list),
-                optimiser=list, precision=str, versions=dict)
+                optimiser=list, precision=str, versions=dict,
+                digests=(None, dict), parameters=(None, list), **{'class': (None, str)})
 SHOWN = dict(epoch=int, batch=int, rate=float, best_cost=(None, float), best_epoch=int)
 OPTIONS = dict(run=str, cell=(None, str), num_units1=int, num_units2=int)
 RUN = dict(SHOWN, cost_sum=float, characters=int, last_cost=float, rate_factor=float, stale=int,
@@ -57,9 +60,9 @@ def base_names(layers):
     return [*in_layers('UWb', layers), 'V', 'c']
 
 
-def cell_parameters(p, layer):
-    """Return the cell's own parameters of a layer, such as p_f1 and p_o1. p: all parameters by name."""
-    return [value for name, value in p.items() if name[-1] == str(layer) and name[:-1] not in ('U', 'W', 'b')]
+def recurrent(p):
+    """Return the recurrent weights W1, W2 ... of parameters by name, those that there are."""
+    return {name: p[name] for name in in_layers('W', layers_of(p)) if name in p}
 
 
 def stacked(U):
@@ -75,11 +78,6 @@ def layers_of(p):
 def units(p):
     """Return the units of each layer, from the first on. p: arrays of parameters by name."""
     return tuple((*p[name].shape, 0, 0)[1] for name in in_layers('b', layers_of(p)))
-
-
-def rows_of(p):
-    """Return how many rows b, U and W have. p: arrays of parameters by name."""
-    return len(p['b1']), len(p['U1']), len(p['W1'])
 
 
 def map_state(function, state):
@@ -103,11 +101,14 @@ def named_state(state, parameters):
 # ---------------------------------------------------------------- checkpoints
 
 def fits(value, form):
-    """Return whether a value from JSON has a form: forms by name, a tuple of alternatives, a type, or a value."""
+    """Return whether a value from JSON has a form: forms by name, a tuple of alternatives, a type, or a value.
+
+    A name is missing if its value is None.
+    """
     if isinstance(form, tuple):
         return any(fits(value, each) for each in form)
     if isinstance(form, dict) and form:
-        return type(value) is dict and all(name in value and fits(value[name], form[name]) for name in form)
+        return type(value) is dict and all(fits(value.get(name), form[name]) for name in form)
     if form in (int, float):                               # a whole number is a float, too; int: at least 0
         return type(value) in (int, form) and (0 if form is int else -1e99) <= value < 2 ** 63
     return value == form or type(value) is form
@@ -171,7 +172,8 @@ class Checkpoint(dict):
         with self.refusing(f'its metadata is damaged, or not of format {FORMAT}'):
             metadata = json.loads(str(self['about']))
             json.dumps(metadata, allow_nan=False)                  # raises for nan and infinity
-            ''.join([*metadata['cell']['parameters'], *metadata['optimiser']])     # raises unless all are strings
+            lists = metadata['cell']['parameters'], metadata['optimiser'], metadata.get('parameters') or []
+            ''.join([*sum(lists, []), *(metadata.get('digests') or {}).values()])      # raises unless all are strings
             progress = metadata['progress'] or {}
             forms = [form for name, form in (('best_cost', SHOWN), ('options', RUN)) if name in progress]
             if not (fits(metadata, METADATA) and all(fits(progress, form) for form in forms)
@@ -214,13 +216,15 @@ def read_parameters(path, dtype, encoding='utf-8'):
     """
     encoding, stored = checks.encoding('encoding', encoding), opened(path)
     own, layers = stored.cell['parameters'], max(1, layers_of(stored))
-    names = [*base_names(layers), *in_layers(own, layers)]
-    if len({*names}) < len(names):
-        raise stored.refusal('parameters of its cell have the names of others')
+    names = stored.metadata.get('parameters') or [*base_names(layers), *in_layers(own, layers)]
+    sizes = 'c', *in_layers('b', layers)       # of a class with parameters of its own, only these shapes are known
+    if len({*names}) < len(names) or not {*names} >= {*sizes}:
+        raise stored.refusal('its parameters have the names of others, or there is no b or c')
     p = {name: stored.finite(name, dtype) for name in names}
     uchar = stored.vocabulary(encoding)
-    rows = [(*p[name].shape, 0)[0] for name in ('b1', 'U1', 'W1')]
-    for name, shape in parameter_shapes(len(uchar), units(p), rows, own).items():
+    rows = [(*np.shape(p.get(name)), 0)[0] for name in ('b1', 'U1', 'W1')]
+    shapes = parameter_shapes(len(uchar), units(p), rows, own)
+    for name, shape in shapes.items() if not stored.metadata.get('parameters') else zip(sizes, map(shapes.get, sizes)):
         if p[name].shape != shape or 0 in shape and name[0] != 'W':                # some cells have no W
             raise stored.refusal(f'{name} has shape {p[name].shape}; expected {shape}, from uchar and the other arrays')
     return p, uchar

@@ -5,6 +5,7 @@ Program: lines such as ('t3', 'Mul', ('t0', 'before[0]')), each an operation on 
 these lines: layer.c and network.js contain no formula.
 """
 import collections
+import contextlib
 import hashlib
 import inspect
 import json
@@ -276,6 +277,31 @@ function cellValues(a, before, own) {{
 '''
 
 
+# ---------------------------------------------------------------- errors in functions of a user
+
+def in_files(functions, traces):
+    """Return the last entry of a list of traceback that is in one of the files of functions, the first file first."""
+    for path in dict.fromkeys(f.__code__.co_filename for f in functions if hasattr(f, '__code__')):
+        for entry in reversed(traces):
+            if entry[0] == path:
+                return f'{path}, line {entry[1]}'
+
+
+@contextlib.contextmanager
+def lines_of(functions, what, values={}):
+    """Raise ValueError with the line, for errors in functions. values: of symbols, computed with in the block, too."""
+    for symbol, value in values.items():
+        symbol.tag.test_value = np.asarray(value, symbol.dtype)
+    try:
+        with np.errstate(all='ignore'), theano.change_flags(compute_test_value='ignore' if values else 'off'):
+            yield
+    except (IndexError, TypeError, ValueError) as error:
+        place = in_files(functions, traceback.extract_tb(error.__traceback__))
+        if place is None or isinstance(error, np.linalg.LinAlgError):
+            raise
+        raise ValueError(f'{what}, {place}: {str(error).partition(chr(10))[0]}') from None
+
+
 # ---------------------------------------------------------------- the Cell
 
 class Cell:
@@ -332,18 +358,13 @@ class Cell:
     def check(self, H):
         """Raise ValueError, with its line, if the function cannot compute H units, as sizes do not match."""
         inputs = [tt.TensorType(self.dtype, (name in self.own, False))(name) for name in self.declared.names]
-        for v in inputs:
-            numbers = np.random.default_rng(0).uniform(size=(H + 1, H))
-            v.tag.test_value = np.asarray([H * [self.own[v.name]]] if v.name in self.own else numbers, self.dtype)
+        numbers = np.random.default_rng(0).uniform(size=(H + 1, H))
+        values = {v: [H * [self.own[v.name]]] if v.name in self.own else numbers for v in inputs}
         try:
-            with theano.change_flags(compute_test_value='ignore'):     # of what was made outside of the function
+            with lines_of([self.function], f'the cell {self.name}', values):
                 self(inputs)
         except np.linalg.LinAlgError:                      # it may be able to compute other numbers
             return
-        except (IndexError, ValueError) as error:
-            *_, place = traceback.extract_tb(error.__traceback__)[:3]          # in the function
-            raise ValueError(f'the cell {self.name}, {place.filename}, line {place.lineno}: '
-                             f'{str(error).splitlines()[0]}') from None
 
 
 HOLD = 'is held', 'held at'    # parameters of a held cell, before a state's name: names that no user's cell can have

@@ -1,11 +1,11 @@
-"""Check whether C still computes an edited network, and write texts in NumPy if it does not."""
+"""Read and write texts by a compiled function, for networks that C does not compute."""
 import itertools
 
 import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import cell_parameters, layers_of, stacked
+from engine.data.parameters import layers_of
 from engine.kernel.ops import SoftmaxCrossEntropy
 
 equal_computations = theano.scan_module.scan_utils.equal_computations
@@ -21,26 +21,12 @@ def flat(pairs):
     return list(itertools.chain(*pairs))
 
 
-def is_as_in_c(network, p, ops):
-    """Return whether a network, the current charlstm.network, has the graph that sampling.c and network.js compute."""
-    x, before, up, states, after = tt.imatrix('x'), state_symbols(p), None, [], []
-    for k, state in enumerate(before, 1):
-        a = ops.columns(p['U1'], x.flatten()) if k == 1 else ops.product(up, stacked(p[f'U{k}']))
-        h, C, last = ops.layer(a.reshape((x.shape[0], x.shape[1], -1)), p[f'W{k}'], p[f'b{k}'], cell_parameters(p, k),
-                               state, -1)
-        up, states, after = h.reshape((-1, h.shape[2])), [*states, h, C], [*after, *last]
-    probabilities = ops.cross_entropy(ops.product(up, p['V'].T), p['c'], x)[2]
-    outputs = network(x, x, before, p, ops)
-    return equal_computations([outputs.probabilities, *flat(outputs.states), *flat(outputs.after)],
-                              [probabilities, *states, *after])
-
-
-def log_probabilities(outputs):
-    """Return the log probabilities (T*B,V) of Outputs, from scores if possible, since probabilities may become 0."""
+def scores_of(outputs):
+    """Return log probabilities plus any number (T*B,V), from Outputs, since probabilities may become 0."""
     node = outputs.probabilities.owner
     if node is not None and isinstance(node.op, (SoftmaxCrossEntropy, tt.nnet.CrossentropySoftmaxArgmax1HotWithBias)):
         scores, bias = node.inputs[:2]
-        return tt.nnet.logsoftmax(scores + bias)
+        return scores + bias
     return tt.log(tt.maximum(outputs.probabilities, np.finfo(outputs.probabilities.dtype).tiny))
 
 
@@ -70,41 +56,45 @@ def likely(p, top_k, top_p):
 
 def choose(p, bits):
     """Return a character for each row of p (B,V), drawn with 53 random bits (B,)."""
-    cumulative = np.cumsum(p, axis=1, dtype=np.float64)
+    cumulative = p.cumsum(axis=1, dtype=np.float64)
     # The first above the draw: exactly by the distribution, and never a character of probability 0.
     return (cumulative > bits[:, None] * 2.0 ** -53 * cumulative[:, -1:]).argmax(axis=1).astype(np.int32)
 
 
 class StepByStep:
-    """Reads and writes texts as ops.Texts does, by a function that predicts.
+    """Reads and writes texts as ops.Texts does, by compiled functions.
 
-    predict: from characters (T,B) and states to log probabilities (T*B,V) and new states. sizes: a function without
-    arguments to the units of each layer, which set_value may change. S: how many states the cell has.
+    compiled: a function from a name to a function from characters (T,B) and states to new states, after log
+    probabilities (T*B,V), 'predict', or scores_of, 'scores'. sizes: a function without arguments to the units of each
+    layer, which set_value may change. S: how many states the cell has.
     """
 
-    def __init__(self, predict, sizes, S):
-        self._predict, self._sizes, self._S = predict, sizes, S
+    def __init__(self, compiled, sizes, S):
+        self._compiled, self._sizes, self._S = compiled, sizes, S
 
     def begin(self):
-        """Do nothing: the function reads the parameters in each call."""
+        """Compile what writes: it reads the parameters in each call."""
+        self._compiled('scores')
 
     def read(self, x, *states):
         """Return what Texts.read does."""
-        logs, *after = self._predict(x, *checks.states(states, x.shape[1], self._sizes(), self._S))
+        logs, *after = self._compiled('predict')(x, *checks.states(states, x.shape[1], self._sizes(), self._S))
         return logs.reshape(*x.shape, -1), after
 
     def write(self, prime, bits, n, choice, *states):
         """Return what Texts.write does."""
-        temperature, top_k, top_p = choice
+        (temperature, top_k, top_p), B, compute = map(float, choice), prime.shape[1], self._compiled('scores')
         texts, unread = [prime], prime
-        for k in range(n):
-            logs, *states = self._predict(unread, *states)
-            logs = logs[-prime.shape[1]:]                                          # (B, V) after the last step
-            if len(bits):
-                with np.errstate(over='ignore'):           # to -inf, at low temperatures
-                    p = np.exp((logs - logs.max(axis=1, keepdims=True)) / temperature)
-                unread = choose(likely(p, int(top_k), top_p), bits[k])[None]
-            else:
-                unread = logs.argmax(axis=1).astype(np.int32)[None]
-            texts.append(unread)
-        return [np.concatenate(texts), *states]
+        with np.errstate(over='ignore'):                   # to -inf, at low temperatures
+            for k in range(n):
+                if k == 2:                                 # all shapes are those of the step before
+                    compute = compute.again
+                scores, *states = compute(unread, *states)
+                scores = scores[-B:]                                               # (B, V) after the last step
+                if len(bits):
+                    p = np.exp((scores - scores.max(axis=1, keepdims=True)) / temperature)
+                    unread = choose(likely(p, int(top_k), top_p), bits[k])[None]
+                else:
+                    unread = scores.argmax(axis=1).astype(np.int32)[None]
+                texts.append(unread)
+        return [np.concatenate(texts), *[state.copy() for state in states]]        # the next call overwrites them

@@ -71,6 +71,20 @@ class Code(NamedTuple):
 
 # ---------------------------------------------------------------- from a graph to lines
 
+def of_any_size(what):
+    """Return a type or an operation as text that is the same in float32 and float64."""
+    return re.sub(r'(, )?acc_dtype=\w+|(?<=float)(32|64)', '', str(what))
+
+
+def operation_name(op):
+    """Return an unsupported operation as text: that of theano.scan with the lines of a step."""
+    if not isinstance(op, theano.scan_module.scan_op.Scan):
+        return of_any_size(op)
+    inner = Trace({v: f's{k}' for k, v in enumerate(op.inputs)}, theano.config.floatX)
+    outputs = inner.add(op.outputs)
+    return f'scan {op.tap_array} {op.truncate_gradient} {op.as_while}: {[*inner.lines.items()]}, {outputs}'
+
+
 class Trace:
     """The lines of a graph by name, the values of variables, and an unsupported operation or None."""
 
@@ -86,7 +100,8 @@ class Trace:
                 if value is None:
                     written = output.ndim and 'float' in output.dtype and AS_WRITTEN.get(type(node.op).__name__)
                     self._note(written or f'{node.op} of {output.type}')
-                    value = self._line(f'{node.op}.{index}' if len(node.outputs) > 1 else str(node.op), *arguments)
+                    name = operation_name(node.op)
+                    value = self._line(f'{name}.{index}' if len(node.outputs) > 1 else name, *arguments)
                 self.values[output] = value
         return [self._value(variable) for variable in variables]
 
@@ -96,8 +111,8 @@ class Trace:
             if isinstance(constant, np.ndarray) and constant.size == 1 and constant.dtype.kind in 'biuf':
                 self.values[variable] = float(constant.item())
             else:                              # an array or a shared variable; a checksum tells arrays apart
-                data = f'_{zlib.crc32(constant.tobytes()):08x}' if isinstance(constant, np.ndarray) else ''
-                self.values[variable] = f'{variable.name or variable.type}{data}'
+                data = f'_{zlib.crc32(np.float32(constant).tobytes()):08x}' if isinstance(constant, np.ndarray) else ''
+                self.values[variable] = f'{variable.name or of_any_size(variable.type)}{data}'
                 self._note(self.values[variable])
         return self.values[variable]
 
@@ -122,7 +137,9 @@ class Trace:
         # Constants may have any type. In a float64 model, Theano keeps comparisons and their products in float32.
         types = {v.dtype for v, value in zip(inputs, arguments) if not isinstance(value, float)} | {output.dtype}
         if not constant and not types <= {self.dtype, 'bool', 'float32'}:
-            return None
+            if name != 'Cast' or output.dtype == 'bool':
+                return None
+            self._note(f'{op} of {output.type}')               # left out, so that lines are the same in both types
         if output.dtype == 'bool' and name == 'Add':
             name = 'OR'
         if output.dtype == 'bool' and name == 'Cast':          # a comparison with 0

@@ -175,13 +175,10 @@ class Arrays:
         """Return C (B,SH) as S arrays (B,H)."""
         return np.split(C, self.cell.counts.S, axis=1)
 
-    def lstm_backward(self, T, B, H, truncate, dh, W, h, C, kept, h0, C0, own, da, dW, db, d_own, n_threads,
-                      of_C, of_ends, d_states):
-        """Fill the gradients. The last three are not in C: the gradients of C (T,B,SH) and of h_end and C_end, and
-        arrays for the gradients of h0 and C0."""
+    def lstm_backward(self, T, B, H, truncate, dh, W, h, C, kept, h0, C0, own, da, dW, db, dC0, d_own, n_threads):
         counts, (_, backward) = self.cell.counts, self.cell.functions((B, H), h.dtype)
         first = 0 if truncate < 0 or truncate > T else T - truncate
-        dh_next, dC = map(np.array, of_ends)
+        dh_next, dC = np.zeros_like(h0), np.zeros_like(C0)
         of_h, d, d_before = np.empty((B, H), h.dtype), np.empty((counts.b, B, H), h.dtype), np.empty_like(C0)
         d_own_now, kept = np.empty((len(own), B, H), h.dtype), kept.reshape(T, counts.b, B, H)[:, :self.cell.kept]
         of_W = slice((counts.b - counts.W) * H, None)
@@ -190,7 +187,6 @@ class Arrays:
         with one_thread(), np.errstate(all='ignore'):
             for t in reversed(range(first, T)):
                 np.add(dh[t], dh_next, of_h)
-                dC += of_C[t]
                 backward([*kept[t], *self._states(C[t - 1] if t else C0), *self._states(C[t]), *own, of_h,
                           *self._states(dC)], [*d, *self._states(d_before), *d_own_now])
                 da[t].reshape(B, counts.b, H)[...] = d.transpose(1, 0, 2)
@@ -205,8 +201,7 @@ class Arrays:
         rows = rows[:, of_W]
         with one_thread(rows.size * H < WORTH_THREADS):
             dW.reshape(-1, H)[...] = rows[B:].T.dot(h[:-1].reshape(-1, H)) + (rows[:B].T.dot(h0) if T else 0)
-        for d_state, found in zip(d_states, (dh_next, dC)):
-            d_state[...] = 0 if first else found
+        dC0[...] = 0 if first else dC
 
     @staticmethod
     def cross_entropy(N, V, scores, bias, y, cost, best, p, spread, n_threads):

@@ -49,12 +49,12 @@ int lstm_forward(long T, long B, long H, const REAL *a_x, const REAL *W, const R
                  const REAL *C0, const REAL *const *own, REAL *h, REAL *C, REAL *kept, REAL *h_end, REAL *C_end,
                  int n_threads);
 
-/* The gradients da (T, B, ROWS*H), dW (OF_W, H, H), db (ROWS, H) and d_own (OWN of (H)), from the gradient dh
- * (T, B, H) on every h[t] and the inputs and outputs of lstm_forward.  They flow through the last `truncate` steps, -1: all
- * (truncated backpropagation); da of earlier steps is 0.  da may be the same memory as kept. */
+/* The gradients da (T, B, ROWS*H), dW (OF_W, H, H), db (ROWS, H), dC0 (B, STATES*H) and d_own (OWN of (H)), from the
+ * gradient dh (T, B, H) on every h[t] and the inputs and outputs of lstm_forward.  They flow through the last `truncate` steps, -1: all
+ * (truncated backpropagation); da of earlier steps is 0, and so is dC0.  da may be the same memory as kept. */
 int lstm_backward(long T, long B, long H, long truncate, const REAL *dh, const REAL *W, const REAL *h,
                   const REAL *C, const REAL *kept, const REAL *h0, const REAL *C0, const REAL *const *own,
-                  REAL *da, REAL *dW, REAL *db, REAL *const *d_own, int n_threads);
+                  REAL *da, REAL *dW, REAL *db, REAL *dC0, REAL *const *d_own, int n_threads);
 
 /* ---- softmax.c */
 

@@ -21,6 +21,7 @@ typedef struct {
     const REAL *const *own;        /* the cell's own parameters, (H) each */
     REAL *kept, *C, *h;            /* (T, B, ROWS*H), (T, B, STATES*H), (T, B, H) */
     REAL *panels;                  /* packed weights (strips of PANEL units, OF_W rows, K, PANEL) */
+    const REAL *W;                 /* (OF_W, H, H), if they are not packed, for one step of few rows */
 } forward_pass;
 
 /* Loads the cell's own parameters for the n units from j on. */
@@ -126,7 +127,12 @@ static void forward_rows(const forward_pass *p, long begin, long end, REAL *memo
     for (long t = 0; t < p->T; t++) {
         for (long i = 0; i < panel_count(H); i++) {
             const long strip = strip_at(H, t, i);
-            strip_sums(rows, FIRST_OF_W, OF_W, 0, H, now, panels_of(p->panels, OF_W, H, strip), sums);
+            if (p->W)
+                for (long k = 0; k < OF_W; k++)
+                    multiply_few(rows, at_most(H - strip, PANEL), H, p->h0 + begin * H, H, p->W + (k * H + strip) * H, H,
+                                 sums + (FIRST_OF_W + k) * rows * PANEL, PANEL, 0);
+            else
+                strip_sums(rows, FIRST_OF_W, OF_W, 0, H, now, panels_of(p->panels, OF_W, H, strip), sums);
             forward_tiles(p, t, begin, rows, strip, sums, next);
         }
         swap(&now, &next);
@@ -140,12 +146,15 @@ int lstm_forward(long T, long B, long H, const REAL *a_x, const REAL *W, const R
     p.T = T, p.B = B, p.H = H;
     p.a_x = a_x, p.b = b, p.own = own, p.h0 = h0, p.C0 = C0;
     p.kept = kept, p.C = C, p.h = h;
-    const long weights = weights_size(OF_W, H, H), states = B * STATES * H;
+    p.W = T == 1 && are_few(B) ? W : NULL;
+    const long weights = p.W ? 0 : weights_size(OF_W, H, H), states = B * STATES * H;
     const long share = forward_size((B + n_threads - 1) / n_threads, H);
     p.panels = scratch(weights + n_threads * share);
     if (!p.panels) return -1;
-    FOR_EACH_THREAD
-    for (int i = 0; i < n_threads; i++) pack_weights(OF_W, H, H, W, H, 1, p.panels, i, n_threads);
+    if (!p.W) {
+        FOR_EACH_THREAD
+        for (int i = 0; i < n_threads; i++) pack_weights(OF_W, H, H, W, H, 1, p.panels, i, n_threads);
+    }
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++)
         forward_rows(&p, split(B, n_threads, i), split(B, n_threads, i + 1), p.panels + weights + i * share);
@@ -278,24 +287,24 @@ static int backward_weights(long T, long B, long H, long first, const REAL *da, 
 
 int lstm_backward(long T, long B, long H, long truncate, const REAL *dh, const REAL *W, const REAL *h, const REAL *C,
                   const REAL *kept, const REAL *h0, const REAL *C0, const REAL *const *own, REAL *da, REAL *dW,
-                  REAL *db, REAL *const *d_own, int n_threads)
+                  REAL *db, REAL *dC0, REAL *const *d_own, int n_threads)
 {
     backward_pass p;
     p.T = T, p.B = B, p.H = H, p.first = truncate < 0 || truncate > T ? 0 : T - truncate;
     p.own = own, p.kept = kept, p.C = C, p.C0 = C0;
-    p.dh = dh, p.da = da;
+    p.dh = dh, p.da = da, p.dC = dC0;
     const long weights = weights_size(OF_W, H, H), db_size = (ROWS + OWN) * round_up(H, LANES);
     const long share = backward_size((B + n_threads - 1) / n_threads, H);
-    p.panels = scratch(weights + n_threads * (db_size + share) + B * STATES * H);
+    p.panels = scratch(weights + n_threads * (db_size + share));
     if (!p.panels) return -1;
     REAL *db_parts = p.panels + weights, *memory = db_parts + n_threads * db_size;
-    p.dC = memory + n_threads * share;
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++) pack_weights(OF_W, H, H, W, 1, H, p.panels, i, n_threads);
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++)
         backward_rows(&p, split(B, n_threads, i), split(B, n_threads, i + 1), db_parts + i * db_size,
                       memory + i * share);
+    if (p.first) memset(dC0, 0, B * STATES * H * sizeof(REAL));
     add_up_db(H, db_parts, n_threads, db, d_own);
     return backward_weights(T, B, H, p.first, da, h, h0, dW, n_threads);
 }

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import base_names, cell_parameters, layers_of, stacked, units
+from engine.data.parameters import base_names, layers_of, stacked, units
 from engine.kernel import in_numpy
 from engine.kernel.elementwise import CHANGES, Planned
 from engine.kernel.library import Library, empty, reused
@@ -22,14 +22,9 @@ _constant = theano.gradient.grad_undefined             # for an input without a 
 
 
 def contiguous(arrays):
-    """Return arrays in C order, aligned, as copies if they are not, and a function that copies the numbers again."""
+    """Return arrays in C order, aligned, as copies if they are not, and pairs of these copies and their originals."""
     found = [x if x.flags.carray else x.copy() for x in arrays]
-    copies = [(copy, x) for copy, x in zip(found, arrays) if copy is not x]
-
-    def copy_again():
-        for copy, x in copies:
-            copy[...] = x
-    return found, copy_again
+    return found, [(copy, x) for copy, x in zip(found, arrays) if copy is not x]
 
 
 @functools.lru_cache(maxsize=None)
@@ -43,8 +38,8 @@ class _KernelOp(gof.Op):
 
     A subclass declares its inputs and outputs by name, with their shapes. dict(U='D,V', index='int32 N') declares an
     array (D,V) of the library's dtype and an int32 array (N,) of characters below V. A name with "own" stands for each
-    of the cell's own parameters. The method `run` calls the kernel with the arrays, as library.passed makes them, and
-    the sizes. It returns -1 when C is out of memory.
+    of the cell's own parameters. The method `call` returns a function of the kernel for the arrays, as library.passed
+    makes them, and the sizes. That takes the number of threads, and returns -1 when C is out of memory.
     """
     __props__ = ('library',)
     inputs, outputs = {}, {}
@@ -84,7 +79,7 @@ class _KernelOp(gof.Op):
 
     def plan(self, arrays, before):
         """Return the arrays of the outputs, and a function that fills them, as Planned describes."""
-        inputs, copy_again = contiguous(arrays)
+        inputs, copies = contiguous(arrays)
         shapes, passed, kernel = [x.shape for x in inputs], self.library.passed, self.library.functions()
         declared = self._arrays(self.inputs)
         pairs = [pair for (_, names), shape in zip(declared, shapes) for pair in zip(names, shape)]
@@ -96,14 +91,15 @@ class _KernelOp(gof.Op):
         for k, (taken,) in self.destroy_map.items():
             results[k] = inputs[taken]
         indices = [(x.size, passed(x)) for x, (dtype, _) in zip(inputs, declared) if dtype == 'int32']
-        run = functools.partial(self.run, kernel, list(map(passed, inputs)), list(map(passed, results)), **sizes)
+        run, threads = self.call(kernel, list(map(passed, inputs)), list(map(passed, results)), **sizes), kernel.threads
 
         def fill():
-            copy_again()
+            for copy, x in copies:
+                copy[...] = x
             for index in indices:
                 if not kernel.all_below(sizes['V'], *index):
                     raise self._misfit(shapes)
-            if run():
+            if run(threads()):
                 raise MemoryError
         return results, fill
 
@@ -145,12 +141,13 @@ class SumsOfSquares(_KernelOp):
         return [()] * len(shapes)
 
     def plan(self, arrays, before):
-        found, copy_again = contiguous(arrays)
+        found, copies = contiguous(arrays)
         results = [reused(array, (), v.dtype) for array, v in zip(before, found)]
         run = self.library.sums_of_squares(found, results)
 
         def fill():
-            copy_again()
+            for copy, x in copies:
+                copy[...] = x
             run()
         return results, fill
 
@@ -159,8 +156,8 @@ class TakeColumns(_KernelOp):
     """The columns `index` of U, as rows."""
     inputs, outputs = dict(U='D,V', index='int32 N'), dict(columns='N,D')
 
-    def run(self, kernel, inputs, outputs, N, V, D):
-        return kernel.take_columns(N, V, D, *inputs, *outputs, kernel.threads())
+    def call(self, kernel, inputs, outputs, N, V, D):
+        return functools.partial(kernel.take_columns, N, V, D, *inputs, *outputs)
 
     def L_op(self, inputs, outputs, gradients):
         (U, index), (d,) = inputs, gradients
@@ -171,8 +168,8 @@ class AddColumns(_KernelOp):
     """The gradient of TakeColumns: zeros like U, with row n of d added to column index[n]."""
     inputs, outputs = dict(U='D,V', index='int32 N', d='N,D'), dict(dU='D,V')
 
-    def run(self, kernel, inputs, outputs, N, V, D):
-        return kernel.add_columns(N, V, D, *inputs[1:], *outputs, kernel.threads())
+    def call(self, kernel, inputs, outputs, N, V, D):
+        return functools.partial(kernel.add_columns, N, V, D, *inputs[1:], *outputs)
 
 
 class _LayerOp(_KernelOp):
@@ -199,21 +196,18 @@ class LSTM(_LayerOp):
     def may_destroy(self):
         return {2: [0]} if self.library.counts.U == self.library.counts.b else {}
 
-    def run(self, kernel, inputs, outputs, T, B, H):
-        return kernel.lstm_forward(T, B, H, *inputs[:5], self._own(inputs[5:]), *outputs, kernel.threads())
+    def call(self, kernel, inputs, outputs, T, B, H):
+        return functools.partial(kernel.lstm_forward, T, B, H, *inputs[:5], self._own(inputs[5:]), *outputs)
 
     def L_op(self, inputs, outputs, gradients):
         a_x, W, b, h0, C0, *own = inputs
         h, C, kept = outputs[:3]
-        arguments = W, h, C, kept, h0, C0, *own
-        if not isinstance(self.library, Library):
-            dh, dC, _, *d_ends = [tt.zeros_like(v) if _no_gradient(g) else g for v, g in zip(outputs, gradients)]
-            da, dW, db, *d_own, dh0, dC0 = FullGradient(self.library, self.truncate)(dh, *arguments, dC, *d_ends)
-            return [self._of_input(da, h), dW, db, dh0, dC0, *d_own]
         if not _no_gradient(*gradients[1:]):
-            raise NotImplementedError('in C, gradients flow through h of a layer, not C or the last states')
-        da, dW, db, *d_own = LSTMGradient(self.library, self.truncate)(gradients[0], *arguments)
-        return [self._of_input(da, h), dW, db, _constant(self, 3, h0), _constant(self, 4, C0), *d_own]
+            raise NotImplementedError('gradients flow through h of a layer, not C or the last states')
+        da, dW, db, dC0, *d_own = LSTMGradient(self.library, self.truncate)(gradients[0], W, h, C, kept, h0, C0, *own)
+        n, H = self.library.counts.W, h.shape[2]           # Theano computes this product only if it is read
+        dh0 = Product(self.library)(da[0, :, da.shape[2] - n * H:], W.reshape((n * H, H))) if n else tt.zeros_like(h0)
+        return [self._of_input(da, h), dW, db, dh0, dC0, *d_own]
 
     def _of_input(self, da, h):
         """Return the part of da, the gradient of all pre-activations, that is the gradient of a_x."""
@@ -222,26 +216,14 @@ class LSTM(_LayerOp):
 
 
 class LSTMGradient(_LayerOp):
-    """The gradients of the pre-activations, W, b and own parameters, from dh, that of h. h0 and C0 are constants."""
+    """The gradients of the pre-activations, W, b, C0 and own parameters, from dh, that of h."""
     inputs = dict(dh='T,B,H', W='{W},H,H', h='T,B,H', C='T,B,{S}*H', kept='T,B,{b}*H', h0='B,H', C0='B,{S}*H', own='H')
-    outputs = dict(da='T,B,{b}*H', dW='{W},H,H', db='{b},H', d_own='H')
+    outputs = dict(da='T,B,{b}*H', dW='{W},H,H', db='{b},H', dC0='B,{S}*H', d_own='H')
     may_destroy = {0: [4]}
 
-    def run(self, kernel, inputs, outputs, T, B, H):
-        return kernel.lstm_backward(T, B, H, self.truncate, *inputs[:7], self._own(inputs[7:]), *outputs[:3],
-                                    self._own(outputs[3:]), kernel.threads())
-
-
-class FullGradient(LSTMGradient):
-    """The same, also from the gradients of C and the last states, and with those of h0 and C0. Only in NumPy."""
-    inputs = {**LSTMGradient.inputs, 'd_C': 'T,B,{S}*H', 'd_h_end': 'B,H', 'd_C_end': 'B,{S}*H'}
-    outputs = {**LSTMGradient.outputs, 'd_h0': 'B,H', 'd_C0': 'B,{S}*H'}
-
-    def run(self, kernel, inputs, outputs, T, B, H):
-        *inputs, d_C, d_h_end, d_C_end = inputs
-        *outputs, d_h0, d_C0 = outputs
-        kernel.lstm_backward(T, B, H, self.truncate, *inputs[:7], inputs[7:], *outputs[:3], outputs[3:], 1, d_C,
-                             (d_h_end, d_C_end), (d_h0, d_C0))
+    def call(self, kernel, inputs, outputs, T, B, H):
+        return functools.partial(kernel.lstm_backward, T, B, H, self.truncate, *inputs[:7], self._own(inputs[7:]),
+                                 *outputs[:4], self._own(outputs[4:]))
 
 
 @gof.local_optimizer([LSTM, LSTMGradient], inplace=True)
@@ -261,8 +243,8 @@ class SoftmaxCrossEntropy(_KernelOp):
     inputs = dict(scores='N,V', c='V', y='int32 N')
     outputs = dict(costs='N', best='int32 N', probabilities='N,V', spread='N')
 
-    def run(self, kernel, inputs, outputs, N, V):
-        return kernel.cross_entropy(N, V, *inputs, *outputs, kernel.threads())
+    def call(self, kernel, inputs, outputs, N, V):
+        return functools.partial(kernel.cross_entropy, N, V, *inputs, *outputs)
 
     def L_op(self, inputs, outputs, gradients):
         y, p, dp = inputs[2], outputs[2], gradients[2]
@@ -279,8 +261,9 @@ class SoftmaxCrossEntropyGradient(_KernelOp):
     inputs = dict(dcosts='N', dspread='N', probabilities='N,V', y='int32 N')
     outputs = dict(dscores='N,V', dc='V')
 
-    def run(self, kernel, inputs, outputs, N, V):
-        return kernel.cross_entropy_gradient(N, V, *inputs, *outputs)
+    def call(self, kernel, inputs, outputs, N, V):
+        run = functools.partial(kernel.cross_entropy_gradient, N, V, *inputs, *outputs)
+        return lambda n_threads: run()
 
 
 class _Layer(ctypes.Structure):
@@ -297,14 +280,15 @@ class _Sampling(ctypes.Structure):
 
 
 class Texts:
-    """A model that reads and writes texts in C. p: shared variables by name.
+    """A model that reads and writes texts in C. p: shared variables by name. own: names of the cell's own.
 
     The weights are packed in the first call, and again after `begin`, set_value or a function with updates. The states
     are contiguous arrays of the library's type, which become the new states.
     """
 
-    def __init__(self, library, p):
-        self._library, self._p, self._packed, self._kernel = library, p, None, library.functions()       # loads it now
+    def __init__(self, library, p, own):
+        self._library, self._p, self._own, self._packed = library, p, own, None
+        self._kernel = library.functions()                 # loads it now
 
     def begin(self):
         """Begin a text: look at the parameters again, as they may have been changed in place."""
@@ -314,7 +298,8 @@ class Texts:
         """Set the struct of the model, and keep the arrays that it points to."""
         library, kernel, layers = self._library, self._kernel, layers_of(self._p)
         p = {name: np.require(v.get_value(borrow=True), requirements='CAW') for name, v in self._p.items()}
-        own = [library.passed_together(list(map(library.passed, cell_parameters(p, k + 1)))) for k in range(layers)]
+        own = [library.passed_together([library.passed(p[f'{name}{k + 1}']) for name in self._own])
+               for k in range(layers)]
         U1, *others, Vw, c = [np.ascontiguousarray(stacked(p['U1'])), *[p[name] for name in base_names(layers)[1:]]]
         weights = list(map(library.passed, [U1, *others]))
         self._layers = (_Layer * layers)(*[
@@ -375,16 +360,16 @@ class Texts:
 class Kernel:
     """The methods of scan.Scan in C or NumPy, and sampling in C. cell: a Cell.
 
-    in_c: whether to use C, for a cell with a program. bfloat16: as for Library. step_by_step: compute the cell by
-    Theano's functions of one step, as for cells without a program.
+    in_c: whether to use C, for a cell with a program. bfloat16: as for Library. layer: None, or a function that is used
+    in the place of the kernel's, as in Scan.
     """
 
-    def __init__(self, cell, in_c, bfloat16=None, step_by_step=False):
-        self.in_c = in_c
+    def __init__(self, cell, in_c, bfloat16=None, layer=None):
+        self.in_c, self.own, self._cell, self._layer = in_c, tuple(cell.own), cell, layer
         if in_c:
             self.library = Library(cell.dtype, cell.program, bfloat16)
         else:
-            step = in_numpy.AnyCell(cell) if step_by_step else in_numpy.Elementwise(cell.program)
+            step = in_numpy.Elementwise(cell.program) if cell.program else in_numpy.AnyCell(cell)
             self.library = in_numpy.Arrays(cell.dtype, step)
 
     def columns(self, U, x):
@@ -393,8 +378,10 @@ class Kernel:
     def product(self, a, B):
         return Product(self.library)(a, B)
 
-    def layer(self, a_x, W, b, own, state, truncate):
-        h, C, _, h_end, C_end = LSTM(self.library, truncate)(a_x, W, b, *state, *own)
+    def layer(self, a_x, W, b, own, before, truncate):
+        if self._layer:
+            return self._layer(a_x, W, b, own, before, truncate, self._cell)
+        h, C, _, h_end, C_end = LSTM(self.library, truncate)(a_x, W, b, *before, *own)
         return h, C, (h_end, C_end)
 
     def cross_entropy(self, scores, c, y):
@@ -402,8 +389,9 @@ class Kernel:
         return costs.reshape(y.shape), best.reshape(y.shape), p, spread.reshape(y.shape)
 
     def sums_of_squares(self, arrays):
-        return SumsOfSquares(self.library)(*arrays, return_list=True)
+        same_type = [tt.cast(array, self.library.dtype) for array in arrays]           # another is refused later
+        return SumsOfSquares(self.library)(*same_type, return_list=True)
 
     def texts(self, p):
         """Return the Texts of parameters p, shared variables by name."""
-        return Texts(self.library, p)
+        return Texts(self.library, p, self.own)

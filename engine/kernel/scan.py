@@ -1,14 +1,17 @@
-"""The network's operations by theano.scan, for GPUs."""
-from engine.backend.theano_setup import theano, tt
+"""The network's operations in Theano's own: for GPUs, and to check the kernel."""
+from engine.backend.theano_setup import tt
 from engine.data.parameters import stacked
 
 
 class Scan:
-    """The five operations that make up the network, as in the class Kernel of ops.py. cell: a Cell."""
+    """The five operations that make up the network, as in the class Kernel of ops.py.
+
+    cell: a Cell. layer: a function like that of charlstm.py. own: the names of the cell's own parameters.
+    """
     in_c = False
 
-    def __init__(self, cell):
-        self._cell = cell
+    def __init__(self, cell, layer):
+        self.own, self._cell, self._layer = tuple(cell.own), cell, layer
 
     def columns(self, U, x):
         """Return the columns x (N,) of weights U (rows,H,V): their products with one-hot vectors, (N,rows*H)."""
@@ -18,30 +21,9 @@ class Scan:
         """Return the matrix product a.B (M,N)."""
         return tt.dot(a, B)
 
-    def layer(self, a_x, W, b, own, state, truncate):
-        """Return h and C (T,B,H) after each step of a layer, and the state after the last.
-
-        a_x (T,B,UH): the input's share of the pre-activations, of U rows. W (W,H,H), b (b,H): recurrent weights and
-        bias. own: the cell's own parameters, (H,) each. state: h and C before the first step, (B,H) and (B,SH).
-        truncate: the gradient flows through the last `truncate` steps, -1: all.
-        """
-        counts, H = self._cell.counts, b.shape[1]
-
-        def parts(array, n):
-            """Return an array (B,nH) as n arrays (B,H)."""
-            return [array[:, k * H:(k + 1) * H] for k in range(n)]
-
-        def step(a_x, h_prev, C_prev, W_T, b, *own):
-            of_x = parts(a_x, counts.U) + [b[k] for k in range(counts.U, counts.b)]        # a_x has the other biases
-            of_h = parts(tt.dot(h_prev, W_T), counts.W) if counts.W else []
-            rows = [x + h for x, h in zip(of_x, [0] * (counts.b - counts.W) + of_h)]       # (B, H) each
-            own = [value.dimshuffle('x', 0) for value in own]
-            h, *states = self._cell([*rows, *parts(C_prev, counts.S), *own])
-            return h, tt.concatenate(states, axis=1)                   # (B, H), (B, SH)
-
-        (h, C), _ = theano.scan(step, sequences=a_x + b[:counts.U].flatten(), outputs_info=list(state),
-                                non_sequences=[stacked(W), b, *own], truncate_gradient=truncate)
-        return h, C, (h[-1], C[-1])
+    def layer(self, a_x, W, b, own, before, truncate):
+        """Return what the function layer of charlstm.py does, from the same arguments."""
+        return self._layer(a_x, W, b, own, before, truncate, self._cell)
 
     def cross_entropy(self, scores, c, y):
         """Return costs -log p[y] (T,B), in nats; the most probable characters, int (T,B); p (T*B,V); spread (T,B).

@@ -4,6 +4,7 @@ import numpy as np
 from charlstm import CharLSTM, lstm_cell, tt
 from engine.kernel.cell import Cell
 from engine.kernel.scan import Scan
+from engine.methods.state import refuse_ignored
 from engine.lesson.numpy_lstm import lstm, sigmoid
 from engine.run import table
 from engine.terminal import Parser, load_class, main
@@ -92,9 +93,9 @@ def adam(model):
 class Forgetful(Scan):
     """The operations of the network, with layers whose states are zero before each step."""
 
-    def layer(self, a_x, W, b, own, state, truncate):
+    def layer(self, a_x, W, b, own, before, truncate):
         """Return h and C (T,B,H), and both after the last step. W is not used, since h before each step is 0."""
-        a, own, zeros = a_x + b.flatten(), [value.dimshuffle('x', 0) for value in own], tt.zeros_like(state[0])
+        a, own, zeros = a_x + b.flatten(), [value.dimshuffle('x', 0) for value in own], tt.zeros_like(before[0])
         steps = [self._cell([*[a[t, :, k * H:(k + 1) * H] for k in range(4)], zeros, *own]) for t in range(T)]
         return (*map(tt.stack, zip(*steps)), steps[-1])
 
@@ -103,10 +104,10 @@ def attention(model):
     """Check that a network whose layers cannot remember still sees earlier characters, and never later ones."""
     model.model_setup(char_dim=V, num_units1=H, num_units2=H)
     dtype = model.p['c'].dtype
-    ops, states = Forgetful(Cell(model.cell, dtype)), 2 * [2 * [tt.constant(np.zeros((B, H), dtype))]]
+    ops, states = Forgetful(Cell(model.cell, dtype), model.layer), 2 * [2 * [tt.constant(np.zeros((B, H), dtype))]]
     x = RANDOM.integers(V, size=(T, B), dtype=np.int32)
     other = x.copy()
-    other[2], network = (x[2] + 1) % V, model.symbols.network
+    other[2], network = (x[2] + 1) % V, model.network
     before, after = [array.reshape(T, B, V) for array in values(
         network(tt.constant(read), tt.constant(x), states, model.p, ops).probabilities for read in (x, other))]
     require(np.isfinite(before).all(), 'predictions are not finite')
@@ -123,8 +124,7 @@ EXERCISES = dict(peepholes=peepholes, normalisation=normalisation, adam=adam, at
 def program(options):
     model = load_class(options.solution, CharLSTM)(random_seed=1)
     try:
-        for name in ('optimiser', 'optimiser_state'):
-            require(not hasattr(getattr(model, name), '__self__'), f'write @staticmethod above {name}')
+        refuse_ignored(model)
         Cell(model.cell, 'float64')
         EXERCISES[options.name](model)
     except (KeyError, TypeError, ValueError) as error:     # a class that does not fit; others show where they are

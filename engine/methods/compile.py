@@ -5,13 +5,15 @@ import numpy as np
 
 from engine.backend import bfloat16, compiler
 from engine.backend.theano_setup import on_cpu, theano, tt
-from engine.data.parameters import base_names, in_layers, layers_of, named_state, rows_of, units
+from engine.data.parameters import in_layers, layers_of, named_state, recurrent
 from engine.kernel.elementwise import SameArrays
-from engine.kernel.fallback import StepByStep, costs_follow, flat, is_as_in_c, log_probabilities, state_symbols
+from engine.kernel.fallback import StepByStep, costs_follow, flat, scores_of, state_symbols
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
-from engine.methods.state import (CompiledFunctions, arrays, cell_of_model, functions, optimiser_variables, sizes,
-                                  vocabulary_size)
+from engine.kernel.cell import in_files, lines_of
+from engine.methods.record import is_standard
+from engine.methods.state import (REPLACEABLE, CompiledFunctions, arrays, cell_of_model, functions, kinds,
+                                  new_parameters, optimiser_variables, sizes, vocabulary_size, zero_states)
 from engine.parallel import DataParallelStep
 from engine.terminal import number_of, warn
 
@@ -19,24 +21,32 @@ from engine.terminal import number_of, warn
 def operations(model):
     """Return the operations of the network: a Kernel or, on a GPU, a Scan."""
     cell, made = cell_of_model(model), functions(model)
-    p = arrays(model.p)
-    layers = layers_of(p)
-    names = [*base_names(layers), *in_layers(cell.own, layers)]
-    widths = [n * H for H in units(p) for n in (1, cell.counts.S)]
-    carried = [state.shape[1] for state in model.carried or model.validation[0] or ()]
-    if p and (list(p), rows_of(p)) != (names, cell.counts.rows) or carried not in ([], widths):
-        raise ValueError(f'the cell {cell.name} has other parameters or states than the model: call model_setup')
-    if model.precision == 'bfloat16' and not cell.program:
-        raise ValueError(f'precision bfloat16 needs the C kernel, which cannot compute the cell {cell.name} '
-                         f'({cell.unknown}): use float32')
     if made.operations is None:
-        for H in units(p) if not cell.program else ():
+        check_parameters(model, cell)
+        if model.precision == 'bfloat16' and not cell.program:
+            raise ValueError(f'precision bfloat16 needs the C kernel, which cannot compute the cell {cell.name} '
+                             f'({cell.unknown}): use float32')
+        for H in sizes(model) if model.p and not cell.program else ():
             cell.check(H)
-        step_by_step = not (model.kernel and cell.program)
-        in_c = bool(compiler.cxx) and not step_by_step
-        made.operations = Kernel(cell, in_c, bfloat16.instructions(model.precision), step_by_step) if on_cpu() else (
-            Scan(cell))
+        if on_cpu() and model.kernel:
+            own = None if is_standard(model, 'layer') else model.layer
+            in_c = bool(compiler.cxx and cell.program)
+            made.operations = Kernel(cell, in_c, bfloat16.instructions(model.precision), own)
+        else:
+            made.operations = Scan(cell, model.layer)
+        check_functions(model, made.operations)
     return made.operations
+
+
+def check_parameters(model, cell):
+    """Raise ValueError if the model has other parameters or states than new ones of its class have."""
+    if model.p:
+        H, now = sizes(model), kinds(arrays(model.p))
+        expected = kinds(new_parameters(model, vocabulary_size(model), H, 'original', np.random.default_rng(0)))
+        carried = [state.shape[1] for state in model.carried or model.validation[0] or ()]
+        if now != expected or carried not in ([], [n * units for units in H for n in (1, cell.counts.S)]):
+            raise ValueError(f'{type(model).__name__}, with the cell {cell.name}, has other parameters or states than '
+                             'before: call model_setup')
 
 
 def computes_on(model):
@@ -45,7 +55,8 @@ def computes_on(model):
         name = theano.gpuarray.type.get_context(None).devname.strip()      # as its driver gives it
         return f'{theano.config.device} ({name}), by theano.scan, in {theano.config.floatX}'
     threads = compiler.threads() if not compiler.cxx or compiler.openmp() else 1
-    by, instructions = 'the C kernel' if operations(model).in_c else 'NumPy', bfloat16.instructions(model.precision)
+    by = 'the C kernel' if operations(model).in_c else 'NumPy' if model.kernel else 'theano.scan'
+    instructions = bfloat16.instructions(model.precision)
     products = f', products in bfloat16 ({instructions})' if instructions else ''
     slow = '' if compiler.cxx else ', at a half to a quarter of the speed of C, which needs a C++ compiler such as g++'
     return f'the CPU, {number_of(threads, "thread")}, by {by}, in {theano.config.floatX}{products}{slow}'
@@ -59,12 +70,11 @@ def compile(model, *names):
 
 
 def compiled(model, name):
-    """Return the compiled function 'predict', 'check', 'train_rmsprop', 'train_sgd', 'texts' or 'states'."""
+    """Return the compiled 'predict', 'scores', 'check', 'states', 'train_rmsprop', 'train_sgd' or 'texts'."""
     vocabulary_size(model)
     made = functions(model)
     if name not in made:
-        build = dict(predict=build_forward, states=build_forward, check=build_forward, texts=build_texts,
-                     train_rmsprop=build_train, train_sgd=build_train)[name]
+        build = dict(texts=build_texts, train_rmsprop=build_train, train_sgd=build_train).get(name, build_forward)
         made[name] = build(model, operations(model), name)
     return made[name]
 
@@ -72,29 +82,67 @@ def compiled(model, name):
 def build_forward(model, ops, name):
     """Compile a function of characters x (T,B), targets y (T,B) (only 'check'), and states.
 
-    'predict' returns log probabilities (T*B,V) and the new states. 'states' returns the states after each step, then
-    the new states. 'check' returns the mean cost, the most probable characters, the new states and the costs (T,B).
+    'predict' returns log probabilities (T*B,V) and the new states, 'scores' scores_of in their place. 'states' returns
+    the states after each step, then the new states. 'check' returns the mean cost, the most probable characters, the
+    new states and the costs (T,B).
     """
     x, states = tt.imatrix('x'), state_symbols(model.p)
     y = tt.imatrix('y') if name == 'check' else x          # the others' results do not depend on the targets
-    outputs = model.symbols.network(x, y, states, model.p, ops)
+    outputs = model.network(x, y, states, model.p, ops)
     if name == 'check':
         return SameArrays([x, y, *flat(states)], [outputs.costs.mean(), outputs.best, *flat(outputs.after),
                                                   outputs.costs])
     if name == 'predict' and not costs_follow(outputs, x):
-        warn('network was edited, and its costs could not be shown to be -log p: training and validation use them, but '
-             'scores, alternatives and pages show -log p')
-    results = flat(outputs.states) if name == 'states' else [log_probabilities(outputs)]
+        warn(f'the costs of the network of {type(model).__name__} could not be shown to be -log p: training and '
+             'validation use them, but scores and alternatives are -log p')
+    of_characters = dict(states=flat(outputs.states), scores=[scores_of(outputs)])
+    results = of_characters.get(name) or [tt.nnet.logsoftmax(scores_of(outputs))]
     return SameArrays([x, *flat(states)], results + flat(outputs.after))
+
+
+def model_sizes(model):
+    """Return V and the units of each layer, or None if there are no parameters."""
+    return (vocabulary_size(model), sizes(model)) if model.p else None
+
+
+def check_functions(model, ops):
+    """Compute a small batch by functions that were replaced, so that an error names the line.
+
+    Raise ValueError if they return something else than those of charlstm.py do.
+    """
+    base, of_symbols = model.symbols.CharLSTM, ('layer', 'network', 'objective', 'penalty', 'optimiser')
+    if not model.p or is_standard(model, 'network', model_sizes(model)) and all(
+            getattr(model, name) is getattr(base, name) for name in of_symbols):
+        return
+    x, states, weights, p, lp = tt.imatrix('x'), state_symbols(model.p), tt.matrix(), model.p, dict(model.lp)
+    masks = [tt.tensor3() for _ in states] if lp.get('dropout') else []
+    values = np.zeros((3, 2)), *zero_states(model, 2), np.ones((3, 2)), *[np.ones((3, 2, H)) for H in sizes(model)]
+    parameters, wrong = list(p.values()), {}               # parameters have the shapes of their gradients
+    with lines_of(replaced_first(model), type(model).__name__, dict(zip((x, *flat(states), weights, *masks), values))):
+        outputs = model.network(x, x, states, p, ops)
+        ndims = [getattr(v, 'ndim', None) for v in [*outputs[:4], *flat(outputs[5])]]
+        wrong['network'] = len(outputs) != 6 or ndims != (4 + 2 * len(states)) * [2]
+        if lp:
+            cost = model.objective(x, x, states, weights, masks or None, None, p, ops, lp, model.network)[0]
+            wrong.update(objective=cost.ndim, penalty=np.ndim(model.penalty(parameters, lp['l1'], lp['l2'])))
+            model.symbols.update(parameters, weights.size, parameters, [], model.average_weight,
+                                 optimiser_variables(model), model.rate, lp, model.optimiser, ops, model.penalty)
+    if any(wrong.values()):
+        name = next(filter(wrong.get, wrong))
+        raise ValueError(f'{name} of {type(model).__name__} does not return what that of charlstm.py does')
+
+
+def replaced_first(model):
+    """Return the functions of a model that may be replaced; those of charlstm.py last."""
+    return sorted([getattr(model, name) for name in REPLACEABLE], key=lambda f: f.__module__ == model.symbols.__name__)
 
 
 def build_texts(model, ops, name):
     """Return what reads and writes texts: in C, a Texts or, if C does not compute this network, a StepByStep."""
-    if ops.in_c and is_as_in_c(model.symbols.network, model.p, ops):
+    if ops.in_c and is_standard(model, 'layer') and is_standard(model, 'network', model_sizes(model)):
         return ops.texts(model.p)
-    if ops.in_c:
-        warn('network was edited and engine/kernel/sampling.c was not: texts are read and written step by step, slowly')
-    return StepByStep(compiled(model, 'predict'), functools.partial(sizes, model), cell_of_model(model).counts.S)
+    S = cell_of_model(model).counts.S
+    return StepByStep(functools.partial(compiled, model), functools.partial(sizes, model), S)
 
 
 def build_train(model, ops, name):
@@ -108,14 +156,16 @@ def build_train(model, ops, name):
     if model.kernel and not cell.program:
         warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: it runs in NumPy, more slowly')
     (x, y), states, weights = tt.imatrices('x', 'y'), state_symbols(model.p), tt.matrix('cost_weights')
-    kept = {name: [tt.TensorType('bool', 3 * [False])() for _ in states]           # bool: new memory costs page faults
-            for name in ('dropout', 'dropconnect') if lp[name]}
-    masks = {name: [scaled(each, lp[name]) for each in symbols] for name, symbols in kept.items()}
     trained = model.weights or model.p                     # if there are weights, p is their running average
-    cost, outputs = model.symbols.objective(
-        x, y, states, weights, masks.get('dropout'), masks.get('dropconnect'), trained, ops, lp)
-    gradients = gradients_of(cost, trained, ops)
+    of_kind = dict(dropout=states, dropconnect=recurrent(trained))
+    kept = {name: [tt.TensorType('bool', 3 * [False])() for _ in each]             # bool: new memory costs page faults
+            for name, each in of_kind.items() if lp[name]}
     inputs = [x, y, *flat(states), weights, *flat(kept.values())]
+    masks = {name: [scaled(each, lp[name]) for each in symbols] for name, symbols in kept.items()}
+    weight_masks = dict(zip(of_kind['dropconnect'], masks['dropconnect'])) if 'dropconnect' in masks else None
+    cost, outputs = model.objective(
+        x, y, states, weights, masks.get('dropout'), weight_masks, trained, ops, lp, model.network)
+    gradients = gradients_of(cost, trained, ops)
     results = [outputs.costs.mean(), outputs.best, *flat(outputs.after)]
     if model.group.size == 1:
         ratios, updates = second_half(model, ops, name, lp, gradients, outputs.costs.size)
@@ -139,12 +189,13 @@ def gradients_of(cost, trained, ops):
     except (NotImplementedError, theano.gradient.NullTypeGradError) as error:
         if not ops.in_c:
             raise
-        raise ValueError('the edited network needs a gradient that is not in C: use --kernel off or '
-                         'CharLSTM(kernel=False)') from error
-    unused = [name for name, gradient in zip(base_names(layers_of(trained)), gradients)    # a cell need not use its own
-              if gradient is None and arrays(trained)[name].size]                          # and may have no W
+        raise ValueError('the network needs a gradient that is not in C, such as of C or of the last states: use '
+                         '--kernel off or CharLSTM(kernel=False)') from error
+    unused = [name for name, gradient in zip(trained, gradients)           # a cell need not use its own, or have a W
+              if gradient is None and name not in in_layers(ops.own, layers_of(trained)) and arrays(trained)[name].size]
     if unused:
-        raise ValueError(f'the costs do not depend on {", ".join(unused)}: use all parameters in network')
+        raise ValueError(f'the costs do not depend on {", ".join(unused)}: use all parameters in network, or leave '
+                         'them out of initial_parameters')
     return [tt.zeros_like(p) if g is None else g for p, g in zip(trained.values(), gradients)]
 
 
@@ -156,7 +207,8 @@ def second_half(model, ops, name, lp, gradients, size):
     parameters = list((model.weights or model.p).values())
     averages = list(model.p.values()) if model.weights else []
     ratios, new, new_averages, new_state = model.symbols.update(
-        gradients, size, parameters, averages, model.average_weight, state, model.rate, lp, optimiser, ops)
+        gradients, size, parameters, averages, model.average_weight, state, model.rate, lp, optimiser, ops,
+        model.penalty)
     if len(new) != len(parameters) or set(new_state) != set(state):
         raise ValueError(f'the optimiser returned {len(new)} steps and the state {sorted(new_state)}: expected '
                          f'{len(parameters)} steps and the state {sorted(state)}')
@@ -166,6 +218,17 @@ def second_half(model, ops, name, lp, gradients, size):
     for name, old, value in updates:
         found = getattr(value, 'type', None) or tt.TensorType(old.dtype, np.ndim(value) * [False])
         if (found.dtype, found.ndim) != (old.dtype, old.ndim):
-            raise ValueError(f'the optimiser makes {found} of {name}, {old.type}: expected the same type, as by '
-                             f'tt.cast(..., {old.dtype!r})')
+            raise ValueError(f'the optimiser makes {found} of {name}, {old.type}{line_of(model, value, found.dtype)}: '
+                             f'expected the same type, as by tt.cast(..., {old.dtype!r})')
     return ratios, [(old, value) for _, old, value in updates]
+
+
+def line_of(model, value, dtype):
+    """Return the line of the model's functions in which numbers of a type come into a value, as text, or ''."""
+    for v in theano.gof.graph.ancestors([value]) if isinstance(value, theano.Variable) else ():
+        others = [u for u in v.owner.inputs if not isinstance(u, theano.gof.Constant)] if v.owner else [v]
+        if v.dtype == dtype not in [u.dtype for u in others]:
+            place = in_files(replaced_first(model), getattr(v.tag, 'trace', [[]])[0])
+            if place:
+                return f', in {place}'
+    return ''

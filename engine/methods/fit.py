@@ -1,9 +1,8 @@
 """Train a model by the recipe, as train.py does: a method of CharLSTM."""
-import math
+import numpy as np
 
 from engine import checks
-from engine.data.parameters import parameter_shapes
-from engine.methods.state import cell_of_model
+from engine.methods.state import new_parameters
 from engine.run import table
 from engine.run.options import Options, set_units
 from engine.run.recipe import complete
@@ -52,15 +51,14 @@ def set_up(model, o, verbose=True):
     for role in ('valid', 'test'):
         if model.group.first and role in sources and sources[role]['sha256'] == sources['train']['sha256']:
             warn(f'the {table.TITLES[role]} is the training text: its costs say nothing about other texts')
-    cell = cell_of_model(model)
-    shapes = parameter_shapes(len(model.uchar), o.units, cell.counts.rows, cell.own)
-    complete(o, model.n_batches['train'], sum(map(math.prod, shapes.values())))
-    initial = 'zeros' if o.resume else o.initial
-    model.model_setup(num_units1=o.num_units1, num_units2=o.num_units2, layers=o.layers, initial=initial,
+    counted = new_parameters(model, len(model.uchar), o.units, o.initial, np.random.default_rng(0))
+    number = sum(array.size for array in counted.values())
+    complete(o, model.n_batches['train'], number)
+    model.model_setup(num_units1=o.num_units1, num_units2=o.num_units2, layers=o.layers, initial=o.initial,
                       **o.kept('lp'))
     if o.init is not None:
         model.init_params(o.init, o.encoding)
-    return sum(p.get_value(borrow=True).size for p in model.p.values())
+    return number
 
 
 def epochs(model, schedule, verbose):

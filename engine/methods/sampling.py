@@ -5,7 +5,7 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano
-from engine.data.parameters import base_names, in_layers
+from engine.data.parameters import in_layers
 from engine.data.text import encoded
 from engine.kernel.cell import HOLD, held_cell
 from engine.methods.compile import compiled
@@ -96,11 +96,11 @@ def held_copy(model, values):
     made = functions(model)
     if made.held is None:
         cell, units, new = held_cell(cell_of_model(model)), sizes(model), copy.copy(model)
+        new.lp = {}                                        # it cannot be trained
         new.cell = cell.function
         functions(new).cell = cell                         # set here, since a user's cell may not have its names
-        new.p = {name: model.p[name] if name in model.p else
-                 theano.shared(np.zeros(units[int(name[-1]) - 1], cell.dtype), name)
-                 for name in (*base_names(len(units)), *in_layers(cell.own, len(units)))}
+        new.p = {**{name: theano.shared(np.zeros(units[int(name[-1]) - 1], cell.dtype), name)
+                    for name in in_layers(cell.own, len(units))}, **model.p}
         made.held = new
     for name, array in values.items():                     # each time, since another text may be in progress
         if not np.array_equal(made.held.p[name].get_value(borrow=True), array):        # else weights are packed again

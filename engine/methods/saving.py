@@ -10,13 +10,13 @@ import numpy as np
 from engine import VERSION, checks
 from engine.backend.theano_setup import theano
 from engine.data import parameters
-from engine.data.parameters import base_names, in_layers, layers_of, named_state, parameter_shapes, rows_of, units
-from engine.kernel.fallback import is_as_in_c
-from engine.methods.compile import computes_on, operations
-from engine.methods.state import (CompiledFunctions, Learning, arrays, cell_of_model, optimiser_variables,
-                                  set_parameters, set_text, sizes, updated, warn_if_truncated)
+from engine.data.parameters import in_layers, layers_of, named_state, parameter_shapes, units
+from engine.methods import record
+from engine.methods.compile import computes_on, model_sizes
+from engine.methods.state import (CompiledFunctions, Learning, arrays, cell_of_model, kinds, new_parameters,
+                                  optimiser_variables, set_parameters, set_text, sizes, updated, warn_if_truncated)
 from engine.run import table
-from engine.terminal import ROOT, near, warn
+from engine.terminal import ROOT, near
 
 shell = functools.cache(subprocess.getstatusoutput)        # a command's status and output, the first time
 
@@ -26,7 +26,7 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
     """Make a model with new parameters or, with mfile, those of a checkpoint. Set p, lp and dyn_lrate.
 
     num_units1, num_units2: units of layer 1, and of each layer above it. char_dim: V, needed if no text was prepared.
-    initial: 'original' or 'chrono', for original_parameters or chrono_parameters of charlstm.py; 'zeros', for resume.
+    initial: 'original' or 'chrono', for initial_parameters.
     mfile, encoding: as filename and encoding of load_params, with the same errors.
     learning: dropout, dropconnect, smoothing, ar, tar, reset, average, momentum, weight_decay, grad_clip, step_clip.
     `python train.py --help` explains these and the others; the defaults are those of the original. Raises ValueError
@@ -34,7 +34,7 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
     """
     lp = Learning({**table.INITIAL, **learning, 'lrate': lrate, 'drate': drate, 'eps': eps,
                    'bptt_maxdepth': bptt_maxdepth, 'l1': l1, 'l2': l2})
-    checks.choice('initial', initial, ('original', 'chrono', 'zeros'))
+    checks.choice('initial', initial, ('original', 'chrono'))
     H1, H2 = checks.whole('num_units1', num_units1, 1), checks.whole('num_units2', num_units2, 1)
     of_layers = H1, *[H2] * (checks.whole('layers', layers, 1, checks.MOST_LAYERS) - 1)
     if mfile is not None:
@@ -46,12 +46,7 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
         n = checks.whole('char_dim', len(uchar) if char_dim is None else char_dim, 1)
         if uchar and n != len(uchar):
             raise ValueError(f'char_dim is {n}: the vocabulary has {len(uchar)} characters')
-        cell = cell_of_model(model)
-        make = dict(original=model.symbols.original_parameters, chrono=model.symbols.chrono_parameters).get(initial)
-        p = make(n, of_layers, cell, model.random) if make else {}
-        for name, shape in parameter_shapes(n, of_layers, cell.counts.rows, cell.own).items():
-            if name not in p:
-                p[name] = np.full(shape, cell.own.get(name[:-1], 0), theano.config.floatX)
+        p = new_parameters(model, n, of_layers, initial, model.random)
     renumber_text(model, uchar)                            # first, since it may raise ValueError
     model.lp = lp
     set_parameters(model, p, uchar)
@@ -94,6 +89,11 @@ def save_params(model, filename, progress=None):
         random=model.random.bit_generator.state, text=model.text.metadata() if model.text else {}, progress=progress,
         cell=dict(formula='' if cell.standard else cell.formula, parameters=list(cell.own)),
         optimiser=sorted(model.optimiser_variables), precision=model.precision, versions=versions(model))
+    V_and_units, shapes = model_sizes(model), [(name, array.shape) for name, array in arrays(model.p).items()]
+    if shapes != [*parameter_shapes(*V_and_units, cell.counts.rows, cell.own).items()]:
+        metadata.update(parameters=list(model.p))
+    recorded = dict(digests=record.record(model, V_and_units), **{'class': type(model).__name__})
+    metadata.update({name: value for name, value in recorded.items() if value not in ({}, 'CharLSTM')})
     if not all(np.isfinite(array).all() for array in stored.values()):
         raise ValueError(f"{filename} was not written: the parameters or the optimiser's state are no longer finite")
     model.group.broadcast(parameters.write, filename, dict(stored, uchar=np.array(model.uchar)), metadata)
@@ -108,49 +108,53 @@ def read_checkpoint(path, encoding='utf-8'):
     return parameters.read_parameters(path, theano.config.floatX, encoding)
 
 
-def read_any(model, filename, encoding, other_cell=True):
-    """Return the parameters and uchar of a checkpoint, whose cell must have the rows of this model's.
-
-    other_cell: whether another formula is allowed, with a warning. Raise ValueError for others.
-    """
-    stored, cell, line = parameters.opened(filename), cell_of_model(model), ''
-    p, uchar = read_checkpoint(stored, encoding)
+def refuse_another(model, stored, V_and_units, names=('network',)):
+    """Raise ValueError if an open checkpoint has another cell than a model, or other digests, of those in names."""
+    cell, then, own = cell_of_model(model), stored.metadata.get('digests') or {}, record.record(
+        model, V_and_units, names)
+    differ = [name for name in names if then.get(name) != own.get(name)]
     if stored.cell['formula'] != ('' if cell.standard else cell.formula):
-        line = (f"{stored} was trained with another cell than {type(model).__name__}'s: give --cell its class, as it "
-                f'was; {near(os.path.join(ROOT, "charlstm.py"))}:CharLSTM, unedited, is the standard one')
-    if rows_of(p) != cell.counts.rows or line and not other_cell:
-        raise ValueError(line or f'{stored} has parameters of another cell than its formula')
-    if line:
-        warn(line)
-    return p, uchar
+        differ = ['cell', *differ]
+    if differ:
+        options = (stored.metadata.get('progress') or {}).get('options', {})
+        trained_by = options.get('cell') or stored.metadata.get('class') or (
+            'an edited CharLSTM' if then or stored.cell['formula'] else
+            f'{near(os.path.join(ROOT, "charlstm.py"))}:CharLSTM, unedited, the standard one')
+        raise ValueError(f"{stored} was trained with another {differ[0]} than {type(model).__name__}'s: give --cell "
+                         f'its class, {trained_by}, as it was')
 
 
 def read_run(model, filename):
-    """Return parameters, uchar, and what read_run of parameters.py returns. Raise ValueError for another cell."""
+    """Return parameters, uchar, and what read_run of parameters.py returns. Raise ValueError for another class."""
+    p, uchar = read_fitting(model, filename, 'utf-8', record.RECORDED)
+    return p, uchar, *parameters.read_run(parameters.opened(filename), p, model.optimiser_state,
+                                          cell_of_model(model).counts.S)
+
+
+def read_fitting(model, filename, encoding, names=('network',)):
+    """Return the parameters and uchar of a checkpoint of such a model. Errors: as for load_params.
+
+    names: as for refuse_another.
+    """
     stored = parameters.opened(filename)
-    p, uchar = read_any(model, stored, 'utf-8', other_cell=False)
-    return p, uchar, *parameters.read_run(stored, p, model.optimiser_state, cell_of_model(model).counts.S)
+    p, uchar = read_checkpoint(stored, encoding)
+    refuse_another(model, stored, (len(uchar), units(p)), names)
+    expected = new_parameters(model, len(uchar), units(p), 'original', np.random.default_rng(0))
+    if kinds(p) != kinds(expected):
+        raise ValueError(f'{stored} has the parameters {", ".join(p)}: expected those of {type(model).__name__}, '
+                         f'{", ".join(expected)}, with their shapes')
+    return {name: p[name] for name in expected}, uchar
 
 
-def read_fitting(model, filename, encoding, other_cell=True):
-    """Return the parameters that this model has, and uchar, from a checkpoint. Errors: as for load_params."""
-    p, uchar = read_any(model, filename, encoding, other_cell)
-    names = *base_names(layers_of(p)), *in_layers(cell_of_model(model).own, layers_of(p))
-    if not p.keys() >= set(names):
-        raise ValueError(f'{filename} lacks parameters of the cell of this model: init_params or --init starts them '
-                         'at their initial values')
-    return {name: p[name] for name in names}, uchar
-
-
-def load_params(model, filename, encoding='utf-8', other_cell=True):
+def load_params(model, filename, encoding='utf-8'):
     """Replace parameters and uchar by those of a checkpoint. Return the parameters, name to array in floatX.
 
     filename: a path (.safetensors: a file of PyTorch) or an open Checkpoint. encoding: of the text, if the vocabulary
-    is stored as bytes, as in the original. other_cell: whether a cell of another formula is only warned of. Renumbers
-    the batches of a prepared text. Raises OSError if the file cannot be read, and ValueError if it is not a checkpoint,
-    or lacks a character of the text or a parameter of the cell.
+    is stored as bytes, as in the original. Renumbers the batches of a prepared text. Raises OSError if the file cannot
+    be read, and ValueError if it is not a checkpoint, has another cell, network or parameters than this model's class,
+    or lacks a character of the text.
     """
-    p, uchar = model.group.broadcast(read_fitting, model, filename, encoding, other_cell)
+    p, uchar = model.group.broadcast(read_fitting, model, filename, encoding)
     renumber_text(model, uchar)
     set_parameters(model, p, uchar)
     return p
@@ -189,30 +193,51 @@ def resume(model, filename):
 def init_params(model, filename, encoding='utf-8'):
     """Start from the parameters of a checkpoint of another text. First call prepare_input and model_setup.
 
-    Characters in both texts keep their rows and columns; the others stay as in a new model. encoding and errors: as
-    for load_params. Also raises ValueError if the numbers of units differ.
+    Characters in both texts keep their rows and columns; the others stay as in a new model, and so do parameters that
+    are not in the file. encoding and errors: as for load_params, but a class of one's own may start from another cell
+    or network. Also raises ValueError if shapes differ.
     """
-    old, uchar = model.group.broadcast(read_any, model, filename, encoding)
-    if units(old) != sizes(model):
-        raise ValueError(f'{filename} has layers of {units(old)} units, and this model of {sizes(model)}: they must be '
-                         'the same')
+    old, uchar = model.group.broadcast(read_to_begin, model, filename, encoding)
     new = {name: p.get_value() for name, p in model.p.items()}
-    # The indices of the characters in both texts. The type is object, since NumPy's strings lose a NUL.
-    _, in_new, in_old = np.intersect1d(np.array(model.uchar, object), uchar, return_indices=True)
-    new['U1'][:, :, in_new] = old['U1'][:, :, in_old]
-    new['V'][in_new], new['c'][in_new] = old['V'][in_old], old['c'][in_old]
-    new.update({name: old[name] for name in new if name in old and name not in ('U1', 'V', 'c')})
-    set_parameters(model, new, model.uchar)
+    taken = {name: old[name] for name in new if name in old}
+    if list(uchar) != model.uchar:
+        # The indices of the characters in both texts. The type is object, since NumPy's strings lose a NUL.
+        _, in_new, in_old = np.intersect1d(np.array(model.uchar, object), uchar, return_indices=True)
+        for name, at in (('U1', (slice(None), slice(None))), ('V', ()), ('c', ())):
+            taken[name] = new[name].copy()
+            taken[name][(*at, in_new)] = old[name][(*at, in_old)]
+    set_parameters(model, {**new, **taken}, model.uchar)
+
+
+def read_to_begin(model, filename, encoding):
+    """Return the parameters and uchar of a checkpoint to start from. Errors: as for init_params."""
+    stored, cell, H = parameters.opened(filename), cell_of_model(model), sizes(model)
+    p, uchar = read_checkpoint(stored, encoding)
+    if cell.standard and record.is_standard(model, 'network', (len(uchar), H)):
+        refuse_another(model, stored, (len(uchar), units(p)))
+    expected, of_more = [kinds(new_parameters(model, len(uchar) + more, H, 'original', np.random.default_rng(0)))
+                         for more in (0, 1)]
+    found = [name for name, kind in kinds(p).items() if kind != expected.get(name, kind)]
+    if units(p) != H or found:
+        raise ValueError(f'{filename} has layers of {units(p)} units, and this model of {H}: they must be the same, as '
+                         f'must the shapes of {", ".join(found)}')
+    standard = parameter_shapes(len(uchar), H, cell.counts.rows)
+    if list(uchar) != model.uchar and any(expected.get(name, [()])[0] != standard[name] for name in ('U1', 'V')):
+        raise ValueError(f'{filename} has other characters than the text, and {type(model).__name__} no standard U1 or '
+                         'V: their rows cannot be matched')
+    own_rows = [name for name, kind in expected.items() if kind != of_more[name] and name not in ('U1', 'V', 'c')]
+    return {name: p[name] for name in p if list(uchar) == model.uchar or name not in own_rows}, uchar
 
 
 def other_program_cell(model, what):
     """Return the Cell. Raises ValueError if another program cannot compute this model. what: such as 'a page'."""
     sizes(model)                                           # raises without a model
-    cell, ops = cell_of_model(model), operations(model)
+    cell = cell_of_model(model)
     if not cell.program:
         raise ValueError(f'{what} cannot compute the cell {cell.name}: it uses {cell.unknown}')
-    if not is_as_in_c(model.symbols.network, model.p, ops):
-        raise ValueError(f'{what} cannot compute an edited network: it has that of charlstm.py without your edits')
+    for name in ('layer', 'network'):
+        if not record.is_standard(model, name, model_sizes(model)):
+            raise ValueError(f'{what} cannot compute the {name} of {type(model).__name__}: it has that of charlstm.py')
     return cell
 
 

@@ -13,6 +13,7 @@ The first argument of each function is the model. Its attributes, besides those 
     functions                   compiled functions by name, a CompiledFunctions
 """
 import collections
+import functools
 import math
 import secrets
 import types
@@ -23,12 +24,17 @@ from engine import checks
 from engine.backend import bfloat16
 from engine.backend.theano_setup import theano
 from engine.data.batches import Text
-from engine.data.parameters import map_state, named_state, units
+from engine.data.parameters import NOT_PARAMETERS, map_state, named_state, units
 from engine.data.text import shown
 from engine.kernel.cell import Cell
 from engine.parallel import group_of
 from engine.run import table
 from engine.terminal import warn
+
+
+# The static methods of CharLSTM that a class or an object may replace.
+REPLACEABLE = ('cell', 'layer', 'network', 'objective', 'penalty', 'optimiser', 'optimiser_state',
+               'initial_parameters')
 
 
 class Learning(collections.UserDict):
@@ -49,10 +55,10 @@ class Learning(collections.UserDict):
 class CompiledFunctions(dict):
     """The compiled functions of a model by name; a pickle or a deep copy is empty.
 
-    sources: what they were compiled from. cell: their Cell. operations: of their network. held: a copy of the model
-    for sampling.py.
+    sources: what they were compiled from. cell: their Cell. operations: of their network. digests: of functions, by
+    name. held: a copy of the model for sampling.py.
     """
-    sources = cell = operations = held = None
+    sources = cell = operations = digests = held = None
 
     def __reduce__(self):
         return CompiledFunctions, ()
@@ -135,6 +141,23 @@ def sizes(model):
     return units(arrays(model.p))
 
 
+def new_parameters(model, V, units, initial, random):
+    """Return the parameters of a new model by name, those that its cell declares last. Arguments: initial_parameters.
+
+    Raises ValueError if sizes cannot be read from them, or a checkpoint has other arrays of such a name.
+    """
+    cell = cell_of_model(model)
+    p = {name: np.asarray(value, theano.config.floatX)
+         for name, value in model.initial_parameters(V, units, cell, initial, random).items()}
+    sizes = {'c': (V,), **{f'b{k}': (cell.counts.b, H) for k, H in enumerate(units, 1)}}
+    if any(np.shape(p.get(name)) != shape for name, shape in sizes.items()) or any(map(NOT_PARAMETERS.match, p)):
+        raise ValueError(f'initial_parameters of {type(model).__name__} returns {", ".join(p)}: expected the sizes '
+                         f'{sizes}, and no other array of a checkpoint, such as m_U1')
+    own = {f'{name}{k}': np.full(H, value, theano.config.floatX)
+           for k, H in enumerate(units, 1) for name, value in cell.own.items()}
+    return {**p, **{name: array for name, array in own.items() if name not in p}}
+
+
 def zero_states(model, B):
     """Return the states before a text, of each layer h (B,H), and C (B,SH): its S cell states side by side."""
     S = cell_of_model(model).counts.S
@@ -197,20 +220,42 @@ def finite(model):
 def code_of(function):
     """Return what changes if a function is edited: its code and defaults or, with a closure, the function itself."""
     function = getattr(function, '__func__', function)
-    if not isinstance(function, types.FunctionType) or function.__closure__:
+    if type(function) is not types.FunctionType or function.__closure__:
         return function
     return function.__code__, function.__defaults__, function.__kwdefaults__
 
 
+@functools.cache
+def function_names(module):
+    """Return the names of the functions in a module."""
+    return [name for name, value in vars(module).items() if isinstance(value, types.FunctionType)]
+
+
 def functions(model):
-    """Return the compiled functions by name, after dropping them if a symbol function, the cell or lp was edited."""
-    of_file = [value for value in vars(model.symbols).values() if isinstance(value, types.FunctionType)]
-    edited = model.cell, model.optimiser, model.optimiser_state, *of_file
-    now = [*map(code_of, edited)], model.remembers, getattr(model.lp, 'data', {})
+    """Return the compiled functions by name, after dropping them if a symbol function or lp was edited.
+
+    Raise ValueError for functions that were replaced in a way that would be ignored.
+    """
+    of_file = [getattr(model.symbols, name, None) for name in function_names(model.symbols)]
+    edited = [getattr(model, name) for name in REPLACEABLE]
+    now = [*map(code_of, (*edited, *of_file))], model.remembers, getattr(model.lp, 'data', {})
     if model.functions.sources != now:
+        refuse_ignored(model)
         model.functions = CompiledFunctions()
-        model.functions.sources = now[0], dict(model.remembers), {**now[2]}
+        model.functions.sources, model.functions.digests = (now[0], dict(model.remembers), {**now[2]}), {}
     return model.functions
+
+
+def refuse_ignored(model):
+    """Raise ValueError if one of REPLACEABLE is a method, or if its function in charlstm.py is another one."""
+    base = model.symbols.CharLSTM
+    for name in REPLACEABLE:
+        if hasattr(getattr(model, name), '__self__'):
+            raise ValueError(f'{name} of {type(model).__name__} is a method: write @staticmethod above it')
+        function = getattr(base, name)
+        if vars(model.symbols).get(function.__name__) is not function:
+            raise ValueError(f'{name} was replaced for all models, in {model.symbols.__name__} or its CharLSTM: '
+                             'replace it in a subclass or an object')
 
 
 def cell_of_model(model):

@@ -3,7 +3,7 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano
-from engine.data.parameters import in_layers, layers_of
+from engine.data.parameters import recurrent
 from engine.methods.compile import compiled
 from engine.methods.state import set_number, sizes, vocabulary_size, zero_states
 
@@ -73,8 +73,7 @@ def kept_in_step(model, x, rows):
     random, dropout, dropconnect = model.random, model.lp['dropout'], model.lp['dropconnect']
     kept = kept_units(random, dropout, rows, len(x), sizes(model)) if dropout else []
     if dropconnect:
-        weights = in_layers('W', layers_of(model.p))
-        kept += kept_weights(random, dropconnect, [model.p[name].get_value(borrow=True).shape for name in weights])
+        kept += kept_weights(random, dropconnect, [v.get_value(borrow=True).shape for v in recurrent(model.p).values()])
     return kept
 
 

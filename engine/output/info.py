@@ -14,7 +14,8 @@ def facts(path, encoding='utf-8'):
     (p, uchar), metadata = read_parameters(stored, 'float32', encoding), stored.metadata
     found = dict(units=units(p), characters=''.join(uchar), parameters=sum(array.size for array in p.values()),
                  text=metadata.get('text'), learning=metadata.get('lp'), versions=metadata.get('versions'),
-                 precision=metadata.get('precision'), cell=metadata.get('cell'))
+                 precision=metadata.get('precision'), cell=metadata.get('cell'), digests=metadata.get('digests'),
+                 **{'class': metadata.get('class')})
     progress = metadata.get('progress') or {}
     if 'best_cost' in progress:                            # it is from train.py
         cost = progress['best_cost']
@@ -68,6 +69,8 @@ def description(path, encoding='utf-8', folders=True):
                  'characters: written by the original CharLSTM, by PyTorch, or by --export')
     if 'cell' in found:
         lines.append('cell: ' + (found['cell']['formula'] or 'the standard one'))
+        digests = {'network': 'the standard one', **found.get('digests', {})}
+        lines += [f'class: {found.get("class", "CharLSTM")}', *[f'{name}: {what}' for name, what in digests.items()]]
     if progress:
         options = found.get('options', {}) | found.get('learning', {})
         if 'run' in options:

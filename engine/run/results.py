@@ -1,10 +1,13 @@
 """The files of one run: checkpoints, logs, result and picture. While a Run is open, no other process can open it."""
 import contextlib
+import hashlib
 import json
 import math
 import os
 import re
 import sys
+import time
+from pathlib import Path
 
 from engine.data.parameters import Checkpoint, how_to_adapt, read_about
 from engine.files import PARTIAL, base_name, readable, warn_once, write_whole
@@ -112,6 +115,8 @@ class Run:
 
     def _open(self):
         self.logs.lock()
+        before = readable(lambda path: json.loads(Path(path).read_text()), self.path(RESULT)) or {}    # it was stopped
+        self.begun = time.time() - (before['seconds'] if before.get('id') == self.schedule.id else 0)
         for path in [*self._replaced, self.path(RESULT), *files_of(self.options, PARTIAL)]:    # RESULT comes at the end
             if os.path.exists(path) and not path.endswith(LOGS):
                 os.remove(path)
@@ -223,10 +228,15 @@ class Run:
         scores = self._score(stored) if finished else {}
         characters = model.batch_size * sum(map(len, model.X['train']))
         seconds = sum(characters / speed for *_, speed in self.logs.epochs if speed)       # 0: an epoch without a step
+        own, file = stored.metadata.get('digests') or {}, sys.modules[type(model).__module__].__file__
+        checksum = hashlib.sha256(Path(file).read_bytes()).hexdigest()
         found = dict(run=o.run, id=schedule.id, finished=finished, epochs=schedule.epoch,
-                     training_seconds=round(seconds, 3), random_seed=o.random_seed,
+                     training_seconds=round(seconds, 3), seconds=round(time.time() - self.begun, 3),
+                     random_seed=o.random_seed,
                      parameters=sum(p.get_value(borrow=True).size for p in model.p.values()),
+                     **{'class': type(model).__name__}, class_file=base_name(file), class_sha256=checksum,
                      cell=stored.cell['formula'] or 'standard',
+                     **{name: own.get(name, 'standard') for name in ('network', 'objective', 'penalty', 'optimiser')},
                      best_epoch=schedule.best_epoch or None, checkpoint=os.path.basename(checkpoint),
                      checkpoint_epoch=schedule.best_epoch or schedule.epoch)
         for role in TITLES:

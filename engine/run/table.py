@@ -92,7 +92,7 @@ OPTIONS = {
         _lp('reset', float, 0.05, 'probability that a stream starts a batch from zero states', BELOW_1, 0.0),
         _lp('average', float, 0.999, 'decay of the running average of the parameters, which is validated, saved and '
             'used to write; smaller in the first 10,000 steps; 0: none', BELOW_1, 0.0),
-        Option('kernel', ('on', 'off'), 'on', 'off: NumPy, one step of the cell at a time; several times slower',
+        Option('kernel', ('on', 'off'), 'on', 'off: by Theano alone, which is many times slower',
                of_fit=False),
         Option('precision', ('float32', 'bfloat16'), 'float32', 'bfloat16: round the inputs of matrix products, sum in '
                'float32; faster on some processors', of_fit=False),

@@ -1,0 +1,406 @@
+"""Networks of a class, those of engine/README.md: every way computes what NumPy does, and what follows an edit."""
+import copy
+import importlib.util
+import json
+import pickle
+import sys
+
+import numpy as np
+import pytest
+
+import charlstm
+import mpi
+from cells import README_CODE
+from charlstm import CharLSTM
+from damage import about
+from engine.backend import compiler
+from engine.backend.theano_setup import theano
+from engine.methods.compile import operations
+from engine.methods.record import STANDARD, digest, is_standard
+from engine.methods.state import functions
+from engine.output.info import description
+from mpi import needs_mpi
+from numpy_model import costs, lstm
+from scripts import FAST, PRODUCE, TRAIN, assert_refused, load, run, succeeded
+
+LETTERS = 'abcdefghijklm'
+TEXT = ''.join(np.random.default_rng(1).choice(list(LETTERS), 300)) + LETTERS
+V, B, T, NAMES = len(LETTERS), 3, 7, ('Residual', 'Tied', 'Learned')
+LP = dict(lrate=0.05, dropout=0.3, dropconnect=0.2, smoothing=0.1, ar=0.7, tar=1.3, l2=0.02, average=0.9, grad_clip=5)
+
+
+@pytest.fixture(scope='module')
+def classes(tmp_path_factory):
+    """Return the classes of engine/README.md by name, in a module as --cell imports it."""
+    path = tmp_path_factory.mktemp('classes') / 'mine_of_readme.py'
+    path.write_text('\n'.join(README_CODE))
+    spec = importlib.util.spec_from_file_location('mine_of_readme', path)
+    module = sys.modules['mine_of_readme'] = importlib.util.module_from_spec(spec)         # pickle looks there
+    spec.loader.exec_module(module)
+    yield vars(module)
+    del sys.modules['mine_of_readme']
+
+
+@pytest.fixture
+def make(classes, tmp_path):
+    """Return a function that makes a model of a class with a text, and 5 units in layers 1 and 2."""
+    def make(name, seed=1, text=TEXT, lp=LP, layers=2, **settings):
+        (tmp_path / 't.txt').write_text(text)
+        model = {**classes, 'CharLSTM': CharLSTM}[name](random_seed=seed, **settings)
+        model.prepare_input(str(tmp_path / 't.txt'), 0.3, B, T, verbose=False, stateful=True)
+        model.model_setup(num_units1=5, num_units2=5, layers=layers, **lp)
+        return model
+    return make
+
+
+def trained(model, steps=3):
+    for x, y in zip(model.X['train'][:steps], model.Y['train'][:steps]):
+        model.theano_train_rmsprop(x, y)
+    return model
+
+
+def bits_of(model):
+    variables = *model.p.values(), *model.weights.values()
+    return [v.get_value().tobytes() for v in variables]
+
+
+# ---------------------------------------------------------------- the networks in NumPy
+
+def predicted(name, p, x, hold={}):
+    """Return the probabilities (T,B,V) after characters x (T,B), from zero states, by loops. hold: as for hold=."""
+    n = x.shape[1]
+    states = [np.zeros((5, n)) for _ in range(4)]
+    if name == 'Learned':
+        states = [np.repeat(p[state][:, None], n, axis=1) for state in ('h01', 'C01', 'h02', 'C02')]
+    found = []
+    for now in x:
+        below, states_now = (p['E'][:, now] if name == 'Tied' else np.eye(V)[:, now]), []
+        total = 0
+        for k in (1, 2):
+            h, C = states[2 * k - 2:2 * k]
+            a = [p[f'U{k}'][row] @ below + p[f'W{k}'][row] @ h + p[f'b{k}'][row][:, None] for row in range(4)]
+
+            def keep(value, state='C', k=k):
+                for unit, fixed in hold.get(f'C{k}', {}).items():
+                    value[unit] = fixed
+                return value
+            h, C = lstm(*a, C, keep=keep)
+            states_now += [h, C]
+            total = total + h
+            below = total if name == 'Residual' else h
+        states = states_now
+        scores = (p['E'].T if name == 'Tied' else p['V']) @ below + p['c'][:, None]
+        e = np.exp(scores - scores.max(axis=0))
+        found.append((e / e.sum(axis=0)).T)
+    return np.array(found)
+
+
+@pytest.fixture(params=['C', 'NumPy', 'Theano', 'C, float64', 'Theano, float64'])
+def way(request, monkeypatch):
+    """Return whether a way uses the kernel, and the tolerance of its probabilities, while it is set."""
+    if request.param == 'NumPy':
+        monkeypatch.setattr(compiler, 'cxx', '')
+    floatX, atol = ('float64', 1e-12) if 'float64' in request.param else ('float32', 2e-6)
+    with theano.change_flags(floatX=floatX):
+        yield dict(kernel='Theano' not in request.param), atol
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_way_computes_the_network(make, name, way):
+    """It predicts, reads, writes, also with held cells, and its gradient is the slope of the cost."""
+    settings, atol = way
+    model = make(name, lp=dict(lrate=1), **settings)
+    random = np.random.default_rng(3)
+    for v in model.p.values():
+        v.set_value(random.uniform(-0.8, 0.8, v.get_value().shape).astype(v.dtype))
+    p = {key: v.get_value().astype('float64') for key, v in model.p.items()}
+    x, y = model.X['train'][0], model.Y['train'][0]
+    expected = predicted(name, p, x)
+    np.testing.assert_allclose(model.theano_predict(x)[0], expected, atol=atol)
+    first, states = model.read(x[:3])
+    np.testing.assert_allclose(np.exp(np.concatenate([first, model.read(x[3:], states)[0]])), expected, atol=atol)
+    np.testing.assert_allclose(model.score_text(TEXT[:9]), costs(
+        predicted(name, p, np.array([[LETTERS.index(ch)] for ch in TEXT[:8]])),
+        np.array([[LETTERS.index(ch)] for ch in TEXT[1:9]]))[:, 0], atol=20 * atol)
+    for hold in ({}, {'C1': {2: 1.5}, 'C2': {0: -2.0}}):
+        text = model.generate_text('ab', 30, 'argmax', hold=hold)
+        codes = np.array([[LETTERS.index(ch)] for ch in text])
+        found = predicted(name, p, codes[:-1], hold)[1:, 0]
+        assert (found[np.arange(28), codes[2:, 0]] >= found.max(axis=1) - 2 * atol).all()
+    model.theano_train_sgd(x, y)
+    for key, value in p.items():
+        direction, ends = random.choice([-1, 1], value.shape), []
+        for step in (1e-5, -1e-5):
+            moved = predicted(name, {**p, key: value + step * direction}, x)
+            ends.append(costs(moved, y).mean())
+        gradient = value - model.p[key].get_value()
+        np.testing.assert_allclose((gradient * direction).sum(), (ends[0] - ends[1]) / 2e-5, err_msg=key,
+                                   atol=max(1e-8, 15 * atol))
+
+
+# ---------------------------------------------------------------- what belongs to a class
+
+def test_classes_in_turns_are_each_alone(make):
+    """They share a process, a text and the names of their parameters, and train in turns."""
+    names = 'CharLSTM', 'Residual', 'Learned', 'Fourth'
+    alone = {name: bits_of(trained(make(name))) for name in names}
+    models = {name: make(name) for name in names}
+    for k in range(3):
+        for model in models.values():
+            model.theano_train_rmsprop(model.X['train'][k], model.Y['train'][k])
+    assert {name: bits_of(model) for name, model in models.items()} == alone
+    assert len({tuple(bits) for bits in alone.values()}) == len(names)
+
+
+@pytest.mark.parametrize('again', [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))],
+                         ids=['deepcopy', 'pickle'])
+def test_copies_keep_the_functions(make, again):
+    model = trained(make('Learned'))
+    same = again(model)
+    assert bits_of(trained(same)) == bits_of(trained(model))
+
+
+@pytest.mark.parametrize('name', [*NAMES, 'Fourth'])
+def test_run_resumes_bit_for_bit(make, path, name):
+    """All parameters of the class are stored, and averaged."""
+    first, second = trained(make(name)), make(name, seed=2)
+    second.resume(first.save_params(path))
+    reader = type(first)()
+    reader.load_params(path)
+    assert bits_of(second) == bits_of(first) and reader.score_text(TEXT).tobytes() == first.score_text(TEXT).tobytes()
+    assert bits_of(trained(second, 6)) == bits_of(trained(first, 6))
+    own = dict(Tied={'E'}, Learned={'h01', 'C02'}).get(name, set())
+    stored = load(path)
+    assert {prefix + key for prefix in ('', 'm_', 'weights_') for key in own} <= {*stored}
+    assert ('V' in stored) == (name != 'Tied')
+
+
+@needs_mpi
+@pytest.mark.parametrize('name', NAMES)
+def test_several_processes_learn_what_one_does(tmp_path, name):
+    (tmp_path / 'mine.py').write_text('\n'.join(README_CODE))
+    (tmp_path / 't.txt').write_text(TEXT * 3)
+    words = [tmp_path / 't.txt', '--cell', f'mine.py:{name}', '--num-units1', 5, '--epochs', 2, '--batch-size', 6,
+             '--seq-length', 9, '--random-seed', 3, '--output-dir', tmp_path]
+    options = dict(cwd=str(tmp_path), flags=FAST + ',floatX=float64')
+    succeeded(run(TRAIN, words[0], 'a', *words[1:], **options))
+    succeeded(mpi.run(2, TRAIN, words[0], 'b', *words[1:], **options))
+    one, two = [load(tmp_path / f'{run}_t.txt_best.npz') for run in 'ab']
+    for key, array in one.items():
+        if array.dtype == 'float64':
+            np.testing.assert_allclose(two[key], array, rtol=0, atol=1e-10, err_msg=key)
+
+
+def test_layer_of_a_class_is_used(make):
+    """With the kernel for the rest. C reads and writes as it says."""
+    model, halved = make('CharLSTM', lp=dict(lrate=1)), make('CharLSTM', lp=dict(lrate=1))
+    halved.layer = lambda a_x, W, *more: CharLSTM.layer(a_x, 0.5 * W, *more)
+    for name, p in model.p.items():
+        p.set_value((0.5 if name[0] == 'W' else 1) * halved.p[name].get_value())
+    x, y = model.X['train'][0], model.Y['train'][0]
+    np.testing.assert_allclose(halved.theano_predict(x)[0], model.theano_predict(x)[0], atol=1e-6)
+    assert halved.generate_text('ab', 30, 'argmax') == model.generate_text('ab', 30, 'argmax')
+    before = model.p['U1'].get_value()
+    for each in (model, halved):
+        each.theano_train_sgd(x, y)
+    np.testing.assert_allclose(halved.p['U1'].get_value(), model.p['U1'].get_value(), atol=1e-6)
+    assert abs(model.p['U1'].get_value() - before).max() > 1e-3 and operations(halved).in_c
+
+
+# ---------------------------------------------------------------- digests
+
+DIGESTS = dict(
+    Residual='d7149fc256d1add2dbc2945b6691940f7033144aedf6934b707a5a65b61e5c6c',
+    Tied='0e1f272014d566ac0b13f3e5d0f9861626b69f49de6f46cd16687c35895d47ef',
+    Learned='0b4822f4b0bb4ec60e98248cdafa8fd27df6a8c138872f7670db183d71d9f6c5')
+
+
+@pytest.mark.parametrize('name', DIGESTS)
+def test_digest_of_a_network_is_the_same_everywhere(make, name, way):
+    """In all types and ways, for any cell, and on each Python and NumPy that CI has."""
+    model = make(name, **way[0])
+    assert digest(model, 'network') == DIGESTS[name]
+    model.cell = lambda a_f, a_o, a_g, C_prev, p_f=0.5: (a_o * C_prev, a_f * C_prev + a_g * p_f)
+    assert digest(model, 'network') == DIGESTS[name] and is_standard(model, 'penalty')
+
+
+@pytest.mark.parametrize('name', STANDARD)
+def test_only_edits_change_a_digest(make, name):
+    """Multiplying by 1 is none; an edit of each function is one. The digests of charlstm.py are not stored."""
+    model = make('CharLSTM')
+    assert is_standard(model, name)
+    function = getattr(model, name)
+
+    def times(factor):
+        def multiplied(*arguments):
+            found = function(*arguments)
+            if name == 'network':
+                return found._replace(probabilities=factor * found.probabilities)
+            return factor * found if name == 'penalty' else (
+                (factor * found[0], *found[1:]) if name != 'optimiser' else ([factor * v for v in found[0]], found[1]))
+        return multiplied
+    for factor, standard in ((1, True), (1.25, False)):
+        setattr(model, name, times(factor))
+        assert is_standard(model, name) is standard
+        functions(model)
+
+
+def louder(factor, layers=0):
+    """Return a network whose bias c counts more in models of more than so many layers."""
+    def network(x, y, states, p, ops, *more):
+        return charlstm.network(x, y, states, {**p, 'c': factor * p['c']} if len(states) > layers else p, ops, *more)
+    return network
+
+
+def of_fives(V, units, *more):
+    assert all(H % 5 == 0 for H in units)                  # not so in the small models of which digests are made
+    return charlstm.initial_parameters(V, units, *more)
+
+
+@pytest.mark.parametrize('first, second', [
+    (dict(network=louder(2, 2)), {}), (dict(network=louder(2), initial_parameters=of_fives), {}),
+    (dict(network=louder(2), initial_parameters=of_fives), dict(network=louder(3), initial_parameters=of_fives)),
+    (dict(network=louder(theano.shared(np.float32(2)))), dict(network=louder(theano.shared(np.float32(3)))))])
+def test_networks_that_differ_little_are_told_apart(make, path, refused, first, second):
+    """In the third layer; with sizes that small models do not have; by an array."""
+    model, other = make('CharLSTM', layers=3), make('CharLSTM', layers=3)
+    vars(model).update(first)
+    vars(other).update(second)
+    x = np.arange(9) % V
+    np.testing.assert_allclose(np.exp(model.read(x)[0]), model.theano_predict(x)[0], atol=1e-6)
+    saved = model.save_params(path)
+    model.load_params(saved)
+    with refused(ValueError, 'another network', 'an edited CharLSTM'):
+        other.load_params(saved)
+
+
+def test_texts_written_in_turns_are_each_alone(make):
+    model = make('Residual')
+    for v in model.p.values():
+        v.set_value(4 * v.get_value())
+    alone = [model.generate_text(prime, 1100, 'argmax') for prime in ('ab', 'cd')]
+    pieces = zip(*[model.stream_text(prime, 1100, 'argmax') for prime in ('ab', 'cd')])
+    assert [''.join(text for text, in written) for written in zip(*pieces)] == alone
+
+
+# ---------------------------------------------------------------- refusals
+
+@pytest.fixture(scope='module')
+def residual(tmp_path_factory, classes):
+    """Return a folder with mine.py, a text, and a run of mine.py:Residual."""
+    folder = tmp_path_factory.mktemp('residual')
+    (folder / 'mine.py').write_text('\n'.join(README_CODE))
+    (folder / 't.txt').write_text(TEXT)
+    succeeded(run(TRAIN, 't.txt', 'r', *RUN, '--cell', 'mine.py:Residual', cwd=folder, flags=FAST))
+    return folder
+
+
+RUN = ['--num-units1', 5, '--epochs', 2, '--save-every', 1, '--batch-size', 3, '--seq-length', 7, '--output-dir', 'o']
+LAST = 'o/r_t.txt_epoch2.npz'
+
+
+@pytest.mark.parametrize('words', [
+    [PRODUCE, LAST, 'out'], [PRODUCE, LAST, '--score', 't.txt'], [PRODUCE, LAST, '--page', 'p.html'],
+    [PRODUCE, LAST, '--export', 'm.c'], [TRAIN, 't.txt', 's', *RUN, '--init', LAST],
+    [TRAIN, '--resume', LAST, '--cell', 'mine.py:Coupled'], [PRODUCE, LAST, 'out', '--cell', 'mine.py:Learned']],
+    ids=str)
+def test_another_network_is_refused(residual, in_process, monkeypatch, words):
+    monkeypatch.chdir(residual)
+    result = in_process(*words)
+    assert_refused(result, LAST, 'with another ', 'mine.py:Residual')
+    assert not any((residual / name).exists() for name in ('out', 'p.html', 'm.c'))
+
+
+def test_its_own_class_reads_it(residual, monkeypatch):
+    """It says what it is, a result too; page and export are refused, and a run of another class may begin with it."""
+    monkeypatch.chdir(residual)
+    said = description(LAST)
+    assert 'class: Residual' in said and f'network: {DIGESTS["Residual"]}' in said
+    result = json.loads((residual / 'o/r_t.txt_result.json').read_text())
+    assert (result['class'], result['network'], result['penalty']) == ('Residual', DIGESTS['Residual'], 'standard')
+    assert len(result['class_sha256']) == 64 and result['seconds'] > result['training_seconds'] > 0
+    own = '--cell', 'mine.py:Residual'
+    assert run(PRODUCE, LAST, 'out', *own, '--length', 9, flags=FAST).returncode == 0
+    (residual / 'out').unlink()
+    for words in (['--page', 'p.html', '--length', 9], ['--export', 'm.c']):
+        assert_refused(run(PRODUCE, LAST, *words, *own, flags=FAST), 'the network of Residual')
+    succeeded(run(TRAIN, 't.txt', 'learned', *RUN, '--init', LAST, '--cell', 'mine.py:Learned', flags=FAST))
+
+
+@pytest.mark.parametrize('name, kind', [('penalty', 'Fourth'), ('optimiser', 'Adam')])
+def test_another_penalty_or_optimiser_is_refused_by_resume_alone(make, path, refused, name, kind):
+    saved = trained(make(kind)).save_params(path)
+    model = make('CharLSTM')
+    model.load_params(saved)
+    model.init_params(saved)
+    with refused(ValueError, f'another {name}', kind):
+        model.resume(saved)
+
+
+def test_parameters_of_another_vocabulary(make, tmp_path, refused):
+    """Rows of V and columns of U1 are matched by character, if they have the shapes of the standard ones."""
+    saved = {name: trained(make(name)).save_params(tmp_path / name) for name in ('Learned', 'Tied')}
+    fewer = TEXT.replace('m', 'a')
+    learned = make('Learned', text=fewer)
+    learned.init_params(saved['Learned'])
+    stored, p = load(saved['Learned']), {key: v.get_value() for key, v in learned.p.items()}
+    assert (p['V'] == stored['V'][:12]).all() and (p['h01'] == stored['h01']).all()
+    with refused(ValueError, 'other characters', 'Tied'):
+        make('Tied', text=fewer).init_params(saved['Tied'])
+    make('Tied', seed=5).init_params(saved['Tied'])
+
+
+def test_parameters_of_other_shapes(make, path):
+    """V may read more than h, under its name; a parameter with rows for characters begins anew with other ones."""
+    def of_both(V, *more):
+        p = charlstm.initial_parameters(V, *more)
+        return {**p, 'V': np.concatenate([p['V'], 2 * p['V']], axis=1), 'E': np.full((V, 3), V)}
+
+    def network(x, y, states, p, ops, *more):
+        used = p['V'][:, :5] + p['V'][:, 5:] + 0.01 * p['E'].sum(axis=1, keepdims=True)
+        return charlstm.network(x, y, states, {**p, 'V': used}, ops, *more)
+    first, again, other = [make('CharLSTM', seed, lp={}) for seed in (1, 2, 3)]
+    for model in (first, again, other):
+        model.network, model.initial_parameters = network, of_both
+        model.model_setup(num_units1=5, num_units2=5)
+    saved = trained(first).save_params(path)
+    again.resume(saved)
+    assert bits_of(again) == bits_of(first)
+
+
+@pytest.mark.parametrize('name, function', [
+    ('network', lambda *more: charlstm.network(*more)._replace(after=[])), ('penalty', lambda p, l1, l2: [p[0].sum()]),
+    ('objective', lambda *more: (charlstm.objective(*more)[1].costs, charlstm.objective(*more)[1]))])
+def test_what_a_function_returns_is_checked(make, refused, name, function):
+    model = make('CharLSTM')
+    setattr(model, name, function)
+    with refused(ValueError, f'{name} of CharLSTM'):
+        trained(model)
+
+
+@pytest.mark.parametrize('p, words', [
+    (lambda p: {**p, 'm_U1': p['U1']}, 'm_U1'), (lambda p: {name: p[name] for name in p if name != 'b2'}, 'b2'),
+    (lambda p: {**p, 'c': p['c'][1:]}, 'c'), (lambda p: {**p, 'b1': p['b1'][:, 1:]}, 'b1')])
+def test_initial_parameters_without_sizes_are_refused(refused, p, words):
+    model = CharLSTM()
+    model.initial_parameters = lambda *arguments: p(CharLSTM.initial_parameters(*arguments))
+    with refused(ValueError, 'initial_parameters of CharLSTM', words):
+        model.model_setup(char_dim=V, num_units1=5, num_units2=5)
+
+
+def test_parameter_that_nothing_uses_is_named(make, refused):
+    model = make('CharLSTM')
+    model.initial_parameters = lambda *arguments: {**CharLSTM.initial_parameters(*arguments), 'E': np.zeros(3)}
+    with refused(ValueError, 'model_setup'):
+        trained(model)
+    model.model_setup(num_units1=5, num_units2=5)
+    with refused(ValueError, 'do not depend on E'):
+        trained(model)
+
+
+@pytest.mark.parametrize('change', [dict(parameters=['U1', 3]), dict(parameters=['U1', 'U1']), dict(parameters=['W9']),
+                                    dict(digests=[1]), dict(digests={'network': 1}), {'class': 3}])
+def test_damaged_record_is_refused(make, path, refused, change):
+    about(**change)(make('Learned').save_params(path))
+    with refused(ValueError, 'is not a checkpoint'):
+        make('Learned').load_params(path)
