@@ -1,7 +1,7 @@
 """A character-level language model: an LSTM of one to nine layers, here two, written in Theano.
 
 The model reads a text one character at a time and predicts the next one.
-With x the character read, h and C the hidden and cell state of a layer:
+With x the character read, one-hot, h and C the hidden and cell state of a layer:
 
     a_k  = U[k].x + W[k].h_prev + b[k]      k = f, i, o, g (forget, input, output, cell update)
     h, C = lstm_cell(a_f, a_i, a_o, a_g, C_prev)
@@ -10,9 +10,9 @@ The second layer reads the h of the first, and softmax(p['V'].h2 + c) is the dis
 (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000). Another cell has other rows k: see CharLSTM.
 
 The functions below are the whole model. Up to `update`, most take symbols, which stand for arrays: tt.tanh(a) computes
-nothing yet. Theano derives the gradients (tt.grad), also that of the cell; those of the loop over time steps, of
-products and of the softmax are in engine/kernel/. Edit a function, and training, prediction, writing and the cell's C
-code follow. The class CharLSTM, at the end, trains and writes. engine/lesson/ derives the model by hand.
+nothing yet. Theano derives the gradients (tt.grad), also the cell's; only the loop over time steps, products and the
+softmax have theirs by hand, in engine/kernel/. Edit a function, and training, prediction, writing and the cell's C code
+follow. The class CharLSTM, at the end, trains and writes. engine/lesson/ derives the model by hand.
 
 Letters used for the sizes throughout, and the shapes of the parameters p of two layers, by name:
 
@@ -59,12 +59,13 @@ def stacked(U):
 
 
 def layer(a_x, W, b, own, before, truncate, cell):
-    """Return h (T,B,H) and C (T,B,SH) after each step of a layer, and the pair of them after the last.
+    """Return h (T,B,H) and C (T,B,SH; S states) after each step of a layer, and the pair of them after the last.
 
-    This is the definition, which kernel=False runs; the kernel computes the same many times faster. a_x (T,B,4H): the
-    rows U[k].x. own: the cell's own parameters, (H,) each. before: h and C before the first step; C has the S states of
-    the cell side by side. truncate: the gradient flows through the last `truncate` steps; -1: all. cell: a Cell
-    (engine/kernel/cell.py), called with a list of symbols; cell.counts: how many rows b, U and W have, and S.
+    theano.scan calls step for each of the T steps, with h and C of the step before. kernel=False runs this definition;
+    the kernel computes the same many times faster. a_x (T,B,4H): the rows U[k].x. own: the cell's own parameters, (H,)
+    each. before: h and C before the first step; C has the S states of the cell side by side. truncate: the gradient
+    flows through the last `truncate` steps; -1: all. cell: a Cell (engine/kernel/cell.py), called with a list of
+    symbols; cell.counts: how many rows b, U and W have, and S.
     """
     H, counts = b.shape[1], cell.counts                    # for lstm_cell: 4 rows of b, U and W, and S is 1
 
@@ -97,7 +98,7 @@ def network(x, y, states, p, ops, truncate=-1, masks=None):
     for each layer: dropout of the h that goes up, not of the h for the next step (Zaremba et al. 2014).
     """
     (T, B), of_steps, after = x.shape, [], []
-    up = x.flatten()                                       # what layer k reads: characters, one-hot, or h from below
+    up = x.flatten()                                       # what layer k reads: numbers of characters, or h from below
     for k, before in enumerate(states, start=1):
         a = ops.columns(p['U1'], up) if k == 1 else ops.product(up, stacked(p[f'U{k}']))            # U.x: (T*B, 4H)
         own = [p[f'{name}{k}'] for name in ops.own]        # the cell's own parameters: none for lstm_cell
@@ -129,7 +130,7 @@ def activation_penalty(h, h_before, ar, tar):
     return ar * tt.sqr(h).mean(axis=2) + tar * changes
 
 
-# A training step has two halves, objective and update, since several processes sum their gradients in between.
+# A step is objective, its gradients (engine/methods/compile.py), which several processes sum, and then update.
 def objective(x, y, states, cost_weights, masks, weight_masks, p, ops, lp, network):
     """Return what a training step minimises (without the penalty) and the network's Outputs: the first half of a step.
 
@@ -281,8 +282,8 @@ class CharLSTM:
         batch_size      sequences B in a batch
         X, Y, n_batches inputs, targets (int32 (T,B) each) and their number, by 'train' and 'valid'
         texts           prepare_input's valid and test texts as numbers (n,), by 'valid' and 'test'
-        p               parameters by name, shared variables, to predict with; with lp['average'], these are running
-                        averages, and `weights` has the parameters that are trained
+        p               parameters by name, symbols with a value (get_value), to predict with; with lp['average'],
+                        running averages, and `weights` has those that are trained
         lp              learning parameters by name, which may change between steps, except lrate and whether to average
         dyn_lrate       learning rate, a shared scalar, which may be set to a number between steps, but not in fit
         random          NumPy's generator of all random numbers: the same seed, text and machine give the same run
@@ -341,9 +342,9 @@ class CharLSTM:
     def training(self, schedule):
         """Train on the training text, epoch by epoch: yield a Step after each step and an Epoch after each epoch.
 
-        Yield None after each validation batch, so that a caller may stop there. schedule: a Schedule of
+        Yield None after each validation batch of an epoch's end: a caller may stop there. schedule: a Schedule of
         engine/run/schedule.py, which says where training begins and ends and the rate of each step; it is updated.
-        Raises Diverged if costs or parameters are not finite, or the cost of an epoch rises above that of guessing.
+        Raises Diverged if costs or parameters are not finite, or an epoch's cost rises to 0.1 nats above guessing.
         """
         while not schedule.finished:
             self.compiled('train_rmsprop')             # compile it now: within a step, below, Ctrl-C is delayed

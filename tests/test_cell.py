@@ -225,6 +225,12 @@ def test_cells_that_are_no_code_for_one_unit(cell, what):
     assert found.program is None and what in found.unknown
 
 
+def test_formula_is_the_same_in_both_types():
+    """Also that of a cell with a mean, which Theano casts to the type."""
+    normalised = readme_classes()['Normalised'].cell
+    assert Cell(normalised, 'float32').formula == Cell(normalised, 'float64').formula
+
+
 @pytest.mark.parametrize('cell, words', [
     (lambda a_f, C_prev, p=0: (a_f + tt.dot(p, C_prev), C_prev), ['(1,7)', '(8,7)']),
     (lambda a_f, C_prev: (a_f[:, :1] * a_f, C_prev), ['(8, 7)']),
