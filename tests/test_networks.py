@@ -351,21 +351,33 @@ def test_parameters_of_another_vocabulary(make, tmp_path, refused):
 
 
 def test_parameters_of_other_shapes(make, path):
-    """V may read more than h, under its name; a parameter with rows for characters begins anew with other ones."""
+    """V may read more than h, under its name."""
     def of_both(V, *more):
         p = charlstm.initial_parameters(V, *more)
-        return {**p, 'V': np.concatenate([p['V'], 2 * p['V']], axis=1), 'E': np.full((V, 3), V)}
+        return {**p, 'V': np.concatenate([p['V'], 2 * p['V']], axis=1)}
 
-    def network(x, y, states, p, ops, *more):
-        used = p['V'][:, :5] + p['V'][:, 5:] + 0.01 * p['E'].sum(axis=1, keepdims=True)
-        return charlstm.network(x, y, states, {**p, 'V': used}, ops, *more)
-    first, again, other = [make('CharLSTM', seed, lp={}) for seed in (1, 2, 3)]
-    for model in (first, again, other):
+    def network(x, y, states, p, *more):
+        return charlstm.network(x, y, states, {**p, 'V': p['V'][:, :5] + p['V'][:, 5:]}, *more)
+    first, again = [make('CharLSTM', seed, lp={}) for seed in (1, 2)]
+    for model in (first, again):
         model.network, model.initial_parameters = network, of_both
         model.model_setup(num_units1=5, num_units2=5)
-    saved = trained(first).save_params(path)
-    again.resume(saved)
+    again.resume(trained(first).save_params(path))
     assert bits_of(again) == bits_of(first)
+
+
+def test_own_rows_of_characters_begin_anew(make, path):
+    """Whose they were, in another vocabulary, is not known."""
+    def network(x, y, states, p, *more):
+        return charlstm.network(x, y, states, {**p, 'c': p['c'] + p['E'].sum(axis=1)}, *more)
+    models = [make('CharLSTM', text=text) for text in (TEXT, TEXT.replace('m', 'a'))]
+    for model in models:
+        model.network = network
+        model.initial_parameters = lambda V, *more: {**charlstm.initial_parameters(V, *more), 'E': np.full((V, 3), V)}
+        model.model_setup(num_units1=5, num_units2=5)
+    models[1].init_params(models[0].save_params(path))
+    assert (models[1].p['E'].get_value() == V - 1).all() and bits_of(trained(models[1]))
+    assert (models[1].p['W1'].get_value() != models[0].p['W1'].get_value()).any()
 
 
 @pytest.mark.parametrize('name, function', [
