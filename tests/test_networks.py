@@ -252,17 +252,22 @@ def louder(factor, layers=0):
     return network
 
 
+def forgetful(a_x, W, *more):
+    return charlstm.layer(a_x, 0.5 * W, *more)
+
+
 def of_fives(V, units, *more):
     assert all(H % 5 == 0 for H in units)                  # not so in the small models of which digests are made
     return charlstm.initial_parameters(V, units, *more)
 
 
 @pytest.mark.parametrize('first, second', [
-    (dict(network=louder(2, 2)), {}), (dict(network=louder(2), initial_parameters=of_fives), {}),
+    (dict(layer=forgetful), {}), (dict(network=louder(2, 2)), {}),
+    (dict(network=louder(2), initial_parameters=of_fives), {}),
     (dict(network=louder(2), initial_parameters=of_fives), dict(network=louder(3), initial_parameters=of_fives)),
     (dict(network=louder(theano.shared(np.float32(2)))), dict(network=louder(theano.shared(np.float32(3)))))])
 def test_networks_that_differ_little_are_told_apart(make, path, refused, first, second):
-    """In the third layer; with sizes that small models do not have; by an array."""
+    """By the loop over time; in the third layer; with sizes that small models do not have; by an array."""
     model, other = make('CharLSTM', layers=3), make('CharLSTM', layers=3)
     vars(model).update(first)
     vars(other).update(second)

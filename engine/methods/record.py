@@ -23,8 +23,9 @@ STANDARD = dict(
     optimiser='4cfe9a3e0bd41002ef6d8ce7b7ccf64808a5cd5e2f3e58e580d92442c0a5d1c8')
 RECORDED = 'network', 'objective', 'penalty', 'optimiser'
 OF_BASES = {}                  # by class: the code of charlstm.py, and digests of its functions by name
-# What else is part of a function: a network's costs, unlike its predictions, are part of the objective.
-PARTS = dict(objective=('objective', 'network'), optimiser=('optimiser', 'optimiser_state'))
+# Of what a function is made: a network's costs, unlike its predictions, are part of the objective.
+PARTS = dict(network=('network', 'layer'), objective=('objective', 'network', 'layer'),
+             optimiser=('optimiser', 'optimiser_state'))
 # Learning parameters with which a step has all terms, whatever others there will be.
 ALL_TERMS = {name: (zlib.crc32(name.encode()) % 63 + 1) / 64 for name in table.LEARNING} | {'bptt_maxdepth': 7}
 
