@@ -17,6 +17,7 @@ from engine.terminal import script
 
 NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # of two layers; a cell's own parameters follow
 NOT_PARAMETERS = re.compile('(m|state|weights|carried|validation)_|(about|uchar)$')        # of a checkpoint
+RECORDED = 'network', 'objective', 'penalty', 'optimiser'      # whose digests it has, if not standard
 FORMAT = 2                     # version of the metadata and of the names of the arrays
 # A file is a decompression bomb if its arrays need more than ROOM bytes and more than RATIO times the size of the file:
 # large arrays of real parameters never compress that well.

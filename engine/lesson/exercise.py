@@ -4,8 +4,8 @@ import numpy as np
 from charlstm import CharLSTM, lstm_cell, tt
 from engine.kernel.cell import Cell
 from engine.kernel.scan import Scan
-from engine.methods.state import refuse_ignored
 from engine.lesson.numpy_lstm import lstm, sigmoid
+from engine.methods.state import refuse_ignored
 from engine.run import table
 from engine.terminal import Parser, load_class, main
 

@@ -6,14 +6,14 @@ import numpy as np
 from engine.backend import bfloat16, compiler
 from engine.backend.theano_setup import on_cpu, theano, tt
 from engine.data.parameters import in_layers, layers_of, named_state, recurrent
+from engine.kernel.cell import in_files, lines_of
 from engine.kernel.elementwise import SameArrays
 from engine.kernel.fallback import StepByStep, costs_follow, flat, scores_of, state_symbols
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
-from engine.kernel.cell import in_files, lines_of
 from engine.methods.record import is_standard
 from engine.methods.state import (REPLACEABLE, CompiledFunctions, arrays, cell_of_model, functions, kinds,
-                                  new_parameters, optimiser_variables, sizes, vocabulary_size, zero_states)
+                                  new_kinds, optimiser_variables, sizes, vocabulary_size, zero_states)
 from engine.parallel import DataParallelStep
 from engine.terminal import number_of, warn
 
@@ -41,10 +41,10 @@ def operations(model):
 def check_parameters(model, cell):
     """Raise ValueError if the model has other parameters or states than new ones of its class have."""
     if model.p:
-        H, now = sizes(model), kinds(arrays(model.p))
-        expected = kinds(new_parameters(model, vocabulary_size(model), H, 'original', np.random.default_rng(0)))
         carried = [state.shape[1] for state in model.carried or model.validation[0] or ()]
-        if now != expected or carried not in ([], [n * units for units in H for n in (1, cell.counts.S)]):
+        widths = [n * H for H in sizes(model) for n in (1, cell.counts.S)]
+        expected = new_kinds(model, vocabulary_size(model), sizes(model))
+        if kinds(arrays(model.p)) != expected or carried not in ([], widths):
             raise ValueError(f'{type(model).__name__}, with the cell {cell.name}, has other parameters or states than '
                              'before: call model_setup')
 
@@ -100,18 +100,13 @@ def build_forward(model, ops, name):
     return SameArrays([x, *flat(states)], results + flat(outputs.after))
 
 
-def model_sizes(model):
-    """Return V and the units of each layer, or None if there are no parameters."""
-    return (vocabulary_size(model), sizes(model)) if model.p else None
-
-
 def check_functions(model, ops):
     """Compute a small batch by functions that were replaced, so that an error names the line.
 
     Raise ValueError if they return something else than those of charlstm.py do.
     """
     base, of_symbols = model.symbols.CharLSTM, ('layer', 'network', 'objective', 'penalty', 'optimiser')
-    if not model.p or is_standard(model, 'network', model_sizes(model)) and all(
+    if not model.p or is_standard(model, 'network') and all(
             getattr(model, name) is getattr(base, name) for name in of_symbols):
         return
     x, states, weights, p, lp = tt.imatrix('x'), state_symbols(model.p), tt.matrix(), model.p, dict(model.lp)
@@ -139,7 +134,7 @@ def replaced_first(model):
 
 def build_texts(model, ops, name):
     """Return what reads and writes texts: in C, a Texts or, if C does not compute this network, a StepByStep."""
-    if ops.in_c and is_standard(model, 'layer') and is_standard(model, 'network', model_sizes(model)):
+    if ops.in_c and is_standard(model, 'network'):
         return ops.texts(model.p)
     S = cell_of_model(model).counts.S
     return StepByStep(functools.partial(compiled, model), functools.partial(sizes, model), S)

@@ -1,8 +1,8 @@
 """Train a model by the recipe, as train.py does: a method of CharLSTM."""
-import numpy as np
+import math
 
 from engine import checks
-from engine.methods.state import new_parameters
+from engine.methods.state import new_kinds
 from engine.run import table
 from engine.run.options import Options, set_units
 from engine.run.recipe import complete
@@ -51,8 +51,7 @@ def set_up(model, o, verbose=True):
     for role in ('valid', 'test'):
         if model.group.first and role in sources and sources[role]['sha256'] == sources['train']['sha256']:
             warn(f'the {table.TITLES[role]} is the training text: its costs say nothing about other texts')
-    counted = new_parameters(model, len(model.uchar), o.units, o.initial, np.random.default_rng(0))
-    number = sum(array.size for array in counted.values())
+    number = sum(math.prod(shape) for shape, _ in new_kinds(model, len(model.uchar), o.units).values())
     complete(o, model.n_batches['train'], number)
     model.model_setup(num_units1=o.num_units1, num_units2=o.num_units2, layers=o.layers, initial=o.initial,
                       **o.kept('lp'))

@@ -5,11 +5,12 @@ import zlib
 import numpy as np
 
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import in_layers, map_state, named_state
+from engine.data.parameters import RECORDED, in_layers, map_state, named_state
 from engine.kernel.cell import Counts
 from engine.kernel.fallback import flat, state_symbols
 from engine.kernel.formula import Trace
 from engine.kernel.scan import Scan
+from engine.methods import state
 from engine.methods.state import REPLACEABLE, cell_of_model, functions, new_parameters
 from engine.run import table
 
@@ -21,7 +22,6 @@ STANDARD = dict(
     objective='8b6f1ad6bdcc8cdaea73a2e03719e52892d67565f5c3b2f541ff712b710788e5',
     penalty='4a2a1f6e067742e200c778f38307bb507b09aa41aa4629f8b8c1252015ee17df',
     optimiser='4cfe9a3e0bd41002ef6d8ce7b7ccf64808a5cd5e2f3e58e580d92442c0a5d1c8')
-RECORDED = 'network', 'objective', 'penalty', 'optimiser'
 OF_BASES = {}                  # by class: the code of charlstm.py, and digests of its functions by name
 # Of what a function is made: a network's costs, unlike its predictions, are part of the objective.
 PARTS = dict(network=('network', 'layer'), objective=('objective', 'network', 'layer'),
@@ -127,7 +127,7 @@ def optimiser(model, p, ops):
 # ---------------------------------------------------------------- digests
 
 def digest(model, name, sizes=None):
-    """Return the digest of a function of a model, a name of STANDARD. sizes: V and units, or None.
+    """Return the digest of a function of a model, a name of STANDARD. sizes: V and units; None: those of the model.
 
     It is that of the graphs for small models of one, two and three layers, before Theano simplifies anything. So it is
     the same for all sizes and types, and for each cell. A class that has none of these models is computed with `sizes`.
@@ -152,9 +152,9 @@ def digest(model, name, sizes=None):
             found.append(type(error).__name__)
             errors.append(error)
     if len(errors) == len(found) and name != 'layer':      # a layer may need the rows of its own cell
-        if not sizes:
+        if not (sizes or model.p):
             raise errors[-1]
-        found = [graphs(*sizes)]
+        found = [graphs(*sizes or (state.vocabulary_size(model), state.sizes(model)))]
     made[key] = hashlib.sha256(' '.join(found).encode()).hexdigest()
     return made[key]
 
@@ -179,6 +179,6 @@ def is_standard(model, name, sizes=None):
     return digest(model, name, sizes) == STANDARD[name]
 
 
-def record(model, sizes, names=RECORDED):
-    """Return the digests of the functions that are not the standard ones, by name. sizes: V and units."""
+def record(model, sizes=None, names=RECORDED):
+    """Return the digests of the functions that are not the standard ones, by name. sizes: as for digest."""
     return {name: digest(model, name, sizes) for name in names if not is_standard(model, name, sizes)}

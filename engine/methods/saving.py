@@ -12,9 +12,10 @@ from engine.backend.theano_setup import theano
 from engine.data import parameters
 from engine.data.parameters import in_layers, layers_of, named_state, parameter_shapes, units
 from engine.methods import record
-from engine.methods.compile import computes_on, model_sizes
-from engine.methods.state import (CompiledFunctions, Learning, arrays, cell_of_model, kinds, new_parameters,
-                                  optimiser_variables, set_parameters, set_text, sizes, updated, warn_if_truncated)
+from engine.methods.compile import computes_on
+from engine.methods.state import (CompiledFunctions, Learning, arrays, cell_of_model, kinds, new_kinds,
+                                  new_parameters, optimiser_variables, set_parameters, set_text, sizes, updated,
+                                  vocabulary_size, warn_if_truncated)
 from engine.run import table
 from engine.terminal import ROOT, near
 
@@ -89,10 +90,10 @@ def save_params(model, filename, progress=None):
         random=model.random.bit_generator.state, text=model.text.metadata() if model.text else {}, progress=progress,
         cell=dict(formula='' if cell.standard else cell.formula, parameters=list(cell.own)),
         optimiser=sorted(model.optimiser_variables), precision=model.precision, versions=versions(model))
-    V_and_units, shapes = model_sizes(model), [(name, array.shape) for name, array in arrays(model.p).items()]
-    if shapes != [*parameter_shapes(*V_and_units, cell.counts.rows, cell.own).items()]:
+    shapes = [(name, array.shape) for name, array in arrays(model.p).items()]
+    if shapes != [*parameter_shapes(vocabulary_size(model), sizes(model), cell.counts.rows, cell.own).items()]:
         metadata.update(parameters=list(model.p))
-    recorded = dict(digests=record.record(model, V_and_units), **{'class': type(model).__name__})
+    recorded = dict(digests=record.record(model), **{'class': type(model).__name__})
     metadata.update({name: value for name, value in recorded.items() if value not in ({}, 'CharLSTM')})
     if not all(np.isfinite(array).all() for array in stored.values()):
         raise ValueError(f"{filename} was not written: the parameters or the optimiser's state are no longer finite")
@@ -126,9 +127,9 @@ def refuse_another(model, stored, V_and_units, names=('network',)):
 
 def read_run(model, filename):
     """Return parameters, uchar, and what read_run of parameters.py returns. Raise ValueError for another class."""
-    p, uchar = read_fitting(model, filename, 'utf-8', record.RECORDED)
-    return p, uchar, *parameters.read_run(parameters.opened(filename), p, model.optimiser_state,
-                                          cell_of_model(model).counts.S)
+    stored = parameters.opened(filename)                   # once, so that all is of one file
+    p, uchar = read_fitting(model, stored, 'utf-8', parameters.RECORDED)
+    return p, uchar, *parameters.read_run(stored, p, model.optimiser_state, cell_of_model(model).counts.S)
 
 
 def read_fitting(model, filename, encoding, names=('network',)):
@@ -139,8 +140,8 @@ def read_fitting(model, filename, encoding, names=('network',)):
     stored = parameters.opened(filename)
     p, uchar = read_checkpoint(stored, encoding)
     refuse_another(model, stored, (len(uchar), units(p)), names)
-    expected = new_parameters(model, len(uchar), units(p), 'original', np.random.default_rng(0))
-    if kinds(p) != kinds(expected):
+    expected = new_kinds(model, len(uchar), units(p))
+    if kinds(p) != expected:
         raise ValueError(f'{stored} has the parameters {", ".join(p)}: expected those of {type(model).__name__}, '
                          f'{", ".join(expected)}, with their shapes')
     return {name: p[name] for name in expected}, uchar
@@ -215,8 +216,7 @@ def read_to_begin(model, filename, encoding):
     p, uchar = read_checkpoint(stored, encoding)
     if cell.standard and record.is_standard(model, 'network', (len(uchar), H)):
         refuse_another(model, stored, (len(uchar), units(p)))
-    expected, of_more = [kinds(new_parameters(model, len(uchar) + more, H, 'original', np.random.default_rng(0)))
-                         for more in (0, 1)]
+    expected, of_more = [new_kinds(model, len(uchar) + more, H) for more in (0, 1)]
     found = [name for name, kind in kinds(p).items() if kind != expected.get(name, kind)]
     if units(p) != H or found:
         raise ValueError(f'{filename} has layers of {units(p)} units, and this model of {H}: they must be the same, as '
@@ -236,7 +236,7 @@ def other_program_cell(model, what):
     if not cell.program:
         raise ValueError(f'{what} cannot compute the cell {cell.name}: it uses {cell.unknown}')
     for name in ('layer', 'network'):
-        if not record.is_standard(model, name, model_sizes(model)):
+        if not record.is_standard(model, name):
             raise ValueError(f'{what} cannot compute the {name} of {type(model).__name__}: it has that of charlstm.py')
     return cell
 

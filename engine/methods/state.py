@@ -158,6 +158,11 @@ def new_parameters(model, V, units, initial, random):
     return {**p, **{name: array for name, array in own.items() if name not in p}}
 
 
+def new_kinds(model, V, units):
+    """Return the shapes and types of the parameters of a new model by name."""
+    return kinds(new_parameters(model, V, units, 'original', np.random.default_rng(0)))
+
+
 def zero_states(model, B):
     """Return the states before a text, of each layer h (B,H), and C (B,SH): its S cell states side by side."""
     S = cell_of_model(model).counts.S

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from engine.data.parameters import Checkpoint, how_to_adapt, read_about
+from engine.data.parameters import RECORDED, Checkpoint, how_to_adapt, read_about
 from engine.files import PARTIAL, base_name, readable, warn_once, write_whole
 from engine.run.logs import EPOCHS, LOGS, STEPS, Logs, draw_costs
 from engine.run.schedule import Schedule
@@ -236,7 +236,7 @@ class Run:
                      parameters=sum(p.get_value(borrow=True).size for p in model.p.values()),
                      **{'class': type(model).__name__}, class_file=base_name(file), class_sha256=checksum,
                      cell=stored.cell['formula'] or 'standard',
-                     **{name: own.get(name, 'standard') for name in ('network', 'objective', 'penalty', 'optimiser')},
+                     **{name: own.get(name, 'standard') for name in RECORDED},
                      best_epoch=schedule.best_epoch or None, checkpoint=os.path.basename(checkpoint),
                      checkpoint_epoch=schedule.best_epoch or schedule.epoch)
         for role in TITLES:
