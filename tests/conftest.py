@@ -282,7 +282,7 @@ def without(tmp_path):
 def javascript():
     """Return a function that evaluates an expression after network.js and returns its value, which JSON must hold."""
     racer = pytest.importorskip('py_mini_racer')
-    context = context_of(racer.MiniRacer, Cell(lstm_cell, 'float32'))
+    context = context_of(racer.MiniRacer, dict(standard=Cell(lstm_cell, 'float32')))
     context.eval(HELPERS)
 
     def value(expression, **data):

@@ -12,7 +12,7 @@ import numpy_model
 from cells import OWN, peephole_cell
 from charlstm import CharLSTM
 from engine.backend.theano_setup import theano
-from engine.kernel.cell import js_functions
+from engine.page.cell import cell_for_page
 from engine.page.page import MODEL, Shown, file_of_page, products, to_float16, write_page
 from models import default_mode
 from scripts import TEXT, load
@@ -33,7 +33,7 @@ const atob = text => [...text.replace(/=+$/, '')].map(sixBits).join('').match(/.
 HELPERS = """
 const arrays = p => Object.fromEntries(Object.entries(p).map(([name, array]) => [name, Float32Array.from(array)]));
 const times = (n, next) => Array.from({length: n}, next);
-const writes = (n, p, prime, choice, held, network = new Network(arrays(p))) => {
+const writes = (n, p, prime, choice, held, network = new Network(arrays(p), cells.standard)) => {
   network.hold(held);
   const text = written(network, prime, choice);
   return times(prime.length + n, () => text.next().value);
@@ -42,11 +42,26 @@ const randoms = (n, seed, random = new Random(seed)) => times(n, () => random.ne
 """
 
 
-def context_of(MiniRacer, cell):
-    """Return a context of a JavaScript engine that has a page's network with a Cell, and its learner."""
+def context_of(MiniRacer, cells):
+    """Return a context of a JavaScript engine that has a page's network and learner, and `cells`, Cells by name."""
     context = MiniRacer()
-    context.eval(ATOB + products() + js_functions(cell) + ''.join(file_of_page(f'{name}.js') for name in MODEL))
+    of_page = json.dumps({name: cell_for_page(cell) for name, cell in cells.items()}, allow_nan=False)
+    context.eval(f"{ATOB}{products()}{''.join(file_of_page(f'{name}.js') for name in MODEL)}const cells = {of_page};")
     return context
+
+
+def run_in_javascript(context, code, H, inputs, n_outputs, held=()):
+    """Run code by a Program of cell.js in float64. inputs: (n,H). held: as in run(). Return outputs (n_outputs,H)."""
+    texts = [str(value).replace('inf', 'Infinity').replace('nan', 'NaN') for value in inputs.ravel().tolist()]
+    found = context.eval(f'''(() => {{
+        const numbers = new Float64Array({200 * H}), outputs = {len(inputs) * H}, rest = outputs + {n_outputs * H};
+        numbers.set([{', '.join(texts)}]);
+        const program = new Program({code}, {{numbers, place: () => ({{at: rest, width: {H}}}), loops: LOOPS}}, {H});
+        program.run({H}, 1, [...valuesIn({{at: outputs, width: 0}}, 0, {n_outputs}, {H}),
+          ...valuesIn({{at: 0, width: 0}}, 0, {len(inputs)}, {H})], {json.dumps(held)});
+        return Array.from(numbers.subarray(outputs, rest), String).join();
+    }})()''')
+    return np.array([float(text.replace('Infinity', 'inf')) for text in found.split(',')]).reshape(n_outputs, H)
 
 
 def loaded(checkpoint):

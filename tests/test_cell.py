@@ -10,18 +10,18 @@ import pytest
 
 import cells
 import charlstm
-from cells import coupled_cell, logical_cell, odd_cell, peephole_cell, readme_classes
+from cells import coupled_cell, logical_cell, odd_cell, peephole_cell, readme_classes, three_states
 from charlstm import CharLSTM, lstm_cell, tt
 from engine.kernel import cell as cells_in_code, formula
-from engine.page.page import file_of_page
 from engine.output.info import description
-from engine.kernel.cell import Cell
+from engine.kernel.cell import Cell, held_cell
 from engine.backend import compiler
 from engine.kernel.library import joined
+from engine.lesson import cells as lesson_cells
 from engine.backend.theano_setup import theano
 from engine.methods.compile import operations
 from numpy_model import NAMES
-from pages import context_of
+from pages import context_of, run_in_javascript
 from scripts import load
 from test_kernel import INTERPRETED
 
@@ -130,45 +130,54 @@ def test_functions_in_c_and_numpy_are_theanos(dtype, tmp_path):
 
 def test_functions_in_javascript_are_theanos():
     racer = pytest.importorskip('py_mini_racer')
-    context = racer.MiniRacer()
-    context.eval(file_of_page('network.js'))
-    texts = {repr(np.nan): 'NaN', repr(np.inf): 'Infinity', repr(-np.inf): '-Infinity'}
+    context = context_of(racer.MiniRacer, {})
+    operations = {template: name for name, (template, _) in formula.OPERATIONS.items() if name != 'OR'}
+    assert {*formula.OPERATIONS} < {*json.loads(context.eval('JSON.stringify(Object.keys(LOOPS))'))}
     for name, values, expected in cases('float64'):
-        rows = ','.join('[' + ','.join(texts.get(repr(value), repr(value)) for value in row) + ']'
-                        for row in zip(*[side.tolist() for side in values]))
-        found = json.loads(context.eval(f'JSON.stringify([{rows}].map(row => String(math.{name}(...row))))'))
-        np.testing.assert_allclose([float(text.replace('Infinity', 'inf')) for text in found], expected, rtol=1e-13,
-                                   atol=1e-37, err_msg=name)
+        inputs = [f'x{k}' for k in range(len(values))]
+        code = dict(inputs=inputs, lines=[['found', operations[name], inputs]], outputs=['found'])
+        found, = run_in_javascript(context, json.dumps(code), len(expected), np.array(values), 1)
+        np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-37, err_msg=name)
 
 
-@pytest.mark.parametrize('cell', [odd_cell, logical_cell, peephole_cell])
+@pytest.mark.parametrize('cell', [odd_cell, logical_cell, three_states, *[
+    each.cell for each in vars(lesson_cells).values() if inspect.isclass(each)]])
 def test_gradient_in_javascript_is_the_programs(cell):
-    """As are h and C. They are computed unit by unit, in an array in which the gates of a unit are not adjacent."""
+    """As are h, the states and what is kept, in float64: all cells of the lesson, and odd ones."""
     racer, made, H = pytest.importorskip('py_mini_racer'), Cell(cell, 'float64'), 7
-    context, random, program = context_of(racer.MiniRacer, made), np.random.default_rng(3), made.program
-    a, C_prev, dh, dC, values = [random.uniform(-2, 2, shape).round(3) for shape in
-                                 ((4, H), H, H, H, (len(made.own), H))]
-    n = json.loads(context.eval(f'''
-        const n = {np.concatenate([*a, C_prev, 0 * dh, 0 * dh, dh, dC, np.zeros(4 * H)]).tolist()}, H = {H};
-        const own = {values.T.tolist()}, d_own = own.map(values => values.map(() => 0.5));
-        for (let k = 0; k < H; k++) {{
-          CELL.squashed.forEach((scale, row) => {{
-            if (scale) n[row * H + k] = [math.sigmoid, math.tanh][scale - 1](n[row * H + k]);
-          }});
-          cellForward(n, k, 4 * H + k, 5 * H + k, 6 * H + k, own[k], H);
-        }}
-        const after = n.slice(5 * H, 7 * H);
-        for (let k = 0; k < H; k++) {{
-          cellBackward(n, k, 4 * H + k, 6 * H + k, own[k], 7 * H + k, 8 * H + k, 9 * H + k, d_own[k], H);
-        }}
-        JSON.stringify({{after, d_own, backward: [...n.slice(9 * H), ...n.slice(8 * H, 9 * H)]}})'''))
-    inputs = dict(zip(cells_in_code.inputs_of(made.counts), [*a, C_prev, *values]))
-    h, C, *kept = cells.evaluate(program.forward, inputs)
-    inputs.update({f'kept[{k}]': value for k, value in enumerate(kept)}, **{'after[0]': C, 'dh': dh, 'd_after[0]': dC})
-    gradients = cells.evaluate(program.backward, inputs)
-    np.testing.assert_allclose(n['after'], np.concatenate([h, C]), rtol=1e-12)
-    np.testing.assert_allclose(n['backward'], np.concatenate(gradients[:5]), rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(np.reshape(n['d_own'], (H, -1)).T, 0.5 + np.reshape(gradients[5:], (-1, H)), rtol=1e-9)
+    context, random = context_of(racer.MiniRacer, dict(own=made)), np.random.default_rng(3)
+    counts, forward, backward = made.counts, made.program.forward, made.program.backward
+    S, inputs = counts.S, {name: random.uniform(-2, 2, H) for name in cells_in_code.inputs_of(counts)}
+    h, *after = cells.evaluate(forward, inputs)
+    expected, kept = [*after[:S], h, *after[S:]], after[S:]
+    found = run_in_javascript(context, 'cells.own.forward', H, np.array([*inputs.values()]), len(expected))
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    states, dh, *d_after = [np.array([inputs[f'before[{k}]'] for k in range(S)]), *random.uniform(-2, 2, (1 + S, H))]
+    read = np.array([*kept, *states, *after[:S], *[inputs[f'own[{k}]'] for k in range(counts.own)], dh, *d_after])
+    named = {**inputs, 'dh': dh, **{f'{name}[{k}]': value for name, values in (
+        ('kept', kept), ('after', after[:S]), ('d_after', d_after)) for k, value in enumerate(values)}}
+    expected = cells.evaluate(backward, named)
+    found = run_in_javascript(context, 'cells.own.backward', H, read, len(expected))
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize('cell', [
+    lambda a_f, C_prev: (a_f, a_f), lambda a_f, C_prev, n_prev: (2 * a_f, a_f, a_f),
+    lambda a_f, C_prev, n_prev: (tt.tanh(a_f + C_prev), tt.tanh(a_f), C_prev), three_states])
+def test_held_states_in_javascript_are_pythons(cell):
+    """If h is a state, a state is a row, two are one, or one is delayed, and if h reads what is held."""
+    racer, made, H = pytest.importorskip('py_mini_racer'), Cell(cell, 'float64'), 7
+    context, random = context_of(racer.MiniRacer, dict(own=made)), np.random.default_rng(3)
+    S, inputs = made.counts.S, {name: random.uniform(-2, 2, H) for name in cells_in_code.inputs_of(made.counts)}
+    holds = {f'own[{made.counts.own + 2 * k + j}]': np.zeros(H) for k in range(S) for j in range(2)}
+    for state in range(S):
+        held = {name: value.copy() for name, value in holds.items()}
+        held[f'own[{made.counts.own + 2 * state}]'][3] = 1
+        held[f'own[{made.counts.own + 2 * state + 1}]'][3] = 0.625
+        h, *after = cells.evaluate(held_cell(made).program.forward, inputs | held)[:1 + S]
+        found = run_in_javascript(context, 'cells.own.forward', H, np.array([*inputs.values()]),
+                                  len(made.program.forward.outputs), [None] * state + [[[3, 0.625]]])
+        np.testing.assert_allclose(found[:1 + S], [*after, h], rtol=1e-12)
 
 
 # ---------------------------------------------------------------- layers and models

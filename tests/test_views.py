@@ -189,7 +189,7 @@ def test_cells(browser, of_own_cell):
     browser.set('#feature', 'position in the line')
     since = [k - TEXT.rfind('\n', 0, k + 1) for k in range(300)]
     r = np.array([np.corrcoef(since, C)[0, 1] for C in states['C'].T])
-    order = np.argsort(-abs(r))
+    order = np.argsort(-abs(np.array(data_of(path)['correlations']['position in the line'])), kind='stable')
     assert browser.all('#units option', 'element.value') == ['C' + names[u] for u in order]
     np.testing.assert_allclose([numbers(line)[0] for line in browser.all('#units option')], abs(r[order]), atol=6e-3)
     check('C', order[0])

@@ -219,21 +219,22 @@ class Resumed(InTheano):
 
 
 IN_JAVASCRIPT = '''
-let p;
-const use = arrays => {
+let p, cell;
+const use = (name, arrays) => {
+  cell = cells[name];
   p = Object.fromEntries(Object.entries(arrays).map(([name, values]) => [name, Float32Array.from(values)]));
 };
-const reading = (x, network = new Network(p)) => x.map(k => {
+const reading = (x, network = new Network(p, cell)) => x.map(k => {
   network.read(k);
   return [Array.from(network.logs(), Math.exp), Array.from(network.states())];
 });
-const writing = (n, choice, held, network = new Network(p)) => {
+const writing = (n, choice, held, network = new Network(p, cell)) => {
   network.hold(held);
   const text = written(network, [1], choice);
   return Array.from({length: n}, () => text.next().value);
 };
 const streaming = (x, states) => {
-  const network = new Network(p, states.length);
+  const network = new Network(p, cell, states.length);
   states.forEach((state, k) => network.setStates(k, Float32Array.from(state.flat())));
   return x.map(k => {
     network.read(k);
@@ -248,7 +249,7 @@ const atOnce = work => {
 };
 const asLists = p => Object.fromEntries(Object.entries(p).map(([name, values]) => [name, Array.from(values)]));
 const learning = (x, y, B, rate, recipe, steps) => {
-  const learner = new Learner(p, B, x.length / B, recipe), {network} = learner;
+  const learner = new Learner(p, cell, B, x.length / B, recipe), {network} = learner;
   return Array.from({length: steps}, () => {
     network.reset();
     const cost = atOnce(learner.step(x, y, rate)), {averages, squares, sums} = learner;
@@ -260,20 +261,20 @@ const learning = (x, y, B, rate, recipe, steps) => {
 
 
 class InJavaScript:
-    """The network of a page, in a JavaScript engine.
+    """The network of a page, in a JavaScript engine, for networks of all cells.
 
-    MiniRacer: a class whose objects evaluate JavaScript. first: a script that they evaluate at first.
+    MiniRacer: a class whose objects evaluate JavaScript. first: a script that it evaluates at first.
     """
 
     def __init__(self, MiniRacer, first=''):
-        self.contexts = {name: context_of(MiniRacer, Cell(cell, 'float32')) for name, (cell, _) in CELLS.items()}
-        for context in self.contexts.values():
-            context.eval(first + IN_JAVASCRIPT)
+        self.context = context_of(MiniRacer, {name: Cell(cell, 'float32') for name, (cell, _) in CELLS.items()})
+        self.context.eval(first + IN_JAVASCRIPT)
 
     def value(self, case, expression):
         """Return the value of an expression for the parameters of a case."""
         arrays = {name: array.ravel().tolist() for name, array in case.parameters.items()}
-        return json.loads(self.contexts[case.cell].eval(f'use({json.dumps(arrays)}); JSON.stringify({expression})'))
+        call = f'use("{case.cell}", {json.dumps(arrays)}); JSON.stringify({expression})'
+        return json.loads(self.context.eval(call))
 
     def answers(self, case):
         """Return the predictions for three rows of the batch, and texts, from network.js."""

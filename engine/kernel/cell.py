@@ -1,14 +1,13 @@
-"""Translate the cell of a layer, a formula in Python, and its derivative to C and JavaScript.
+"""Translate the cell of a layer, a formula in Python, and its derivative to lines of operations, and these to C.
 
 The graph of a function of Theano's symbols, such as charlstm.lstm_cell, and Theano's graph of its gradient become a
-Program: lines such as ('t3', 'Mul', ('t0', 'before[0]')), each an operation on one unit. The code is generated from
-these lines: layer.c and network.js contain no formula.
+Program: lines such as ('t3', 'Mul', ('t0', 'before[0]')), each an operation on one unit. The C code is generated from
+these lines: layer.c contains no formula.
 """
 import collections
 import contextlib
 import hashlib
 import inspect
-import json
 import re
 import traceback
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano, tt
-from engine.kernel.formula import IN_C, IN_JAVASCRIPT, Code, Trace, code_of, equations, written
+from engine.kernel.formula import IN_C, Code, Trace, code_of, equations, written
 
 STANDARD = 'b9d82cea2d1907f4'      # start of the SHA-256 of the standard formula, which checkpoints leave out
 STANDARD_ARGUMENTS = 'a_f', 'a_i', 'a_o', 'a_g', 'C_prev'
@@ -29,7 +28,6 @@ TAKEN = re.compile(r'(U|W|b|h|t\d+|)$|(m|state|weights|carried|validation)_')
 
 # Their results are kept for the backward pass, which recomputes those of all others.
 COSTLY = ('Pow', 'Exp', 'Expm1', 'Log', 'Log1p', 'Sqrt', 'Tanh', 'ScalarSigmoid', 'ScalarSoftplus')
-SQUASHING = dict(ScalarSigmoid=1, Tanh=2)      # to the scale of squash() in product.c
 
 
 # ---------------------------------------------------------------- what a cell's signature declares
@@ -118,7 +116,7 @@ class Program(NamedTuple):
     backward: Code
 
 
-def _reads(lines, states, rows):
+def reads_of(lines, states, rows):
     """Return for each value which of the rows, dh and d_after it depends on, and on which states after the step.
 
     What a value depends on through a state does not count.
@@ -135,7 +133,7 @@ def _kept(lines, states, gradients, rows, costly=COSTLY):
     The backward pass has the states anyway, and recomputes cheap operations. It also reads results of costly functions,
     such as sigmoid(a_f), and pre-activations. If these are more than the rows, only pre-activations are kept.
     """
-    reads, wanted, kept = _reads(lines, states, rows), {*gradients}, []
+    reads, wanted, kept = reads_of(lines, states, rows), {*gradients}, []
     for value in [*reversed(lines), *rows]:
         if value in wanted and reads[value] & {*rows}:
             if value in rows or lines[value][0] in costly and not any(name[0] == 'd' for name in reads[value]):
@@ -162,119 +160,21 @@ def _program(trace, counts, variables, outputs, d_outputs):
                    code_of(trace.lines, gradients, names))
 
 
-# ---------------------------------------------------------------- code in C and JavaScript
-
-def _body(code, language, outputs, names={}):
-    """Return the body of a function. outputs: a format for each. names: inputs to names of variables."""
-    statements, values = written(code, names, **language)
-    return ('\n    ' if language is IN_C else '\n  ').join([
-        *statements, *[output.format(value) for output, value in zip(outputs, values)]])
-
+# ---------------------------------------------------------------- code in C
 
 def c_functions(program):
     """Return cell.h with the declarations of its two functions replaced by definitions for this cell."""
     counts, after = program.counts, places('after', program.counts.S)
     results = [('*h', *after, *places('kept', program.kept)),
                (*places('da', counts.b), *places('d_before', counts.S), *places('d_own', counts.own))]
-    bodies = [_body(code, IN_C, [f'{place} = {{}};' for place in each])
-              for code, each in zip((program.forward, program.backward), results)]
+    bodies = []
+    for code, each in zip((program.forward, program.backward), results):
+        statements, values = written(code, {}, **IN_C)
+        bodies.append('\n    '.join(statements + [f'{place} = {value};' for place, value in zip(each, values)]))
     values = dict(ROWS=counts.b, OF_U=counts.U, OF_W=counts.W, STATES=counts.S, OWN=counts.own, KEPT=program.kept)
     text = re.sub(r'(\w+) = \d+', lambda found: f'{found[1]} = {values[found[1]]}', CELL_H)
     return re.sub(r'void (.*?\));', lambda found: f'INLINE void {found[1]}\n{{\n    {bodies.pop(0)}\n}}\n', text,
                   flags=re.DOTALL)
-
-
-def _squashed(program):
-    """Return for each row the scale with which squash() in product.c computes all that a cell reads of it, or 0."""
-    def scale(row):
-        readers = [operation for _, operation, arguments in program.forward.lines if row in arguments]
-        return SQUASHING.get(readers[0], 0) if len(readers) == 1 and row not in program.forward.outputs else 0
-    return [scale(row) for row in places('a', program.counts.b)]
-
-
-def _after_squash(code, squashed):
-    """Return forward code for rows of which some hold the results of squash()."""
-    rows = [row for row, scale in zip(places('a', len(squashed)), squashed) if scale]
-    known = {name: arguments[0] for name, _, arguments in code.lines if {*arguments} & {*rows}}
-    return code_of({name: (operation, *arguments) for name, operation, arguments in code.lines}, code.outputs, known)
-
-
-def js_functions(cell):
-    """Return a Cell as three functions of one unit in JavaScript, which network.js and learner.js call.
-
-    They read and write an array n; a unit's rows are H numbers apart, from index a or da on, and so are its states and
-    their gradients. squash() in product.c has replaced the rows whose scale in CELL.squashed is not 0. As in C, what
-    cellForward keeps for cellBackward overwrites the pre-activations. cellHeld is a forward pass that may hold states:
-    after the cell's own parameters, `own` says for each state whether it does (1 or 0), and at which value.
-    """
-    counts, program, squashed = cell.counts, cell.program, _squashed(cell.program)
-    forward, held = [_after_squash(each.program.forward, squashed) for each in (cell, held_cell(cell))]
-    at = {name: [f'n[{index} + {k} * H]' for k in range(max(counts.b, counts.S))]
-          for name, index in (('a', 'a'), ('before', 'before'), ('after', 'C_at'), ('kept', 'a'), ('da', 'da'),
-                              ('d_after', 'dC_at'), ('d_before', 'dC_at'))}
-
-    def function(code, reads, results):
-        """Return the body of a function that reads arrays, name to number of values, before it writes its results."""
-        names = {f'{name}[{k}]': f'{name}{k}' for name, n in reads.items() for k in range(n)}
-        first = [f'const {name}{k} = {at[name][k]};' for name, n in reads.items() for k in range(n)]
-        return '\n  '.join([*first, _body(code, IN_JAVASCRIPT, results, names | dict(dh='n[dh_at]'))])
-
-    def assigned(name, n):
-        return [f'{place} = {{}};' for place in at[name][:n]]
-    inputs, results = dict(a=counts.b, before=counts.S), ['n[h_at] = {};', *assigned('after', counts.S)]
-    of_backward = dict(kept=program.kept, before=counts.S, after=counts.S, d_after=counts.S)
-    gradients = [*assigned('da', counts.b), *assigned('d_before', counts.S),
-                 *[f'd_own[{k}] += {{}};' for k in range(counts.own)]]
-    declared = dict(zip(('rows', 'ofU', 'ofW'), counts), names=cell.rows, states=cell.states, own=cell.own,
-                    remembers=cell.remembers, squashed=squashed)
-    return f'''/** What the cell declares, as in engine/kernel/cell.py, and the scales with which rows are squashed. */
-const CELL = {json.dumps(declared)};
-
-function cellForward(n, a, before, h_at, C_at, own, H) {{
-  {function(forward, inputs, results + assigned('kept', program.kept))}
-}}
-
-function cellHeld(n, a, before, h_at, C_at, own, H) {{
-  {function(held, inputs, results)}
-}}
-
-function cellBackward(n, a, before, C_at, own, dh_at, dC_at, da, d_own, H) {{
-  {function(program.backward, of_backward, gradients)}
-}}
-'''
-
-
-def js_steps(cell):
-    """Return the formula of a Cell in JavaScript for inside.js: its lines as text, and a function for their values.
-
-    A line is a name and an expression. Names are h, the states, the own parameters, f for the first costly function of
-    the row a_f and of no other one, and t0, t1 ... for other values that are read twice.
-    """
-    counts, program, gates, taken = cell.counts, cell.program, {}, {'h', *cell.states, *cell.own}
-    rows, outputs = places('a', counts.b), program.forward.outputs[:1 + counts.S]
-    lines = {name: (operation, *arguments) for name, operation, arguments in program.forward.lines}
-    reads, code = _reads(lines, outputs[1:], rows), code_of(lines, outputs)
-    for name, (operation, *_) in lines.items():
-        of_rows = [gate[2:] for gate, row in zip(cell.rows, rows) if row in reads[name]]
-        if operation in COSTLY and len(of_rows) == 1 and not {*of_rows} & {*gates.values(), *taken}:
-            gates[name] = of_rows[0]
-    results = ('h', *cell.states)
-    shown = equations(code, {**gates, **cell.named}, results, '{:.6g}'.format, apart=gates)
-    statements, values = written(code, {}, **IN_JAVASCRIPT, apart=gates)
-    named = {line.split(' = ')[0]: statement.split()[1] for line, statement in zip(shown, statements)}
-    named.update(zip(results, values))
-    returned = ', '.join(f'{json.dumps(name)}: {value}' for name, value in named.items())
-    body = '\n  '.join([*statements, f'return {{{returned}}};'])
-    shown_lines = [line.split(' = ', 1) for line in shown]
-    if cell.standard:                                      # in the order of textbooks
-        shown_lines.sort(key=lambda line: 'figCoh'.index(line[0]))
-    return f'''const cellFormula = {json.dumps(dict(standard=cell.standard, lines=shown_lines))};
-
-/** The values of the lines of cellFormula, by name. a, before, own: lists of a unit's numbers. */
-function cellValues(a, before, own) {{
-  {body}
-}}
-'''
 
 
 # ---------------------------------------------------------------- errors in functions of a user

@@ -1,9 +1,8 @@
-"""Translate formulas of Theano's symbols to lines, and these to text in C and JavaScript and to functions of NumPy.
+"""Translate formulas of Theano's symbols to lines, and these to text, such as C, and to functions of NumPy.
 
 A line is such as ('t3', 'Mul', ('t0', 'C_prev')): a name, an operation on one number, and its arguments.
 """
 import collections
-import json
 import re
 import zlib
 from typing import NamedTuple
@@ -40,8 +39,7 @@ def softplus(x, out=None):
 
 
 # Theano's scalar operations by name: a template of its text, and its function in NumPy, whose last argument may be an
-# array for the result. A template that is a name, such as exp, is called as vector_exp in C (functions.h) and as
-# math.exp in JavaScript (network.js).
+# array for the result. A template that is a name, such as exp, is called as vector_exp in C (functions.h).
 OPERATIONS = {
     'Add': ('{} + {}', np.add), 'Sub': ('{} - {}', np.subtract), 'Mul': ('{} * {}', np.multiply),
     'TrueDiv': ('{} / {}', np.divide), 'Neg': ('-{}', np.negative), 'Pow': ('pow', np.power), 'Exp': ('exp', np.exp),
@@ -192,11 +190,11 @@ def code_of(lines, outputs, known={}):
 
 # ---------------------------------------------------------------- from lines to text and numbers
 
-def written(code, names, line, constant, prefix='', apart=()):
+def written(code, names, line, constant, prefix=''):
     """Return code as text: a list of statements, and the expressions of its outputs.
 
-    names: values to other names in the text. line: a format of a statement, for a name and an expression. constant: a
-    function from a float to text. prefix: of functions. apart: lines that are statements even if they are read once.
+    names: values to other names in the text; a line in it is a statement even if it is read once. line: a format of a
+    statement, for a name and an expression. constant: a function from a float to text. prefix: of functions.
     """
     uses = collections.Counter([value for line in code.lines for value in line[2]] + 2 * list(code.outputs))
     known, statements = {}, []                 # value to text and precedence
@@ -215,18 +213,18 @@ def written(code, names, line, constant, prefix='', apart=()):
             expression = template.format(*map(text, arguments, least))
         else:
             expression = f'{prefix}{template}({", ".join(map(text, arguments))})'
-        if uses[name] > 1 or name in apart:
+        if uses[name] > 1 or name in names:
             statements.append(line.format(names.get(name, name), expression))
         else:
             known[name] = expression, precedence
     return statements, [text(value) for value in code.outputs]
 
 
-def equations(code, names, results, constant, apart=()):
+def equations(code, names, results, constant):
     """Return code as lines of text, name = expression. results: the names of the outputs; others as for written."""
     computed = {name for name, *_ in code.lines}
     named = {value: name for value, name in zip(reversed(code.outputs), reversed(results)) if value in computed}
-    lines, outputs = written(code, {**names, **named}, '{} = {}', constant, apart=apart)
+    lines, outputs = written(code, {**names, **named}, '{} = {}', constant)
     return lines + [f'{name} = {output}' for name, output in zip(results, outputs) if name != output]
 
 
@@ -235,9 +233,7 @@ def in_c(value):
     return repr(value).replace('inf', 'INFINITY').replace('nan', 'NAN')
 
 
-# Arguments of written for the bodies of functions.
 IN_C = dict(line='const vector {} = {};', constant=lambda value: f'number({in_c(value)})', prefix='vector_')
-IN_JAVASCRIPT = dict(line='const {} = {};', constant=json.dumps, prefix='math.')
 
 
 # ---------------------------------------------------------------- from lines to functions of NumPy

@@ -3,7 +3,7 @@
 
 const freezing = {
   LENGTH: 500,                                             // characters written
-  network: once(() => new Network(model.parameters())),
+  network: once(() => new Network(model.parameters(), data.cell)),
 
   /** Return the entry of the state that freezes a cell where it is deepest in colour. match: with its feature. */
   holdOf: (name, match) => ({unit: name, value: text.rangeOf(name)[match < 0 ? 0 : 1]}),

@@ -12,10 +12,10 @@ function stored(array) {
 /** Return the page of the best network of a training here, as the text of a file. It shows the held-out text. */
 function pageOf({best, looks, passage, lesson, uchar, H, name}) {
   const numbers = lesson.heldOut, n = numbers.length, spelled = numbers.map(number => uchar[number]);
-  const reading = new Reading(new Network(best.p), numbers, text.EXPECTED);
+  const reading = new Reading(new Network(best.p, data.cell), numbers, text.EXPECTED);
   Array.from(reading.to(n));
   const columns = Array.from({length: reading.width}, (_, place) => valuesAt(reading, place))
-    .filter((_, place) => place % ((1 + CELL.states.length) * H) >= H);                // the cell states, not h
+    .filter((_, place) => place % ((1 + data.cell.states.length) * H) >= H);                // the cell states, not h
   const {costs, most} = reading, first = (array, each) => stored(array.slice(0, (n - 1) * each));
   const times = looks.map(({time}) => time), each = passage.length - 1;
   const made = {...data, name, title: name, uchar, model: '', read: true, written: null, copies: null, against: null,

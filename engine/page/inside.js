@@ -4,7 +4,8 @@
 function insideView() {
   const BEFORE = 40, AFTER = 24;                           // characters shown around the current one
   const DEEPEST = 2;                                       // |C| with the deepest colour
-  const squares = once(makeDrawing);
+  const squares = once(makeDrawing), {cell} = data;
+  const read = [...cell.states.map(name => name + '_prev'), ...Object.keys(cell.own)];
 
   const unit = () => units.of(state.unit || byId('units').value);
   const place = () => Math.min(text.place, text.numbers.length - 1);
@@ -34,25 +35,23 @@ function insideView() {
    */
   function sumsOf(k) {
     const {layer, number} = unit(), p = model.parameters(), H = units.sizes[layer - 1], row = k * H + number;
-    const ofW = row - (CELL.rows - CELL.ofW) * H;
+    const ofW = row - (cell.rows - cell.ofW) * H;
     const dot = (matrix, r, vector) => vector.reduce((sum, value, j) => sum + matrix[r * vector.length + j] * value, 0);
     const below = () => layer === 1 ? p.U1[row * data.uchar.length + text.numbers[place()]] :
       dot(p[`U${layer}`], row, states('h', layer - 1, 1));
-    const sums = [k < CELL.ofU ? below() : null, ofW >= 0 ? dot(p[`W${layer}`], ofW, states('h', layer, 0)) : null,
+    const sums = [k < cell.ofU ? below() : null, ofW >= 0 ? dot(p[`W${layer}`], ofW, states('h', layer, 0)) : null,
       p[`b${layer}`][row]];
     return [...sums, sums.reduce((a, b) => a + b)];
   }
 
   /** Return the values in the formula by name. a: the pre-activations. */
-  function valuesOf(a) {
-    const {layer, number} = unit(), before = CELL.states.map(name => states(name, layer, 0)[number]);
-    const own = Object.keys(CELL.own).map(name => model.parameters()[name + layer][number]);
-    const named = (names, values) => Object.fromEntries(names.map((name, k) => [name, values[k]]));
-    return {...named(CELL.names, a), ...named(beforeNames(), before), ...named(Object.keys(CELL.own), own),
-      ...cellValues(a, before, own)};
+  function namedValues(a) {
+    const {layer, number} = unit(), before = cell.states.map(name => states(name, layer, 0)[number]);
+    const own = Object.keys(cell.own).map(name => model.parameters()[name + layer][number]);
+    const inputs = [...a, ...before, ...own], valueOf = valuesOf(cell.forward, inputs);
+    return Object.fromEntries([...[...cell.names, ...read].map((name, k) => [name, inputs[k]]),
+      ...cell.formula.map(([name, , of]) => [name, valueOf(of)])]);
   }
-
-  const beforeNames = () => CELL.states.map(name => name + '_prev');
 
   /** Return an expression of the formula with values in place of names. */
   function inNumbers(expression, values) {
@@ -61,19 +60,19 @@ function insideView() {
   }
 
   function showStep() {
-    const k = place(), chosen = unit(), sums = CELL.names.map((_, row) => sumsOf(row));
-    const values = valuesOf(sums.map(terms => terms[3]));
+    const k = place(), chosen = unit(), sums = cell.names.map((_, row) => sumsOf(row));
+    const values = namedValues(sums.map(terms => terms[3]));
     const {best, chances, most} = text.reading(), came = text.numbers[k + 1], first = k * most;
     byId('inside-status').replaceChildren('It read ', vocabulary.inBold(text.numbers[k]), ' and expects ',
       vocabulary.inBold(best[first]), ` next, with a probability of ${format.percent(chances[first])}.`,
       ...came === undefined ? [] : [' The actual next one is ', vocabulary.inBold(came), '.']);
     byId('inside-below').textContent = chosen.layer === 1 ? 'x, the character' : `x, h of layer ${chosen.layer - 1}`;
-    byId('inside-sums').replaceChildren(...CELL.names.map((name, j) => element('tr', '', element('th', '', name),
+    byId('inside-sums').replaceChildren(...cell.names.map((name, j) => element('tr', '', element('th', '', name),
       ...sums[j].map(number => element('td', 'number', number === null ? '' : format.fourDigits(number))))));
-    const inputs = [...beforeNames(), ...Object.keys(CELL.own)].map(name => [name, format.fourDigits(values[name])]);
+    const inputs = read.map(name => [name, format.fourDigits(values[name])]);
     byId('inside-formula').replaceChildren(
       ...inputs.flatMap(([name, x]) => [element('dt', '', name), element('dd', 'number', '= ', element('b', '', x))]),
-      ...cellFormula.lines.flatMap(([name, code]) => {
+      ...cell.formula.flatMap(([name, code]) => {
         const expression = code.replace(/ \* /g, ' \xd7 ').replace(/(?<!\w)-/g, '\u2212');
         const value = element('b', '', format.fourDigits(values[name]));
         return [element('dt', '', `${name} = ${expression}`),
@@ -126,14 +125,14 @@ function insideView() {
   });
   onKeys(byId('inside-strip'), {ArrowRight: () => place() + 1, ArrowLeft: () => place() - 1}, text.goTo);
   on('inside-next-step', 'click', () => text.goTo((place() + 1) % text.numbers.length));
-  byId('inside-standard').hidden = !cellFormula.standard;
-  byId('inside-own').hidden = cellFormula.standard;
+  byId('inside-standard').hidden = !cell.standard;
+  byId('inside-own').hidden = cell.standard;
   byId('inside-sizes').textContent = data.layers;
   state.follow(['unit', 'feature'], () => state.view === 'inside' && show());
 
   /** Return the states and h of all units after the step. */
   const table = () => {
-    const names = [...CELL.states, 'h'];
+    const names = [...cell.states, 'h'];
     return [['layer', 'unit', ...names], ...units.sizes.flatMap((H, k) => Array.from({length: H},
       (_, number) => [k + 1, number, ...names.map(name => states(name, k + 1, 1)[number])]))];
   };

@@ -24,10 +24,10 @@ class Streams {
   }
 }
 
-/** Return initial parameters as with --initial chrono. units: of each layer. */
-function initialParameters(V, units, random) {
+/** Return initial parameters as with --initial chrono. cell: as in cell.js. units: of each layer. */
+function initialParameters(cell, V, units, random) {
   const uniform = (length, H) => Float32Array.from({length}, () => (2 * random.next() - 1) / Math.sqrt(H));
-  const {rows, ofU, ofW, remembers, own} = CELL, p = {}, last = units.at(-1);
+  const {rows, ofU, ofW, remembers, own} = cell, p = {}, last = units.at(-1);
   for (const [k, H] of units.entries()) {
     p[`U${k + 1}`] = k ? uniform(ofU * H * units[k - 1], H) : uniform(ofU * H * V, 1);
     p[`W${k + 1}`] = uniform(ofW * H * H, H);
@@ -46,9 +46,9 @@ function initialParameters(V, units, random) {
 
 /** A network in training. Gradients, averages and optimiser state have the same layout as the parameters. */
 class Learner {
-  /** p: as for Network. B, T: streams and characters per step. recipe: the options of train.py that update() uses. */
-  constructor(p, B, T, recipe) {
-    const network = this.network = new Network(p, B, T), {memory, rows, size} = network;
+  /** p, cell: as for Network. B, T: streams and characters in a step. recipe: options of train.py for update(). */
+  constructor(p, cell, B, T, recipe) {
+    const network = this.network = new Network(p, cell, B, T), {memory, rows, size} = network;
     Object.assign(this, {B, recipe, size, averagedSteps: 0});
     this.gradients = memory.place(1, size).at;             // their offset in the memory
     const numbers = network.layers.map(({number}) => number);
@@ -58,10 +58,12 @@ class Learner {
       return [name, memory.place(columns, inputs)];
     }));
     for (const layer of network.layers) {
-      layer.da = memory.place(rows, Network.rowsWidth(layer.H));
+      layer.da = memory.place(rows, layer.a.columns);
       layer.dh = memory.place(rows, layer.H);
-      layer.dC = memory.place(rows, layer.C.columns);
+      layer.dC = memory.place(2 * rows, layer.C.columns);  // after a step and before it, in turns
+      layer.dOwn = memory.place(rows, layer.own.length * layer.H);
     }
+    this.gradient = new Program(cell.backward, memory, Math.max(...network.layers.map(({H}) => H)));
     this.squares = new Float32Array(size);
     this.sums = new Float32Array(size);
     this.averages = network.numbers.slice(0, size);
@@ -70,15 +72,13 @@ class Learner {
 
   /** Prepare copies of the current weights for the next step. */
   prepare() {
-    const {numbers, places, layers} = this.network;
+    const {numbers, places} = this.network;
     for (const [name, {at, width}] of Object.entries(this.back)) {
       const from = places[name];
       for (let r = 0; r < from.rows; r++) {
         for (let k = 0; k < from.columns; k++) numbers[at + k * width + r] = numbers[from.at + r * from.width + k];
       }
     }
-    this.network.takeOwn();
-    for (const layer of layers) layer.dValues = layer.values.map(values => new Float64Array(values.length));
   }
 
   /** Read x (T,B) and return the sum of the costs of y, in nats. Yields after each time step. */
@@ -96,8 +96,8 @@ class Learner {
 
   /** Set the gradients of the mean cost of y after x (T,B), which forward() has read. Yields like forward(). */
   *backward(x, y) {
-    const {network, back, B, gradients} = this, {numbers, rows, places, scores, layers} = network, last = layers.at(-1);
-    const fill = ({at, width}) => numbers.fill(0, at, at + rows * width);
+    const {network, back, B, gradients} = this, {numbers, rows, scores, layers} = network, last = layers.at(-1);
+    const fill = ({at, rows: height, width}) => numbers.fill(0, at, at + height * width);
     numbers.fill(0, gradients, gradients + this.size);
     for (const {dh, dC} of layers) [dh, dC].forEach(fill);
     for (let t = y.length / B - 1; t >= 0; t--) {
@@ -107,7 +107,7 @@ class Learner {
       network.addProduct(last.dh, 0, scores, row, back.V);
       for (const layer of [...layers].reverse()) {
         const {number, h, da, dh, first, U} = layer, below = layers[number - 2];
-        this.backwardCells(layer, t);
+        this.cellGradient(layer, t);
         if (below) this.addGradient('U' + number, below.h, after, da);
         else for (let s = 0; s < B; s++) this.addToGradient(U, x[t * B + s], da, s);
         this.addGradient('W' + number, h, row, da, da.at + first);
@@ -121,9 +121,6 @@ class Learner {
       for (let r = 1; r <= height; r++) {                  // the padding has the gradients of rows without U
         numbers.fill(0, gradients + at + (r - 1) * width + columns, gradients + at + r * width);
       }
-    }
-    for (const {own, dValues} of layers) {
-      own.forEach((name, j) => dValues.forEach((d, k) => { numbers[gradients + places[name].at + k] = d[j]; }));
     }
   }
 
@@ -160,17 +157,16 @@ class Learner {
   }
 
   /** Set da, and dC for the previous step. Adds to the gradients of b and of the cell's own parameters. */
-  backwardCells({H, a, C, b, da, dh, dC, values, dValues}, t) {
-    const {numbers, rows} = this.network;
+  cellGradient({H, kept, C, b, own, da, dh, dC, dOwn}, t) {
+    const {rows, cell} = this.network, S = cell.states.length, row = t * rows;
+    const dStates = step => valuesIn(dC, step % 2 * rows, S, H);
+    this.gradient.run(H, this.B, [...valuesIn(da, 0, cell.rows, H), ...dStates(t),
+      ...valuesIn(dOwn, 0, own.length, H), ...valuesIn(kept, row, kept.columns / H, H), ...valuesIn(C, row, S, H),
+      ...valuesIn(C, row + rows, S, H), ...own.map(({at}) => ({at, width: 0})), ...valuesIn(dh, 0, 1, H),
+      ...dStates(t + 1)]);
     for (let s = 0; s < this.B; s++) {
-      const gates = a.at + (t * rows + s) * a.width, before = C.at + (t * rows + s) * C.width;
-      const after = before + rows * C.width, ofGates = da.at + s * da.width;
-      const [dhAt, dCAt] = [dh, dC].map(({at, width}) => at + s * width);
-      for (let k = 0; k < H; k++) {
-        cellBackward(numbers, gates + k, before + k, after + k, values[k], dhAt + k, dCAt + k, ofGates + k, dValues[k],
-          H);
-      }
       this.addToGradient(b, 0, da, s);
+      own.forEach((place, k) => this.addToGradient(place, 0, {...dOwn, at: dOwn.at + k * H}, s));
     }
   }
 
@@ -212,14 +208,14 @@ class Lesson {
   static PASSAGE = 800;                                    // how many of these are shown
   static SAMPLE = 300;                                     // characters written at each look
 
-  /** p: initial parameters. numbers: of the text. recipe: as for Learner, plus warmup. rate: learning rate. */
-  constructor(p, numbers, recipe, rate) {
+  /** p, cell: as for Network. numbers: of the text. recipe: as for Learner, plus warmup. rate: learning rate. */
+  constructor(p, cell, numbers, recipe, rate) {
     const end = Math.ceil(0.9 * numbers.length);
     Object.assign(this, {recipe, rate, steps: 0});
     this.streams = new Streams(numbers.slice(0, end));
     this.heldOut = numbers.slice(end, end + Lesson.HELD_OUT);
-    this.learner = new Learner(p, this.streams.B, this.streams.T, recipe);
-    this.network = new Network(p);                         // with the averages, for look()
+    this.learner = new Learner(p, cell, this.streams.B, this.streams.T, recipe);
+    this.network = new Network(p, cell);                   // with the averages, for look()
   }
 
   /** How many times the text was read for training. */

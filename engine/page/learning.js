@@ -131,7 +131,7 @@ function learningView() {
     if (count < LEAST) return;
     const H = Number(byId('learn-units').value);
     const uchar = Array.from(new Set(characters)).sort(), numbers = new Map(uchar.map((one, k) => [one, k]));
-    const lesson = new Lesson(initialParameters(uchar.length, [H, H], new Random(1)),
+    const lesson = new Lesson(initialParameters(data.cell, uchar.length, [H, H], new Random(1)), data.cell,
       characters.map(one => numbers.get(one)), recipe, rates[H]);
     const spell = number => uchar[number];
     here = {about: 'the beginning of the held-out last tenth of the text',

@@ -2,7 +2,7 @@
 
 const live = {
   CHOICES: 6,                                              // next letters shown
-  network: once(() => new Network(model.parameters())),
+  network: once(() => new Network(model.parameters(), data.cell)),
   opening: once(() => new Reading(live.network(), vocabulary.taken(data.line, text.MOST).numbers, 1)),
 
   /** Return the Reading of the line, or null if there is nothing to read. Below: its numbers, how to write. */

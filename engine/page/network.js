@@ -4,8 +4,8 @@
 //     h, C = cell(a_f, a_i, a_o, a_g, C)
 //
 // A later layer reads the h of the layer below. softmax(V.h + c), with the h of the last one, is the distribution of
-// the next character. engine/kernel/cell.py generates CELL and the functions of a cell from the one in charlstm.py.
-// Other cells have other rows k, of which only the first CELL.ofU have U, and only the last CELL.ofW have W.
+// the next character. The cell is data (cell.js). Other cells have other rows k, of which only the first cell.ofU have
+// U, and only the last cell.ofW have W.
 //
 // All numbers are in one array, the memory of a WebAssembly module that multiplies matrices (product.c). A place is a
 // matrix in it, with its offset (at), rows, columns, and the distance between rows (width). Padding is zero. Weights
@@ -14,25 +14,6 @@
 'use strict';
 
 const PAGE = 65536;                                        // bytes of WebAssembly's memory that are added at once
-const TANH = Float64Array.from({length: 2561}, (_, k) => Math.tanh((k - 1280) / 64));
-
-/** Return tanh(a) within 1e-13, much faster than Math.tanh: from a table, by tanh(b + d) = (t + u) / (1 + t.u). */
-function tanh(a) {
-  const near = a > 20 ? 20 : a < -20 ? -20 : a, k = near * 64 | 0, d = near - k / 64, t = TANH[k + 1280];
-  const u = d - d * d * d * (1 / 3 - d * d * (2 / 15));                // of tanh(d)
-  return (t + u) / (1 + t * u);
-}
-
-/** The functions that a cell can call: Math and a few more. Comparisons return 0 or 1. */
-const math = Object.assign(Object.create(Math), {
-  tanh, sigmoid: a => 1 / (1 + Math.exp(-a)),
-  softplus: a => Math.max(a, 0) + Math.log1p(Math.exp(-Math.abs(a))),
-  clip: (a, low, high) => a < low ? low : a > high ? high : a,
-  where: (which, yes, no) => which !== 0 ? yes : no,
-  less: (a, b) => Number(a < b), less_equal: (a, b) => Number(a <= b),
-  greater: (a, b) => Number(a > b), greater_equal: (a, b) => Number(a >= b),
-  equal: (a, b) => Number(a === b), not_equal: (a, b) => Number(a !== b),
-});
 
 const mean = numbers => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
 
@@ -54,6 +35,12 @@ class Memory {
     this.wasm = new WebAssembly.Memory({initial: 1});
     this.room = 0;                                         // bytes without the last page, for rows() in product.c
     this.functions = new WebAssembly.Instance(Memory.product, {env: {memory: this.wasm}}).exports;
+    const {add, subtract, multiply, squash} = this.functions;
+    this.loops = {...LOOPS, Add: (n, to, x, y, z, H) => add(4 * to, 4 * x, 4 * y, H),
+      Sub: (n, to, x, y, z, H) => subtract(4 * to, 4 * x, 4 * y, H),
+      Mul: (n, to, x, y, z, H) => multiply(4 * to, 4 * x, 4 * y, H),
+      ScalarSigmoid: (n, to, x, y, z, H) => squash(4 * to, 4 * x, H, 1),
+      Tanh: (n, to, x, y, z, H) => squash(4 * to, 4 * x, H, 2)};
     this.numbers = new Float32Array(this.wasm.buffer);
     this.size = 0;                                         // of all places
   }
@@ -81,16 +68,16 @@ class Memory {
 /** The network with several streams that are read side by side. */
 class Network {
   /**
-   * p: the parameters by name, each a Float32Array in Python's layout, row after row. B: streams. T: how many steps to
-   * store, for a gradient. The states are zero.
+   * p: the parameters by name, each a Float32Array in Python's layout, row after row. cell: as in cell.js. B: streams.
+   * T: how many steps to store, for a gradient. The states are zero.
    */
-  constructor(p, B = 1, T = 1) {
+  constructor(p, cell, B = 1, T = 1) {
     const memory = this.memory = new Memory(), rows = this.rows = B === 1 ? 1 : roundedUp(B, 4);
-    const names = Object.keys(p), outputs = {V: p.c.length};
-    const units = names.filter(name => /^b\d$/.test(name)).map(name => p[name].length / CELL.rows);
-    units.forEach((H, k) => Object.assign(outputs, {[`U${k + 1}`]: CELL.ofU * H, [`W${k + 1}`]: CELL.ofW * H}));
+    const names = Object.keys(p), outputs = {V: p.c.length}, states = cell.states.length;
+    const units = names.filter(name => /^b\d$/.test(name)).map(name => p[name].length / cell.rows);
+    units.forEach((H, k) => Object.assign(outputs, {[`U${k + 1}`]: cell.ofU * H, [`W${k + 1}`]: cell.ofW * H}));
     const place = (height, columns) => memory.place(height, columns, rows === 1 ? 32 : 8);
-    Object.assign(this, {B, V: p.c.length});
+    Object.assign(this, {B, V: p.c.length, cell});
     this.places = Object.fromEntries(names.map(name => {
       const columns = name in outputs ? outputs[name] : p[name].length;
       return [name, place(columns && p[name].length / columns, columns)];
@@ -99,17 +86,14 @@ class Network {
     this.layers = units.map((H, k) => {
       const number = k + 1, of = letter => this.places[letter + number];
       const after = columns => place((T + 1) * rows, columns);             // before the first step, and after each
-      return {number, H, U: of('U'), W: of('W'), b: of('b'), a: place(T * rows, Network.rowsWidth(H)), h: after(H),
-        C: after(CELL.states.length * H), first: (CELL.rows - CELL.ofW) * H,
-        own: names.filter(name => !/^[UWb]\d$|^[Vc]$/.test(name) && name.endsWith(number)), held: new Map()};
+      const room = cell.ofW < cell.rows ? 64 : 0;          // a product with W begins within a, and is wider than W
+      return {number, H, U: of('U'), W: of('W'), b: of('b'), own: Object.keys(cell.own).map(of), held: [],
+        a: place(rows, cell.rows * H + room), first: (cell.rows - cell.ofW) * H, h: after(H), C: after(states * H),
+        kept: place(T * rows, (cell.forward.outputs.length - 1 - states) * H)};
     });
     this.scores = place(T * rows, this.V);
+    this.forward = new Program(cell.forward, memory, Math.max(...units));
     this.load(p);
-  }
-
-  /** Return how many columns the rows of a layer need. A product with W begins within them, and is wider than W. */
-  static rowsWidth(H) {
-    return CELL.rows * H + (CELL.ofW < CELL.rows ? 64 : 0);
   }
 
   get numbers() {
@@ -122,15 +106,6 @@ class Network {
       const {numbers} = this, from = p[name];
       for (let j = 0; j < from.length; j++) numbers[at + j % rows * width + Math.floor(j / rows)] = from[j];
     }
-    this.takeOwn();
-  }
-
-  /** Read the cell's own parameters from the memory: for each unit, its values of all of them. */
-  takeOwn() {
-    for (const layer of this.layers) {
-      layer.values = Array.from({length: layer.H}, (_, k) => (
-        Float32Array.from(layer.own, name => this.numbers[this.places[name].at + k])));
-    }
   }
 
   /** Return the parameters in the form that load() takes, from an array with the same layout as the memory. */
@@ -141,11 +116,9 @@ class Network {
 
   /** Hold the states of these units only, a list of {state, layer, number, value}, from the next step on. */
   hold(units) {
-    for (const {held} of this.layers) held.clear();
+    for (const layer of this.layers) layer.held = [];
     for (const {state, layer, number, value} of units) {
-      const {held, values} = this.layers[layer - 1], own = values[number];
-      if (!held.has(number)) held.set(number, Float32Array.of(...own, ...CELL.states.flatMap(() => [0, 0])));
-      held.get(number).set([1, value], own.length + 2 * CELL.states.indexOf(state));
+      (this.layers[layer - 1].held[this.cell.states.indexOf(state)] ||= []).push([number, value]);
     }
   }
 
@@ -163,11 +136,11 @@ class Network {
     const {rows, layers} = this, B = x.length, row = t * rows;
     layers.forEach((layer, k) => {
       const {a, b, h, U, W, first} = layer;
-      this.begin(a, row, b, B);
-      if (k) this.addProduct(a, row, layers[k - 1].h, row + rows, U, B);
-      else for (let s = 0; s < B; s++) this.addRow(a, row + s, U, x[s]);
-      this.addProduct(a, row, h, row, W, B, first);
-      this.cells(layer, t, B);
+      this.begin(a, 0, b, B);
+      if (k) this.addProduct(a, 0, layers[k - 1].h, row + rows, U, B);
+      else for (let s = 0; s < B; s++) this.addRow(a, s, U, x[s]);
+      this.addProduct(a, 0, h, row, W, B, first);
+      this.stepCell(layer, row, B);
     });
   }
 
@@ -246,19 +219,12 @@ class Network {
       matrix.width);
   }
 
-  /** Set h and C after step t. Values that the gradient needs replace the pre-activations. */
-  cells({H, a, h, C, values, held}, t, B) {
-    const {numbers, rows} = this;
-    for (let s = 0; s < B; s++) {
-      const gates = a.at + (t * rows + s) * a.width, before = C.at + (t * rows + s) * C.width;
-      const after = before + rows * C.width, shown = h.at + ((t + 1) * rows + s) * h.width;
-      CELL.squashed.forEach((scale, k) => scale && this.memory.functions.squash(4 * (gates + k * H), H, scale));
-      for (let k = 0; k < H; k++) {
-        if (held.size && held.has(k)) {
-          cellHeld(numbers, gates + k, before + k, shown + k, after + k, held.get(k), H);
-        } else cellForward(numbers, gates + k, before + k, shown + k, after + k, values[k], H);
-      }
-    }
+  /** Set h, C and what the gradient needs after a step. row: of what is stored for it. */
+  stepCell({H, a, own, h, C, kept, held}, row, B) {
+    const S = this.cell.states.length, after = row + this.rows;
+    this.forward.run(H, B, [...valuesIn(C, after, S, H), ...valuesIn(h, after, 1, H),
+      ...valuesIn(kept, row, kept.columns / H, H), ...valuesIn(a, 0, this.cell.rows, H), ...valuesIn(C, row, S, H),
+      ...own.map(({at}) => ({at, width: 0}))], held);
   }
 }
 

@@ -13,18 +13,18 @@ from engine.data.batches import characters_to_train
 from engine.data.parameters import opened
 from engine.data.text import encoded, read_string
 from engine.files import base_name, readable, write_whole
-from engine.kernel.cell import js_functions, js_steps
 from engine.methods.saving import other_program_cell
 from engine.methods.state import sizes
 from engine.output import info
 from engine.output.copies import share
+from engine.page.cell import cell_for_page
 from engine.run import logs, recipe, table
 from engine.terminal import layers_of_units, note
 
 HERE = Path(__file__).resolve().parent
 LESSON = HERE.parent.parent / 'text_input' / 'coriolanus.txt'        # for training in a page
 PRODUCTS = 'product_relaxed-simd', 'product_no-relaxed-simd'   # product.c in WebAssembly, the faster one first
-MODEL = 'network', 'learner', 'features'       # scripts that need no document
+MODEL = 'cell', 'network', 'learner', 'features'       # scripts that need no document
 SCRIPTS = MODEL + ('text', 'page', 'live', 'reader', 'surprise', 'why', 'cells', 'gallery', 'freeze', 'inside',
                    'learning', 'handover')
 MOST_CHARACTERS = 10_000       # shown of a file
@@ -76,7 +76,7 @@ def cells(model, text):
     """Return the sizes of the layers, and the correlation of each unit of all layers with features of a text."""
     states = model.states(text)
     names = [name for name in states if name[:-1] != 'h']
-    correlations = {feature: np.concatenate([r[name] for name in names]).round(4).tolist()
+    correlations = {feature: np.concatenate([r[name] for name in names]).round(3).tolist()
                     for feature, r in model.correlations(text, states).items()}
     layers = layers_of_units(sizes(model)).replace('units', 'cells')             # one word for them in the page
     return dict(sizes=sizes(model), layers=layers, correlations=correlations, followers=FOLLOWERS)
@@ -208,11 +208,11 @@ def products():
     return f'const PRODUCTS = {json.dumps(in_base64)};\n'
 
 
-def fill_template(cell, data):
-    """Return the page in bytes: page.html with style sheet, scripts and data. cell: the cell in JavaScript."""
-    script = '\n' + '\n'.join([products(), *[file_of_page(f'{name}.js') for name in SCRIPTS], cell])
+def fill_template(data):
+    """Return the page in bytes: page.html with style sheet, scripts and data."""
+    script = '\n' + '\n'.join([products(), *[file_of_page(f'{name}.js') for name in SCRIPTS]])
     checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()        # no other script may run
-    as_json = json.dumps(data, allow_nan=False)                                 # in ASCII
+    as_json = json.dumps(data, allow_nan=False, separators=(',', ':'))          # in ASCII
     as_json = re.sub('[<>&]', lambda match: f'\\u{ord(match.group()):04x}', as_json)      # data cannot close <script>
     parts = dict(hash=f'sha256-{checksum}', style=file_of_page('page.css'), script=script, data=as_json)
     return re.sub(r'{{(\w+)}}', lambda match: parts[match.group(1)], file_of_page('page.html')).encode()
@@ -221,10 +221,10 @@ def fill_template(cell, data):
 def write_page(path, model, checkpoint, shown, against=None):
     """Write the page of a model, its checkpoint (a path or an open one) and a text (a Shown).
 
-    against: another model and its checkpoint. Raises ValueError if JavaScript cannot compute the cell.
+    against: another model and its checkpoint. Raises ValueError if the page cannot compute the cell.
     """
-    cell = other_program_cell(model, 'a page')
-    page = fill_template(js_functions(cell) + js_steps(cell), page_data(model, checkpoint, shown, against))
+    cell = cell_for_page(other_program_cell(model, 'a page'))
+    page = fill_template(dict(page_data(model, checkpoint, shown, against), cell=cell))
     with write_whole(path) as f:
         f.write(page)
     note(f'wrote {path}, {len(page) / 1e6:.1f} MB: open it in a browser')

@@ -1,4 +1,4 @@
-/* Matrix products and the functions of gates, for network.js. Compile it with clang 17 or later, once for browsers with
+/* Matrix products and loops of cells, for network.js. Compile it with clang 17 or later, once for browsers with
    fused multiply-add (relaxed SIMD) and once for others:
 
        for option in relaxed-simd no-relaxed-simd; do
@@ -23,6 +23,18 @@ static inline four all(float x)
 static inline four *at(const float *place)
 {
     return (four *)place;
+}
+
+/* Stores the first n of four numbers, or all. There is no loop, which would need a stack. */
+static inline void store(float *to, four x, int n)
+{
+    if (n >= 4) {
+        *at(to) = x;
+        return;
+    }
+    to[0] = x[0];
+    if (n > 1) to[1] = x[1];
+    if (n > 2) to[2] = x[2];
 }
 
 /* Adds the product of A (L) and B (L,J) to C (J). row_b: the distance between rows. L and J must be multiples of 4.
@@ -70,26 +82,31 @@ EXPORTED(rows)(float *C, const float *A, const float *B, int I, int J, int L, in
         }
 }
 
-/* Replaces n numbers x by scale sigmoid(scale x) - scale + 1: sigmoid(x) for scale 1, tanh(x) for scale 2.
-   exp(-scale x) is 2^k exp(r) with |r| <= log(2) / 2, and exp(r) is the beginning of its series, within 2e-7. Adding
+/* Sets n numbers, from `to` on, to x OPERATION y. */
+#define ELEMENTWISE(NAME, OPERATION) \
+    EXPORTED(NAME)(float *to, const float *x, const float *y, int n) \
+    { \
+        for (int k = 0; k < n; k += 4) \
+            store(to + k, *at(x + k) OPERATION *at(y + k), n - k); \
+    }
+ELEMENTWISE(add, +)
+ELEMENTWISE(subtract, -)
+ELEMENTWISE(multiply, *)
+
+/* Sets n numbers, from `to` on, to scale sigmoid(scale x) - scale + 1: sigmoid(x) for scale 1, tanh(x) for scale 2.
+   exp(-scale x) is 2^k exp(r) with |r| <= log(2) / 2, and exp(r) is the beginning of its series, within 1e-7. Adding
    SHIFT rounds to an integer, and leaves the exponent of 2^k in the lowest bits. */
-EXPORTED(squash)(float *x, int n, float scale)
+EXPORTED(squash)(float *to, const float *x, int n, float scale)
 {
     const float SHIFT = 3 * (1 << 22) + 127, LOG2_HIGH = 0.693145752f, LOG2_LOW = 1.42860677e-6f;
     for (int k = 0; k < n; k += 4) {
         four y = -scale * *at(x + k), most = all(87);
         y = __builtin_wasm_pmin_f32x4(__builtin_wasm_pmax_f32x4(y, -most), most);
         four shifted = y * 1.44269504f + SHIFT, power = shifted - SHIFT;
-        four r = y - power * LOG2_HIGH - power * LOG2_LOW;
-        four exp = 1 + r * (1 + r * (1 / 2.f + r * (1 / 6.f + r * (1 / 24.f + r * (1 / 120.f + r * (1 / 720.f))))));
+        four r = y - power * LOG2_HIGH - power * LOG2_LOW, exp = all(1 / 5040.f);
+        exp = 1 / 24.f + r * (1 / 120.f + r * (1 / 720.f + r * exp));
+        exp = 1 + r * (1 + r * (1 / 2.f + r * (1 / 6.f + r * exp)));
         exp *= (four)((four_integers)shifted << 23);
-        y = scale / (1 + exp) - (scale - 1);
-        if (k + 4 <= n) {
-            *at(x + k) = y;
-        } else {                                           /* not a loop, since there is no stack for y */
-            x[k] = y[0];
-            if (k + 1 < n) x[k + 1] = y[1];
-            if (k + 2 < n) x[k + 2] = y[2];
-        }
+        store(to + k, scale / (1 + exp) - (scale - 1), n - k);
     }
 }

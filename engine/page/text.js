@@ -32,7 +32,7 @@ const model = {
   parameters: once(() => Object.fromEntries(Object.entries(data.parameters).map(([name, p]) => [name, array(p)]))),
 
   /** The network that reads the shown text, one character at a time. */
-  network: once(() => new Network(model.parameters())),
+  network: once(() => new Network(model.parameters(), data.cell)),
 };
 
 /** The characters of a model, by number. */
@@ -134,7 +134,7 @@ const units = {
 
   /** Return the unit of a name, {state, layer, number}, or null if the network has no such unit. */
   of(name) {
-    const [, typed, layer, number] = /^\s*(\w*?)([1-9]):(\d+)\s*$/.exec(name) || [], {states} = CELL;
+    const [, typed, layer, number] = /^\s*(\w*?)([1-9]):(\d+)\s*$/.exec(name) || [], {states} = data.cell;
     const state = [typed, (typed || states[0]).toUpperCase()].find(each => states.includes(each));
     return state && Number(number) < units.sizes[layer - 1] ? {state, layer: Number(layer), number: Number(number)} :
       null;
@@ -149,11 +149,11 @@ const units = {
   before: layers => units.sizes.slice(0, layers).reduce((a, b) => a + b, 0),
 
   /** Return the place of the state or h of a unit in the states of a Reading: h and all others of each layer. */
-  placeOf: ({state, layer, number}, of) => (1 + CELL.states.length) * units.before(layer - 1) +
-    (of === 'h' ? 0 : 1 + CELL.states.indexOf(state)) * units.sizes[layer - 1] + number,
+  placeOf: ({state, layer, number}, of) => (1 + data.cell.states.length) * units.before(layer - 1) +
+    (of === 'h' ? 0 : 1 + data.cell.states.indexOf(state)) * units.sizes[layer - 1] + number,
 
   /** Return the names of all units: those of layer 1 come first, and within a layer those of the first state. */
-  all: () => units.sizes.flatMap((H, k) => CELL.states.flatMap(state => (
+  all: () => units.sizes.flatMap((H, k) => data.cell.states.flatMap(state => (
     Array.from({length: H}, (_, number) => units.nameOf({state, layer: k + 1, number}))))),
 };
 

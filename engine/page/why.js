@@ -7,7 +7,7 @@ function whyMode() {
   const WINDOW = 100;                                      // characters before the place, left out one by one
   const DEEPEST = 3;                                       // |nats| with the deepest colour: 20 times as probable
   const LISTED = 5;                                        // number of the characters that matter most
-  const network = once(() => new Network(model.parameters(), WINDOW + 1));
+  const network = once(() => new Network(model.parameters(), data.cell, WINDOW + 1));
   let explained = null;                                    // the result: {place, first}, and as from withoutEach()
 
   const effects = () => {

@@ -1,0 +1,50 @@
+"""Describe a cell for a page as data, which cell.js computes: no JavaScript is written."""
+import json
+
+from engine.kernel.cell import COSTLY, inputs_of, places, reads_of
+from engine.kernel.formula import code_of, equations
+
+
+def as_text(value):
+    """Return the name of a value, or a number as text in JavaScript: JSON itself has no infinity."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def code_for_page(inputs, code, outputs):
+    """Return code as a dict. inputs, outputs: in the order of cell.js."""
+    return dict(inputs=inputs, outputs=[*map(as_text, outputs)],
+                lines=[[name, operation, [*map(as_text, arguments)]] for name, operation, arguments in code.lines])
+
+
+def formula_for_page(cell):
+    """Return the formula of a Cell for inside.js: lines of a name, an expression, and the value's name in cell.forward.
+
+    Names are h, the states, the own parameters, f for the first costly function of the row a_f and of no other one, and
+    t0, t1 ... for other values that are read twice.
+    """
+    S, forward, rows = cell.counts.S, cell.program.forward, places('a', cell.counts.b)
+    outputs, results, gates = forward.outputs[:1 + S], ('h', *cell.states), {}
+    lines = {name: (operation, *arguments) for name, operation, arguments in forward.lines}
+    reads = reads_of(lines, outputs[1:], rows)
+    for name, (operation, *_) in lines.items():
+        of_rows = [row[2:] for row, place in zip(cell.rows, rows) if place in reads[name]]
+        if operation in COSTLY and len(of_rows) == 1 and of_rows[0] not in {*results, *cell.own, *gates.values()}:
+            gates[name] = of_rows[0]
+    values = {**{gate: name for name, gate in gates.items()}, **dict(zip(results, outputs))}
+    shown = [line.split(' = ', 1) for line in equations(code_of(lines, outputs), {**gates, **cell.named}, results,
+                                                        '{:.6g}'.format)]
+    if cell.standard:                                      # in the order of textbooks
+        shown.sort(key=lambda line: 'figCoh'.index(line[0]))
+    return [[name, expression, as_text(values.get(name, name))] for name, expression in shown]
+
+
+def cell_for_page(cell):
+    """Return a Cell as a dict for cell.js, network.js, learner.js and inside.js."""
+    b, of_U, of_W, S, own = counts = cell.counts
+    _, n_kept, forward, backward = cell.program
+    h, after, kept = forward.outputs[0], forward.outputs[1:1 + S], forward.outputs[1 + S:]
+    read = *places('kept', n_kept), *places('before', S), *places('after', S), *places('own', own), 'dh'
+    return dict(rows=b, ofU=of_U, ofW=of_W, names=cell.rows, states=cell.states, own=cell.own,
+                remembers=cell.remembers, standard=cell.standard, formula=formula_for_page(cell),
+                forward=code_for_page(inputs_of(counts), forward, (*after, h, *kept)),
+                backward=code_for_page((*read, *places('d_after', S)), backward, backward.outputs))
