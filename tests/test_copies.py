@@ -74,7 +74,7 @@ def test_copies_of_what_is_written_and_scored(produce, tmp_path, monkeypatch):
     result = produce('--page', 'p.html', *options, checkpoint='p.npz')
     for said in (result.stderr, (tmp_path / 'p.html').read_text()):
         assert '57.1 % of 70 characters' in said
-    assert '"start": 40, "length": 40, "at": 91, "line": 3' in (tmp_path / 'p.html').read_text()
+    assert '"start":40,"length":40,"at":91,"line":3' in (tmp_path / 'p.html').read_text()
     (tmp_path / 'x.txt').write_text('☃' + LETTERS[:50], encoding='utf-16')
     assert '98.0 % of 51 characters' in produce('--score', 'x.txt', *COPIES, checkpoint='p.npz').stdout
     found = json.loads(produce('--score', 'x.txt', '--json', *COPIES, checkpoint='p.npz').stdout)['copies']
