@@ -6,7 +6,7 @@ import numpy as np
 
 from charlstm import lstm_cell, tt
 from engine.kernel.formula import OPERATIONS
-from engine.lesson.cells import GRU, RNN, SLSTM, MinGRU, Peepholes
+from engine.lesson.cells import GRU, RNN, SLSTM, MinGRU, Normalised, Peepholes
 from numpy_model import lstm, same, sigmoid
 
 OWN = ('p_f', 'p_i', 'p_o')            # parameters of the cell with peepholes
@@ -14,7 +14,7 @@ peephole_cell = Peepholes.cell
 READMES = [(Path(__file__).resolve().parents[1] / folder / 'README.md').read_text(encoding='utf-8')
            for folder in ('', 'engine')]
 SECTIONS = [text.split('\n## Changing the model\n')[1].split('\n## ')[0] for text in READMES]
-README_CODE = re.findall(r'```python\n(.*?)```', ''.join(SECTIONS), re.DOTALL)      # a cell, two more, Adam, networks
+README_CODE = re.findall(r'```python\n(.*?)```', ''.join(SECTIONS), re.DOTALL)      # two cells, Adam, networks
 
 
 def readme_classes():
@@ -101,6 +101,14 @@ def slstm_in_numpy(a_f, a_i, a_o, a_z, C_prev, n_prev, m_prev, keep=same):
     return sigmoid(a_o) * C / n, C, n, m
 
 
+def normalised_in_numpy(a_f, a_i, a_o, a_g, C_prev, s_f, s_i, s_o, s_g, s_C, b_f, b_C, keep=same):
+    def normalised(a):
+        return (a - a.mean(axis=0)) / np.sqrt(a.var(axis=0) + 1e-5)
+    C = keep(sigmoid(s_f * normalised(a_f) + b_f) * C_prev +
+             sigmoid(s_i * normalised(a_i)) * np.tanh(s_g * normalised(a_g)))
+    return sigmoid(s_o * normalised(a_o)) * np.tanh(s_C * normalised(C) + b_C), C
+
+
 def three_in_numpy(h_r, a_f, x_g, a_o, C_prev, n_prev, kept_prev, p_f, q, keep=same):
     n = keep(sigmoid(a_f + p_f * n_prev) * n_prev + np.exp(-x_g ** 2), 'n')
     C, kept = keep(np.tanh(h_r) * C_prev + q * x_g), keep(np.clip(a_o, kept_prev / 2, 0.7), 'kept')
@@ -110,7 +118,8 @@ def three_in_numpy(h_r, a_f, x_g, a_o, C_prev, n_prev, kept_prev, p_f, q, keep=s
 # Cells of the table of ways: in Theano and in NumPy.
 CELLS = {'standard': (lstm_cell, lstm), 'RNN': (RNN.cell, rnn_in_numpy), 'GRU': (GRU.cell, gru_in_numpy),
          'minGRU': (MinGRU.cell, mingru_in_numpy), 'sLSTM': (SLSTM.cell, slstm_in_numpy),
-         'peepholes': (Peepholes.cell, peephole_in_numpy), 'three states': (three_states, three_in_numpy)}
+         'peepholes': (Peepholes.cell, peephole_in_numpy), 'normalised': (Normalised.cell, normalised_in_numpy),
+         'three states': (three_states, three_in_numpy)}
 
 
 def evaluate(code, inputs):
@@ -118,5 +127,6 @@ def evaluate(code, inputs):
     values, like = dict(inputs), inputs['before[0]']
     with np.errstate(all='ignore'):
         for name, operation, arguments in code.lines:
-            values[name] = 1.0 * OPERATIONS[operation][1](*[values.get(value, value) for value in arguments])
+            numbers = [values.get(value, value) for value in arguments] or [like]
+            values[name] = 1.0 * OPERATIONS[operation][1](*numbers)
     return [np.broadcast_to(np.asarray(values.get(value, value), like.dtype), like.shape) for value in code.outputs]

@@ -54,7 +54,7 @@ def run_in_javascript(context, code, H, inputs, n_outputs, held=()):
     """Run code by a Program of cell.js in float64. inputs: (n,H). held: as in run(). Return outputs (n_outputs,H)."""
     texts = [str(value).replace('inf', 'Infinity').replace('nan', 'NaN') for value in inputs.ravel().tolist()]
     found = context.eval(f'''(() => {{
-        const numbers = new Float64Array({200 * H}), outputs = {len(inputs) * H}, rest = outputs + {n_outputs * H};
+        const numbers = new Float64Array({400 * H}), outputs = {len(inputs) * H}, rest = outputs + {n_outputs * H};
         numbers.set([{', '.join(texts)}]);
         const program = new Program({code}, {{numbers, place: () => ({{at: rest, width: {H}}}), loops: LOOPS}}, {H});
         program.run({H}, 1, [...valuesIn({{at: outputs, width: 0}}, 0, {n_outputs}, {H}),

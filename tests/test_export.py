@@ -348,7 +348,7 @@ class Mixing(CharLSTM):
     @staticmethod
     def cell(a_f, a_i, a_o, a_g, C_prev):
         C = tt.nnet.sigmoid(a_f) * C_prev + tt.tanh(a_g) * tt.nnet.sigmoid(a_i)
-        return tt.nnet.sigmoid(a_o) * (C - C.mean(axis=1, keepdims=True)), C
+        return tt.nnet.sigmoid(a_o) * (C - C.max(axis=1, keepdims=True)), C
 
 
 def test_model_that_a_file_cannot_have(tmp_path, refused, monkeypatch):

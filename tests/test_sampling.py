@@ -150,8 +150,8 @@ def test_a_loaded_model_writes_the_same_text_and_compiles_nothing_else(model, tm
 
 
 WRITES = '''
-from charlstm import CharLSTM
-model = CharLSTM(random_seed=3)
+from engine.lesson.cells import CharLSTM, Normalised
+model = {}(random_seed=3)
 model.model_setup(char_dim=7, num_units1=301, num_units2=290)      # more than WORTH_HELPER bytes in sampling.c
 model.uchar = list('abcdefg')
 for p in model.p.values():
@@ -160,9 +160,11 @@ print(model.generate_text('ab', 700), model.generate_text('ab', 50, count=3))
 '''
 
 
-def test_two_threads_write_one_text_as_one_does():
+@pytest.mark.parametrize('name', ['CharLSTM', 'Normalised'])
+def test_two_threads_write_one_text_as_one_does(name):
     """Each computes some units of a step. The text has several pieces."""
-    text, = {succeeded(run('-c', WRITES, cwd=ROOT, env={'OMP_NUM_THREADS': threads})) for threads in '122'}
+    writes = WRITES.format(name)
+    text, = {succeeded(run('-c', writes, cwd=ROOT, env={'OMP_NUM_THREADS': threads})) for threads in '1223'}
     assert len(set(text.split()[0])) == 7
 
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano, tt
-from engine.kernel.formula import IN_C, Code, Trace, code_of, equations, written
+from engine.kernel import stages
+from engine.kernel.formula import COSTLY, Code, Trace, code_of, equations
 
 STANDARD = 'b9d82cea2d1907f4'      # start of the SHA-256 of the standard formula, which checkpoints leave out
 STANDARD_ARGUMENTS = 'a_f', 'a_i', 'a_o', 'a_g', 'C_prev'
@@ -25,9 +26,6 @@ EXAMPLE = 'expected, for example, cell(a_z, x_n, h_n, C_prev, p=0), which return
 CELL_H = (Path(__file__).parent / 'cell.h').read_text(encoding='utf-8').partition('*/\n')[2]
 # Names that others have: of parameters, of values in a formula, and of arrays in a checkpoint.
 TAKEN = re.compile(r'(U|W|b|h|t\d+|)$|(m|state|weights|carried|validation)_')
-
-# Their results are kept for the backward pass, which recomputes those of all others.
-COSTLY = ('Pow', 'Exp', 'Expm1', 'Log', 'Log1p', 'Sqrt', 'Tanh', 'ScalarSigmoid', 'ScalarSoftplus')
 
 
 # ---------------------------------------------------------------- what a cell's signature declares
@@ -163,15 +161,18 @@ def _program(trace, counts, variables, outputs, d_outputs):
 # ---------------------------------------------------------------- code in C
 
 def c_functions(program):
-    """Return cell.h with the declarations of its two functions replaced by definitions for this cell."""
+    """Return cell.h with the declarations of its functions replaced by definitions for this cell."""
     counts, after = program.counts, places('after', program.counts.S)
-    results = [('*h', *after, *places('kept', program.kept)),
-               (*places('da', counts.b), *places('d_before', counts.S), *places('d_own', counts.own))]
-    bodies = []
-    for code, each in zip((program.forward, program.backward), results):
-        statements, values = written(code, {}, **IN_C)
-        bodies.append('\n    '.join(statements + [f'{place} = {value};' for place, value in zip(each, values)]))
-    values = dict(ROWS=counts.b, OF_U=counts.U, OF_W=counts.W, STATES=counts.S, OWN=counts.own, KEPT=program.kept)
+    forward = stages.Staged(program.forward, places('a', counts.b))
+    backward = stages.Staged(program.backward, ['dh'])
+    bodies = [*stages.in_c(forward, ['*h', *after, *places('kept', program.kept)]), *stages.in_c(
+        backward, [*places('da', counts.b), *places('d_before', counts.S), *places('d_own', counts.own)])]
+    bodies[1:3] = bodies[2:0:-1]               # in the order of cell.h
+    both = forward, backward
+    values = dict(ROWS=counts.b, OF_U=counts.U, OF_W=counts.W, STATES=counts.S, OWN=counts.own, KEPT=program.kept,
+                  STAGES=len(forward.stages), BACKWARD_STAGES=len(backward.stages),
+                  CARRIED=max(len(each.carried) for each in both), SUMS=max(len(each.sums) for each in both),
+                  OF_ROW=max(len(each.of_row) for each in both))
     text = re.sub(r'(\w+) = \d+', lambda found: f'{found[1]} = {values[found[1]]}', CELL_H)
     return re.sub(r'void (.*?\));', lambda found: f'INLINE void {found[1]}\n{{\n    {bodies.pop(0)}\n}}\n', text,
                   flags=re.DOTALL)
@@ -228,7 +229,7 @@ class Cell:
         self.named = dict(zip(inputs, arguments.names))
         gradients = ('dh', *places('d_after', counts.S))
         variables = [tt.matrix(name, dtype) for name in (*inputs, *gradients)]
-        n, trace = len(inputs), Trace(dict(zip(variables, (*inputs, *gradients))), dtype)
+        n, trace = len(inputs), Trace(dict(zip(variables, (*inputs, *gradients))), dtype, of_cell=True)
         outputs = self(variables[:n])
         code = code_of(trace.lines, trace.add(outputs))
         # Constants are rounded to float32, so that the formula is the same for both types.

@@ -7,8 +7,10 @@ import numpy as np
 from engine.data.parameters import layers_of, stacked, units
 from engine.data.tensors import tensors_file
 from engine.files import write_whole
-from engine.kernel.formula import in_c, written
+from engine.kernel.cell import places
+from engine.kernel.formula import code_of, in_c, written
 from engine.kernel.library import C_FILES
+from engine.kernel.stages import Staged
 
 FORMATS = {'.safetensors': "PyTorch's nn.LSTM", '.c': 'a C file'}
 
@@ -46,19 +48,35 @@ def _string(character):
 
 
 def _cell(cell):
-    """Return the lines of a step of unit k: the inputs that the cell reads, its formula, and the new h and states."""
+    """Return the lines of a step of a layer: for each stage, what follows from sums, and a loop over the units k."""
     counts, forward = cell.counts, cell.program.forward
-    code = forward._replace(outputs=forward.outputs[:1 + counts.S])
-    read = {value for _, _, arguments in code.lines for value in arguments} | set(code.outputs)
-    parts = {name: name[:-1].split('[') for name in cell.named if name in read}            # of a[0]: a and 0
-    names = {name: array + i for name, (array, i) in parts.items()}
-    inputs = [f'{names[name]} = {"C" if array == "before" else array}[{i} * H + k]'
-              for name, (array, i) in parts.items()]
-    statements, (h, *states) = written(code, names, 'const float {} = {};', lambda value: (
+    lines = {name: (operation, *arguments) for name, operation, arguments in forward.lines}
+    staged = Staged(code_of(lines, forward.outputs[:1 + counts.S]), places('a', counts.b))
+    parts = {name: name[:-1].split('[') for name in cell.named}                            # of a[0]: a and 0
+    names = {**{name: array + i for name, (array, i) in parts.items()},
+             **{value: f'total{i}' for i, value in enumerate(staged.sums)}}
+    carried = {value: f'carried[{i}][k]' for i, value in enumerate(staged.carried)}
+    text = [f'float carried[{len(carried)}][LARGEST];'] if carried else []
+    for row, of_units, carries, sums in staged.stages:
+        text += _written(row, names)[0] + [f'float {names[value]} = 0;' for value in sums]
+        computed = {*carries, *[name for name, *_ in of_units.lines]}
+        statements, values = _written(of_units, names | {v: at for v, at in carried.items() if v not in computed})
+        read = {v for _, _, arguments in of_units.lines for v in arguments} | {*of_units.outputs}
+        inputs = [f'{names[name]} = {"C" if array == "before" else array}[{i} * H + k]'
+                  for name, (array, i) in parts.items() if name in read and (name in carries or name not in carried)]
+        results = [*[f'{carried[v]} =' for v in carries], *[f'{names[v]} +=' for v in sums], 'h[k] =',
+                   *[f'C[{s} * H + k] =' for s in range(counts.S)]]
+        text.append('\n        '.join([
+            'for (size_t k = 0; k < H; k++) {',
+            *[f'const float {", ".join(inputs[start:start + 4])};' for start in range(0, len(inputs), 4)],
+            *statements, *[f'{place} {value};' for place, value in zip(results, values)]]) + '\n    }')
+    return '\n    '.join(text).replace('cell_units()', '(float)H')
+
+
+def _written(code, names):
+    """Return written() for code in C, in float."""
+    return written(code, names, 'const float {} = {};', lambda value: (
         f'{np.float32(value)}f' if np.isfinite(value) else in_c(value)), 'cell_')
-    lines = [f'const float {", ".join(inputs[start:start + 4])};' for start in range(0, len(inputs), 4)]
-    return '\n        '.join([*lines, *statements, f'h[k] = {h};',
-                              *[f'C[{s} * H + k] = {state};' for s, state in enumerate(states)]])
 
 
 def _functions(text):

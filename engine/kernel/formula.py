@@ -38,6 +38,16 @@ def softplus(x, out=None):
     return np.logaddexp(0, x, out)
 
 
+def sum_of_units(x):
+    """Return the sums of x (B,H) over its units, (B,1), by a product, which is faster than sum()."""
+    return x.dot(np.ones(x.shape[-1:], x.dtype))[..., None]
+
+
+def number_of_units(x):
+    """Return the number of units of x (B,H)."""
+    return float(x.shape[-1])
+
+
 # Theano's scalar operations by name: a template of its text, and its function in NumPy, whose last argument may be an
 # array for the result. A template that is a name, such as exp, is called as vector_exp in C (functions.h).
 OPERATIONS = {
@@ -49,15 +59,19 @@ OPERATIONS = {
     'Clip': ('clip', clip), 'LT': ('less', np.less), 'GT': ('greater', np.greater),
     'LE': ('less_equal', np.less_equal), 'GE': ('greater_equal', np.greater_equal), 'EQ': ('equal', np.equal),
     'NEQ': ('not_equal', np.not_equal), 'AND': ('{} * {}', np.multiply), 'OR': ('max', np.maximum),    # of 0 and 1
-    'Switch': ('where', where)}
+    'Switch': ('where', where),
+    'Sum': ('sum', sum_of_units), 'Units': ('units', number_of_units)}     # in a cell: over its units, and how many
+# Their results are kept or carried; those of all others may be computed again.
+COSTLY = ('Pow', 'Exp', 'Expm1', 'Log', 'Log1p', 'Sqrt', 'Tanh', 'ScalarSigmoid', 'ScalarSoftplus')
 PRECEDENCE = {'{} + {}': 1, '{} - {}': 1, '{} * {}': 2, '{} / {}': 2, '-{}': 3}         # all others: 4
 # Operations that are expressed by others.
 REPLACED = {'Sqr': lambda x: ('Mul', x, x), 'Inv': lambda x: ('TrueDiv', 1.0, x), 'Invert': lambda x: ('Sub', 1.0, x)}
 # Unsupported operations on arrays of numbers, as a user wrote them. Others are named only without one of these, and
 # last those that only come along with them, such as the length in a mean.
-AS_WRITTEN = dict(Sum='a sum over units', MaxAndArgmax='a maximum over units', Dot='a matrix product',
+AS_WRITTEN = dict(Sum='a sum over other axes', MaxAndArgmax='a maximum over units', Dot='a matrix product',
                   Subtensor='a slice', AdvancedSubtensor='an index', Reshape='a new shape', Join='a concatenation')
 NAMED_LAST = r'[^{]*$', r'Shape|Subtensor|\w*DimShuffle', 'Elemwise'
+SHAPE = 'the shape (B,H)'
 KNOWN = {*OPERATIONS, *REPLACED, 'Identity', 'Cast', 'Second'}
 
 
@@ -84,10 +98,13 @@ def operation_name(op):
 
 
 class Trace:
-    """The lines of a graph by name, the values of variables, and an unsupported operation or None."""
+    """The lines of a graph by name, the values of variables, and an unsupported operation or None.
 
-    def __init__(self, inputs, dtype):
-        self.values, self.dtype, self.lines, self.unknown = inputs, dtype, {}, None
+    of_cell: whether matrices are (B,H), so that sums over the units are supported.
+    """
+
+    def __init__(self, inputs, dtype, of_cell=False):
+        self.values, self.dtype, self.lines, self.unknown, self._of_cell = inputs, dtype, {}, None, of_cell
 
     def add(self, variables):
         """Add the graphs of variables to the lines; return the variables' values."""
@@ -106,7 +123,8 @@ class Trace:
     def _value(self, variable):
         if variable not in self.values:
             constant = getattr(variable, 'data', None)
-            if isinstance(constant, np.ndarray) and constant.size == 1 and constant.dtype.kind in 'biuf':
+            kinds = (np.ndarray, np.integer) if self._of_cell else np.ndarray          # an index is no array
+            if isinstance(constant, kinds) and constant.size == 1 and constant.dtype.kind in 'biuf':
                 self.values[variable] = float(constant.item())
             else:                              # an array or a shared variable; a checksum tells arrays apart
                 data = f'_{zlib.crc32(np.float32(constant).tobytes()):08x}' if isinstance(constant, np.ndarray) else ''
@@ -123,6 +141,8 @@ class Trace:
         constant = all(isinstance(v, float) for v in arguments)
         if isinstance(op, tt.elemwise.DimShuffle) and constant:
             return arguments[0]                # the same number for every unit
+        if self._of_cell and (value := self._of_units(op, output, inputs[0], arguments)):
+            return value
         scalar = op.scalar_op if isinstance(op, tt.Elemwise) else op
         name = type(scalar).__name__
         if isinstance(scalar, theano.scalar.Composite) and scalar.nout == 1:
@@ -143,6 +163,18 @@ class Trace:
         if output.dtype == 'bool' and name == 'Cast':          # a comparison with 0
             name, arguments = 'NEQ', [*arguments, 0.0]
         return self._simple(name, *arguments)
+
+    def _of_units(self, op, output, x, arguments):
+        """Return the value of an operation on all units of a sequence, or None. A sum is a number for each of them."""
+        of_matrix = getattr(x, 'broadcastable', None) == (False, False)
+        if isinstance(op, tt.Sum) and op.axis == (1,):
+            return self._line('Sum', *arguments) if of_matrix else arguments[0]
+        if isinstance(op, tt.elemwise.DimShuffle) and op.new_order in ((0, 'x'), (0,), ('x', 'x')) and not of_matrix:
+            return arguments[0]
+        if isinstance(op, tt.Shape) and of_matrix or arguments == [SHAPE] and 'int' in x.dtype:
+            return SHAPE                       # and as another type
+        if isinstance(op, tt.Subtensor) and arguments in ([SHAPE, 1.0], [SHAPE, -1.0]):
+            return self._line('Units')
 
     def _simple(self, operation, *arguments):
         """Return the value of an operation, simplified, and computed now if it is constant."""
@@ -172,6 +204,15 @@ class Trace:
         name = next((name for name, known in self.lines.items() if known == line), f't{len(self.lines)}')
         self.lines[name] = line
         return name
+
+
+def of_row(code):
+    """Return the names of the lines of code that are the same for all units: sums, and what follows from them alone."""
+    found = []
+    for name, operation, arguments in code.lines:
+        if operation == 'Sum' or all(isinstance(value, float) or value in found for value in arguments):
+            found.append(name)
+    return found
 
 
 def code_of(lines, outputs, known={}):
@@ -249,8 +290,13 @@ class InNumPy:
         places, free, self.scratch, body = {name: f'x[{k}]' for k, name in enumerate(inputs)}, [], 0, []
         last = {value: k for k, (_, _, arguments) in enumerate(code.lines) for value in arguments}
         last.update(dict.fromkeys(code.outputs))
+        same = of_row(code)
         for k, (name, operation, arguments) in enumerate(code.lines):
             words = [places.get(value, f'number({value!r})') for value in arguments]
+            if name in same:                               # (B,1), of any cost
+                places[name] = f'row{k}'
+                body.append(f'row{k} = {operation}({", ".join(words) or "y[0]"})')
+                continue
             free += {places[value] for value in arguments if last[value] == k and places.get(value, '')[:1] == 's'}
             if name in code.outputs:
                 places[name] = f'y[{code.outputs.index(name)}]'

@@ -62,25 +62,28 @@ static void strip_sums(long rows, long first, long count, long fresh, long K, co
                        sums + (first + k) * rows * PANEL, PANEL, first + k < fresh);
 }
 
-/* Computes the cell for a tile's n units from j on at step t, from the sums W.h, (ROWS, row_step) with rows of PANEL.
- * Stores the states, h and what the backward pass needs, and packs h for the next step. */
-INLINE void forward_units(const forward_pass *p, long t, long row, long rows, long j, const long n, const REAL *sums,
-                          long row_step, REAL *packed_h)
+/* Computes a stage of the cell for a tile's n units from j on at step t: the first one from the sums W.h, (ROWS,
+ * row_step) with rows of PANEL.  The last one stores the states, h and what the backward pass needs, and packs h for the
+ * next step.  tile: its first row and number of rows among those of the thread, which begin at row `begin`. */
+INLINE void forward_units(const forward_pass *p, const int stage, long t, const stage_rows *rows, tile_rows tile, long j,
+                          const long n, const REAL *sums, long row_step, REAL *packed_h)
 {
     const long B = p->B, H = p->H;
     const REAL *C_before = t > 0 ? p->C + (t - 1) * B * STATES * H : p->C0; /* (B, STATES*H) */
     vector own[OWN + 1];
     load_own(p->own, j, n, own);
-    for (long r = 0; r < rows; r++) {
-        const long at = t * B + row + r;
+    for (long r = 0; r < tile.count; r++) {
+        const long row = rows->begin + tile.first + r, at = t * B + row;
+        const between m = between_of(rows, H, tile.first + r, j, n);
         vector a[ROWS], kept[ROWS], before[STATES], after[STATES], h;
-        for (long k = 0; k < ROWS; k++) {
+        for (long k = 0; k < ROWS && stage == 0; k++) {
             a[k] = load(sums + r * PANEL + k * row_step, LANES);
             if (k < OF_U) a[k] += load_row(p->a_x + number_at(OF_U, H, at, k, j), n, OF_U * H);
             a[k] += load(p->b + k * H + j, n);
         }
-        for (long s = 0; s < STATES; s++) before[s] = load(C_before + number_at(STATES, H, row + r, s, j), n);
-        cell_forward(a, before, own, kept, &h, after);
+        for (long s = 0; s < STATES; s++) before[s] = load(C_before + number_at(STATES, H, row, s, j), n);
+        cell_forward(stage, &m, a, before, own, kept, &h, after);
+        if (stage + 1 < STAGES) continue;
         for (long k = 0; k < KEPT; k++) store(p->kept + number_at(ROWS, H, at, k, j), kept[k], n);
         for (long s = 0; s < STATES; s++) store(p->C + number_at(STATES, H, at, s, j), after[s], n);
         store(p->h + at * H + j, h, n);
@@ -89,22 +92,37 @@ INLINE void forward_units(const forward_pass *p, long t, long row, long rows, lo
 }
 
 /* The same for all units of a strip.  Whole vectors have code of their own, without calls that copy a part. */
-static void forward_strip(const forward_pass *p, long t, long row, long rows, long strip, const REAL *sums,
-                          long row_step, REAL *packed_h)
+INLINE void forward_strip(const forward_pass *p, const int stage, long t, const stage_rows *rows, tile_rows tile,
+                          long strip, const REAL *sums, long row_step, REAL *packed_h)
 {
     for (long j = strip; j < at_most(strip + PANEL, p->H); j += LANES)
-        if (j + LANES <= p->H) forward_units(p, t, row, rows, j, LANES, sums + j - strip, row_step, packed_h);
-        else forward_units(p, t, row, rows, j, p->H - j, sums + j - strip, row_step, packed_h);
+        if (j + LANES <= p->H)
+            forward_units(p, stage, t, rows, tile, j, LANES, sums + j - strip, row_step, packed_h);
+        else forward_units(p, stage, t, rows, tile, j, p->H - j, sums + j - strip, row_step, packed_h);
 }
 
 /* The same for all tiles of a strip, sums (ROWS, rows, PANEL). */
-static void forward_tiles(const forward_pass *p, long t, long begin, long rows, long strip, const REAL *sums,
-                          REAL *packed_h)
+INLINE void forward_tiles(const forward_pass *p, const int stage, long t, const stage_rows *rows, long strip,
+                          const REAL *sums, REAL *packed_h)
 {
-    for (long i = 0; i < tile_count(rows); i++) {
-        const tile_rows tile = rows_of_tile(rows, i);
-        forward_strip(p, t, begin + tile.first, tile.count, strip, sums + tile.first * PANEL, rows * PANEL,
+    for (long i = 0; i < tile_count(rows->count); i++) {
+        const tile_rows tile = rows_of_tile(rows->count, i);
+        forward_strip(p, stage, t, rows, tile, strip, sums + tile.first * PANEL, rows->count * PANEL,
                       packed_h + i * tile_size(p->H));
+    }
+}
+
+/* Computes the stages after the first one, which read no sums W.h.  Each has code of its own, which loads only
+ * what it reads. */
+static void forward_stages(const forward_pass *p, long t, const stage_rows *rows, REAL *packed_h)
+{
+    UNROLLED
+    for (int stage = 1; stage < STAGES; stage++) {
+        for (long r = 0; r < rows->count; r++) {
+            const between m = between_of(rows, p->H, r, 0, 0);
+            cell_forward_row(stage, &m);
+        }
+        for (long strip = 0; strip < p->H; strip += PANEL) forward_tiles(p, stage, t, rows, strip, rows->memory, packed_h);
     }
 }
 
@@ -113,13 +131,17 @@ static void forward_tiles(const forward_pass *p, long t, long begin, long rows, 
 INLINE long strip_at(long H, long t, long i) { return (t % 2 ? panel_count(H) - 1 - i : i) * PANEL; }
 
 /* How much scratch a thread with `rows` batch rows needs in forward_rows. */
-static long forward_size(long rows, long H) { return 2 * tiles_size(rows, H) + ROWS * rows * PANEL; }
+static long forward_size(long rows, long H)
+{
+    return 2 * tiles_size(rows, H) + ROWS * rows * PANEL + between_size(rows, H);
+}
 
 /* Computes all steps of batch rows begin to end. */
 static void forward_rows(const forward_pass *p, long begin, long end, REAL *memory)
 {
     const long H = p->H, rows = end - begin, size = tiles_size(rows, H);
     REAL *now = memory, *next = now + size, *sums = next + size; /* packed h of this step and the next */
+    const stage_rows of_thread = {begin, rows, sums + ROWS * rows * PANEL};
     memset(next, 0, size * sizeof(REAL));                        /* past unit H it stays 0 */
     memset(sums, 0, FIRST_OF_W * rows * PANEL * sizeof(REAL));   /* these rows stay 0 */
     pack_tiles(BY_ROWS, rows, 0, H, p->h0 + begin * H, H, 1, now);
@@ -133,8 +155,9 @@ static void forward_rows(const forward_pass *p, long begin, long end, REAL *memo
                                  sums + (FIRST_OF_W + k) * rows * PANEL, PANEL, 0);
             else
                 strip_sums(rows, FIRST_OF_W, OF_W, 0, H, now, panels_of(p->panels, OF_W, H, strip), sums);
-            forward_tiles(p, t, begin, rows, strip, sums, next);
+            forward_tiles(p, 0, t, &of_thread, strip, sums, next);
         }
+        forward_stages(p, t, &of_thread, next);
         swap(&now, &next);
     }
 }
@@ -174,27 +197,30 @@ typedef struct {
     REAL *panels;                       /* packed weights (strips of PANEL units, OF_W rows, words(H), PANEL) */
 } backward_pass;
 
-/* Computes the gradient of the cell for a tile's n units from j on at step t, from the sums da[t+1].W, rows of PANEL.
- * Stores da of step t, and packs it for step t-1.  Replaces dC, the gradient on C[t], by that on C[t-1].  Adds da and
- * the gradients of the cell's own parameters to db (ROWS + OWN, round_up(H, LANES)). */
-INLINE void backward_units(const backward_pass *p, long t, long row, long rows, long j, const long n,
-                           const REAL *sums, REAL *packed_da, REAL *db)
+/* Computes a stage of the cell's gradient for a tile's n units from j on at step t: the first one from the sums
+ * da[t+1].W, rows of PANEL.  The last one stores da of step t, and packs it for step t-1.  It replaces dC, the gradient
+ * on C[t], by that on C[t-1], and adds da and the gradients of the cell's own parameters to db (ROWS + OWN,
+ * round_up(H, LANES)). */
+INLINE void backward_units(const backward_pass *p, const int stage, long t, const stage_rows *rows, tile_rows tile,
+                           long j, const long n, const REAL *sums, REAL *packed_da, REAL *db)
 {
     const long B = p->B, H = p->H, depth = round_up(H, LANES), states = STATES * H;
     const REAL *C_before = t > 0 ? p->C + (t - 1) * B * states : p->C0; /* (B, STATES*H) */
     vector own[OWN + 1], total[ROWS + OWN] = {{0}};
     load_own(p->own, j, n, own);
-    for (long r = 0; r < rows; r++) {
-        const long at = t * B + row + r, at_state = (row + r) * states + j;
-        const vector dh = load_row(p->dh + at * H + j, n, H) + load(sums + r * PANEL, LANES);
-        vector kept[ROWS], d[ROWS + OWN], before[STATES], after[STATES], dC[STATES], dC_before[STATES];
+    for (long r = 0; r < tile.count; r++) {
+        const long row = rows->begin + tile.first + r, at = t * B + row, at_state = row * states + j;
+        const between m = between_of(rows, H, tile.first + r, j, n);
+        vector dh = {0}, kept[ROWS], d[ROWS + OWN], before[STATES], after[STATES], dC[STATES], dC_before[STATES];
+        if (stage == 0) dh = load_row(p->dh + at * H + j, n, H) + load(sums + r * PANEL, LANES);
         for (long k = 0; k < KEPT; k++) kept[k] = load_row(p->kept + number_at(ROWS, H, at, k, j), n, ROWS * H);
         for (long s = 0; s < STATES; s++) {
             before[s] = load_row(C_before + at_state + s * H, n, states);
             after[s] = load_row(p->C + at * states + s * H + j, n, states);
             dC[s] = load(p->dC + at_state + s * H, n);
         }
-        cell_backward(kept, before, after, own, dh, dC, d, dC_before, d + ROWS);
+        cell_backward(stage, &m, kept, before, after, own, dh, dC, d, dC_before, d + ROWS);
+        if (stage + 1 < BACKWARD_STAGES) continue;
         for (long s = 0; s < STATES; s++) store(p->dC + at_state + s * H, dC_before[s], n);
         for (long k = ROWS; k < ROWS + OWN; k++) total[k] += d[k];
         for (long k = 0; k < ROWS; k++) {
@@ -205,23 +231,43 @@ INLINE void backward_units(const backward_pass *p, long t, long row, long rows, 
                             n);
         }
     }
-    for (long k = 0; k < ROWS + OWN; k++)
-        store(db + k * depth + j, load(db + k * depth + j, LANES) + total[k], LANES);
+    if (stage + 1 == BACKWARD_STAGES)
+        for (long k = 0; k < ROWS + OWN; k++)
+            store(db + k * depth + j, load(db + k * depth + j, LANES) + total[k], LANES);
 }
 
-/* The same for all units of a strip. */
-static void backward_strip(const backward_pass *p, long t, long row, long rows, long strip, const REAL *sums,
-                           REAL *packed_da, REAL *db)
+/* The same for all tiles of a strip, sums (rows, PANEL). */
+INLINE void backward_tiles(const backward_pass *p, const int stage, long t, const stage_rows *rows, long strip,
+                           const REAL *sums, REAL *packed_da, REAL *db)
 {
-    for (long j = strip; j < at_most(strip + PANEL, p->H); j += LANES)
-        if (j + LANES <= p->H) backward_units(p, t, row, rows, j, LANES, sums + j - strip, packed_da, db);
-        else backward_units(p, t, row, rows, j, p->H - j, sums + j - strip, packed_da, db);
+    for (long i = 0; i < tile_count(rows->count); i++) {
+        const tile_rows tile = rows_of_tile(rows->count, i);
+        const REAL *of_tile = sums + tile.first * PANEL - strip;
+        REAL *packed = packed_da + i * OF_W * tile_size(p->H);
+        for (long j = strip; j < at_most(strip + PANEL, p->H); j += LANES)
+            if (j + LANES <= p->H) backward_units(p, stage, t, rows, tile, j, LANES, of_tile + j, packed, db);
+            else backward_units(p, stage, t, rows, tile, j, p->H - j, of_tile + j, packed, db);
+    }
+}
+
+/* The same as forward_stages. */
+static void backward_stages(const backward_pass *p, long t, const stage_rows *rows, REAL *packed_da, REAL *db)
+{
+    UNROLLED
+    for (int stage = 1; stage < BACKWARD_STAGES; stage++) {
+        for (long r = 0; r < rows->count; r++) {
+            const between m = between_of(rows, p->H, r, 0, 0);
+            cell_backward_row(stage, &m);
+        }
+        for (long strip = 0; strip < p->H; strip += PANEL)
+            backward_tiles(p, stage, t, rows, strip, rows->memory, packed_da, db);
+    }
 }
 
 /* How much scratch a thread with `rows` batch rows needs in backward_rows. */
 static long backward_size(long rows, long H)
 {
-    return 2 * OF_W * tiles_size(rows, H) + rows * PANEL;
+    return 2 * OF_W * tiles_size(rows, H) + rows * PANEL + between_size(rows, H);
 }
 
 /* sums (rows, PANEL) = packed da (rows, OF_W*H) . strip's panel of W (OF_W*H, PANEL), row after row of the cell: the
@@ -240,6 +286,7 @@ static void backward_rows(const backward_pass *p, long begin, long end, REAL *db
 {
     const long B = p->B, H = p->H, rows = end - begin, size = OF_W * tiles_size(rows, H);
     REAL *now = memory, *next = now + size, *sums = next + size; /* packed da of steps t+1 and t */
+    const stage_rows of_thread = {begin, rows, sums + rows * PANEL};
     memset(memory, 0, backward_size(rows, H) * sizeof(REAL));    /* no da[T]; past unit H it stays 0 */
     memset(db, 0, (ROWS + OWN) * round_up(H, LANES) * sizeof(REAL));
     memset(p->dC + begin * STATES * H, 0, rows * STATES * H * sizeof(REAL));
@@ -248,12 +295,9 @@ static void backward_rows(const backward_pass *p, long begin, long end, REAL *db
         for (long i = 0; i < panel_count(H); i++) {
             const long strip = strip_at(H, t, i);
             if (t < p->T - 1) backward_sums(p, rows, now, strip, sums);
-            for (long k = 0; k < tile_count(rows); k++) {
-                const tile_rows tile = rows_of_tile(rows, k);
-                backward_strip(p, t, begin + tile.first, tile.count, strip, sums + tile.first * PANEL,
-                               next + k * OF_W * tile_size(H), db);
-            }
+            backward_tiles(p, 0, t, &of_thread, strip, sums, next, db);
         }
+        backward_stages(p, t, &of_thread, next, db);
         swap(&now, &next);
     }
     for (long t = 0; t < p->first; t++)

@@ -63,9 +63,7 @@ static void add_product(size_t n, size_t m, const float *x, const float *matrix,
 /* Updates h (H) and C (STATES*H) of a layer by one step, from its pre-activations a (ROWS*H){{own_comment}}. */
 static void cell(size_t H, const float *restrict a{{own_argument}}, float *restrict h, float *restrict C)
 {
-    for (size_t k = 0; k < H; k++) {
-        {{cell}}
-    }
+    {{cell}}
 }
 
 /* Reads a character x, a number below V.  Sets log_p (V) to the log probabilities of the next one. */

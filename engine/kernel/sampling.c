@@ -132,6 +132,7 @@ typedef struct {
     REAL *a_x;                           /* (rows, OF_U*H): what the first layer reads in this step */
     REAL *sums[2];                       /* scratch of the first thread and of its helper, (ROWS, rows, PANEL) */
     REAL *scores, *probabilities, *sorted;
+    stage_rows of_stages;                /* what the stages of a layer share */
     int helped;                          /* whether a helper may take strips */
     char apart[CACHE_LINE];              /* what follows changes often */
     uint64_t left;                       /* which strips of this step no thread has taken */
@@ -152,7 +153,7 @@ static void compute_strip(const writer *w, long layer, long strip, REAL *sums)
     }
     strip_sums(w->rows, FIRST_OF_W, OF_W, layer == 0 ? 0 : OF_U, p->H, w->now[layer],
                panels_of(p->panels, OF_W, p->H, strip), sums);
-    forward_tiles(p, 0, 0, w->rows, strip, sums, w->next[layer]);
+    forward_tiles(p, 0, 0, &w->of_stages, strip, sums, w->next[layer]);
 }
 
 /* A text reads all weights for each character, and those of a large model do not fit into the caches of one core.  So
@@ -206,8 +207,8 @@ static void help(writer *w)
     }
 }
 
-/* Computes all strips of a layer of H units. */
-static void compute_layer(writer *w, long layer, long H)
+/* Computes the first stage of all strips of a layer of H units. */
+static void compute_strips(writer *w, long layer, long H)
 {
     const long count = panel_count(H);
     long own = 0, waited = 0;
@@ -246,7 +247,8 @@ static long writer_size(const sampling *p, long rows)
     const long V = round_up(p->V, PANEL);
     long tiles = 0;
     for (long k = 0; k < p->layers; k++) tiles += tiles_size(rows, p->layer[k].H);
-    return 2 * (tiles + V) + rows * (2 * ROWS * PANEL + (2 * OF_U + ROWS) * most_units(p) + V);
+    return 2 * (tiles + V) + rows * (2 * ROWS * PANEL + (2 * OF_U + ROWS) * most_units(p) + V)
+        + between_size(rows, most_units(p));
 }
 
 /* Returns the writer of texts begin to end. */
@@ -266,6 +268,8 @@ static writer writer_of(const sampling *p, long begin, long end, REAL *memory)
     w.a_x = w.sorted + V;
     REAL *none = w.a_x + OF_U * rows * most;                /* later layers get all from their two products */
     REAL *kept = none + OF_U * rows * most;
+    const stage_rows of_stages = {0, rows, kept + ROWS * rows * most};
+    w.of_stages = of_stages;
     for (long k = 0; k < p->layers; k++) {
         const sampled_layer *layer = p->layer + k;
         const long H = layer->H;
@@ -286,7 +290,10 @@ static void write_texts(writer *w)
     for (long s = 0; s + !p->log_p < p->length; s++) {
         for (long r = 0; r < rows; r++)
             memcpy(w->a_x + r * width, p->layer[0].U + p->text[s * p->B + w->begin + r] * width, width * sizeof(REAL));
-        for (long k = 0; k < p->layers; k++) compute_layer(w, k, p->layer[k].H);
+        for (long k = 0; k < p->layers; k++) {
+            compute_strips(w, k, p->layer[k].H);
+            forward_stages(w->layer + k, 0, &w->of_stages, w->next[k]);
+        }
         for (long k = 0; k < p->layers; k++) swap(&w->now[k], &w->next[k]);
         if (!p->log_p && s + 1 < p->prime) continue;
         for (long v = 0; v < V; v += PANEL)

@@ -100,3 +100,18 @@ class ReLU(CharLSTM):
     def cell(a_f, a_i, a_o, a_g, C_prev):
         C = sigmoid(a_f) * C_prev + sigmoid(a_i) * relu(a_g)
         return sigmoid(a_o) * relu(C), C
+
+
+def normalised(a):
+    """Return a (B,H) with mean 0 and variance 1 over its units."""
+    return (a - a.mean(axis=1, keepdims=True)) / tt.sqrt(a.var(axis=1, keepdims=True) + 1e-5)
+
+
+class Normalised(CharLSTM):
+    """Layer normalisation: of each row, scaled by s, and of what tanh reads of C (Ba et al. 2016)."""
+
+    @staticmethod
+    def cell(a_f, a_i, a_o, a_g, C_prev, s_f=1, s_i=1, s_o=1, s_g=1, s_C=1, b_f=1, b_C=0):
+        f, i = sigmoid(s_f * normalised(a_f) + b_f), sigmoid(s_i * normalised(a_i))
+        C = f * C_prev + i * tanh(s_g * normalised(a_g))
+        return sigmoid(s_o * normalised(a_o)) * tanh(s_C * normalised(C) + b_C), C

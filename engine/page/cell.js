@@ -27,6 +27,8 @@ const LOOPS = {
     for (let k = 0; k < H; k++) n[to + k] = Math.max(n[x + k], 0) + Math.log1p(Math.exp(-Math.abs(n[x + k])));
   },
   Minimum: each((x, y) => Math.min(x, y)), Maximum: each((x, y) => Math.max(x, y)), Abs: each(Math.abs),
+  Sum: (n, to, x, y, z, H) => n.fill(n.subarray(x, x + H).reduce((a, b) => a + b), to, to + H),
+  Units: (n, to, x, y, z, H) => n.fill(H, to, to + H),
   Switch: each((which, yes, no) => which !== 0 ? yes : no),
   Clip: each((x, low, high) => x < low ? low : x > high ? high : x), LT: each((x, y) => Number(x < y)),
   GT: each((x, y) => Number(x > y)), LE: each((x, y) => Number(x <= y)), GE: each((x, y) => Number(x >= y)),
@@ -82,12 +84,12 @@ class Program {
   }
 }
 
-/** Compute code for one unit, in float64. Return a function from the name of a value, or a number as text, to it. */
-function valuesOf(code, inputs) {
-  const {outputs, lines} = code, size = outputs.length + inputs.length, MOST = 4;          // new places of a line
-  const numbers = new Float64Array(size + MOST * (lines.length + outputs.length));
-  const program = new Program(code, {numbers, place: () => ({at: size, width: 1}), loops: LOOPS}, 1);
-  numbers.set(inputs, outputs.length);
-  program.run(1, 1, Array.from({length: size}, (_, at) => ({at, width: 0})));
-  return name => program.places.has(name) ? numbers[program.places.get(name)] : Number(name);
+/** Compute code in float64, from inputs (H). Return a function from a value's name, or a number as text, to a unit's. */
+function valuesOf(code, inputs, unit) {
+  const H = inputs[0].length, first = code.outputs.length * H, size = first + inputs.length * H, MOST = 4;     // a line's
+  const numbers = new Float64Array(size + MOST * (code.lines.length + code.outputs.length) * H);
+  const program = new Program(code, {numbers, place: () => ({at: size, width: H}), loops: LOOPS}, H);
+  inputs.forEach((values, k) => numbers.set(values, first + k * H));
+  program.run(H, 1, valuesIn({at: 0, width: 0}, 0, size / H, H));
+  return name => program.places.has(name) ? numbers[program.at[program.places.get(name)] + unit] : Number(name);
 }

@@ -1,8 +1,8 @@
 """Describe a cell for a page as data, which cell.js computes: no JavaScript is written."""
 import json
 
-from engine.kernel.cell import COSTLY, inputs_of, places, reads_of
-from engine.kernel.formula import code_of, equations
+from engine.kernel.cell import inputs_of, places, reads_of
+from engine.kernel.formula import COSTLY, code_of, equations, of_row
 
 
 def as_text(value):
@@ -19,16 +19,17 @@ def code_for_page(inputs, code, outputs):
 def formula_for_page(cell):
     """Return the formula of a Cell for inside.js: lines of a name, an expression, and the value's name in cell.forward.
 
-    Names are h, the states, the own parameters, f for the first costly function of the row a_f and of no other one, and
-    t0, t1 ... for other values that are read twice.
+    Names are h, the states, the own parameters, f for the first costly function of the row a_f and of no other one, if
+    it is not the same for all units, and t0, t1 ... for other values that are read twice.
     """
     S, forward, rows = cell.counts.S, cell.program.forward, places('a', cell.counts.b)
     outputs, results, gates = forward.outputs[:1 + S], ('h', *cell.states), {}
     lines = {name: (operation, *arguments) for name, operation, arguments in forward.lines}
-    reads = reads_of(lines, outputs[1:], rows)
+    reads, same = reads_of(lines, outputs[1:], rows), of_row(forward)
     for name, (operation, *_) in lines.items():
         of_rows = [row[2:] for row, place in zip(cell.rows, rows) if place in reads[name]]
-        if operation in COSTLY and len(of_rows) == 1 and of_rows[0] not in {*results, *cell.own, *gates.values()}:
+        taken = {*results, *cell.own, *gates.values()}
+        if operation in COSTLY and name not in same and len(of_rows) == 1 and of_rows[0] not in taken:
             gates[name] = of_rows[0]
     values = {**{gate: name for name, gate in gates.items()}, **dict(zip(results, outputs))}
     shown = [line.split(' = ', 1) for line in equations(code_of(lines, outputs), {**gates, **cell.named}, results,

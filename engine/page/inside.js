@@ -44,12 +44,16 @@ function insideView() {
     return [...sums, sums.reduce((a, b) => a + b)];
   }
 
-  /** Return the values in the formula by name. a: the pre-activations. */
-  function namedValues(a) {
-    const {layer, number} = unit(), before = cell.states.map(name => states(name, layer, 0)[number]);
-    const own = Object.keys(cell.own).map(name => model.parameters()[name + layer][number]);
-    const inputs = [...a, ...before, ...own], valueOf = valuesOf(cell.forward, inputs);
-    return Object.fromEntries([...[...cell.names, ...read].map((name, k) => [name, inputs[k]]),
+  /** Return the values in the formula by name. The cell is computed again, for all units, as it may have sums. */
+  function namedValues() {
+    const {layer, number} = unit(), network = model.network(), own = Object.keys(cell.own);
+    network.setStates(0, text.reading().states(place() - 1));
+    network.read(text.numbers[place()]);
+    const {a, H} = network.layers[layer - 1];
+    const inputs = [...cell.names.map((_, k) => network.numbers.subarray(a.at + k * H, a.at + (k + 1) * H)),
+      ...cell.states.map(name => states(name, layer, 0)), ...own.map(name => model.parameters()[name + layer])];
+    const valueOf = valuesOf(cell.forward, inputs, number);
+    return Object.fromEntries([...[...cell.names, ...read].map((name, k) => [name, inputs[k][number]]),
       ...cell.formula.map(([name, , of]) => [name, valueOf(of)])]);
   }
 
@@ -61,7 +65,7 @@ function insideView() {
 
   function showStep() {
     const k = place(), chosen = unit(), sums = cell.names.map((_, row) => sumsOf(row));
-    const values = namedValues(sums.map(terms => terms[3]));
+    const values = namedValues();
     const {best, chances, most} = text.reading(), came = text.numbers[k + 1], first = k * most;
     byId('inside-status').replaceChildren('It read ', vocabulary.inBold(text.numbers[k]), ' and expects ',
       vocabulary.inBold(best[first]), ` next, with a probability of ${format.percent(chances[first])}.`,

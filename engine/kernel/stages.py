@@ -1,0 +1,101 @@
+"""Cut the code of a cell with sums over its units into stages, and write it in C, as cell.h describes."""
+from typing import NamedTuple
+
+from engine.kernel.formula import COSTLY, IN_C, Code, of_row, written
+
+
+class Stage(NamedTuple):
+    """What is computed once for a row of the batch, and then for each unit.
+
+    row: its outputs are sums of the stage before and what follows from sums; all later stages can read them. units: its
+    outputs are the values that it carries to later stages, what it adds to its sums, and in the last stage the results.
+    """
+    row: Code
+    units: Code
+    carries: list
+    sums: list
+
+
+class Staged:
+    """The stages of code. of_row, carried, sums: names of values in the order of their places.
+
+    early: the inputs that only the first stage can read.
+    """
+
+    def __init__(self, code, early):
+        self._lines, self._early, self._level = {line[0]: line for line in code.lines}, early, {}
+        self.carried, self.sums = [], [name for name, operation, _ in code.lines if operation == 'Sum']
+        self.of_row = of_row(code)
+        for name, _, arguments in code.lines:
+            self._level[name] = max([0, *map(self._first, arguments)])
+        last = max([0, *map(self._first, code.outputs)])
+        self._needed = [set() for _ in range(last + 1)]    # what each stage computes for each unit
+        for stage in range(last + 1):
+            for name in self._sums_of(stage):
+                self._need(self._lines[name][2][0], stage)
+        for value in code.outputs:
+            self._need(value, last)
+        self.stages = [self._stage(k, code.outputs if k == last else ()) for k in range(last + 1)]
+
+    def _first(self, value):
+        """Return the first stage that can read a value."""
+        return self._level.get(value, 0) + (value in self.sums)
+
+    def _sums_of(self, stage):
+        return [name for name in self.sums if self._level[name] == stage]
+
+    def _is_at_hand(self, value):
+        """Return whether a later stage can read or compute a value again from what it has anyway."""
+        if value not in self._lines:
+            return value not in self._early or value in self.carried
+        _, operation, arguments = self._lines[value]
+        return value in self.of_row or value in self.carried or (
+            operation not in COSTLY and all(map(self._is_at_hand, arguments)))
+
+    def _need(self, value, stage):
+        """Let a stage have a value: an input, one of the row, one that it computes, or one that is carried to it."""
+        is_line = value in self._lines
+        if value in self._needed[stage] or (stage and value in self.of_row) or not is_line and (
+                value not in self._early or not stage):
+            return
+        if is_line and (self._level[value] == stage or value not in self.carried and self._is_at_hand(value)):
+            self._needed[stage].add(value)
+            for argument in self._lines[value][2]:
+                self._need(argument, stage)
+        elif value not in self.carried:
+            self.carried.append(value)
+            self._need(value, self._level.get(value, 0))
+
+    def _stage(self, k, results):
+        known = [v for v in self.of_row if k and max(1, self._first(v)) == k]
+        carries, sums = [v for v in self.carried if self._level.get(v, 0) == k], self._sums_of(k)
+        row, units = [tuple(line for line in self._lines.values() if line[0] in names)
+                      for names in ({*known} - {*self.sums}, self._needed[k])]
+        outputs = (*carries, *[self._lines[v][2][0] for v in sums], *results)
+        return Stage(Code(row, tuple(known)), Code(units, outputs), carries, sums)
+
+
+def in_c(staged, results):
+    """Return the bodies of a cell's function in C, and of its function of a row. results: places of the outputs."""
+    bodies, of_rows = [], []
+    places = {v: f'm->of_row[{k}]' for k, v in enumerate(staged.of_row)}
+    for row, units, carries, sums in staged.stages:
+        totals = {v: f'total{k}' for k, v in enumerate(staged.sums) if v in row.outputs}
+        names = {v: f'number({place})' for v, place in places.items()}
+        statements, values = written(row, {**{v: names[v] for v in names if v not in row.outputs}, **totals}, **IN_C)
+        of_rows.append([*[f'const vector {name} = total(m, {staged.sums.index(v)});' for v, name in totals.items()],
+                        *statements, *[f'{places[v]} = {value}[0];' for v, value in zip(row.outputs, values)]])
+        names.update({v: f'load(m->carried + {k} * m->width, LANES)' for k, v in enumerate(staged.carried)})
+        computed = {*carries, *[name for name, *_ in units.lines]}
+        statements, values = written(units, {v: name for v, name in names.items() if v not in computed}, **IN_C)
+        formats = [*[f'store(m->carried + {staged.carried.index(v)} * m->width, {{}}, LANES);' for v in carries],
+                   *[f'add_up(m, {staged.sums.index(v)}, {{}});' for v in sums], *[f'{v} = {{}};' for v in results]]
+        bodies.append([*statements, *[text.format(value) for text, value in zip(formats, values)]])
+    return _in_stages(bodies), _in_stages(of_rows)
+
+
+def _in_stages(bodies):
+    """Return the body of a function of `stage` from lists of statements for each."""
+    cases = ' else '.join(['\n        '.join([f'if (stage == {k}) {{', *statements]) + '\n    }'
+                           for k, statements in enumerate(bodies)])
+    return '(void)stage, (void)m;\n    ' + ('\n    '.join(bodies[0]) if len(bodies) == 1 else cases)
