@@ -46,7 +46,7 @@ __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_mean_squares', 'read_checkpo
 def lstm_cell(a_f, a_i, a_o, a_g, C_prev):
     """Return h and C of a layer after one step, from its pre-activations and the previous C; all are (B,H).
 
-    C runs elementwise cells, and sums over units: with, say, a cumulative sum, NumPy runs it, several times slower.
+    C runs cells that are elementwise or have sums over units; NumPy runs others, several times slower.
     """
     C = tt.nnet.sigmoid(a_f) * C_prev + tt.nnet.sigmoid(a_i) * tt.tanh(a_g)
     h = tt.nnet.sigmoid(a_o) * tt.tanh(C)

@@ -58,6 +58,16 @@ def three_states(h_r, a_f, x_g, a_o, C_prev, n_prev, kept_prev, p_f=0.5, q=-0.25
     return tt.nnet.sigmoid(a_o) * tt.tanh(C / (1 + abs(n))) + 0.1 * kept, C, n, kept
 
 
+def sums_cell(x_n, h_r, a_f, C_prev, n_prev, p=0.3):
+    """Return h and two states from sums of a sum, a state, an own parameter and a softmax; a state is a sum."""
+    def total(a):
+        return a.sum(axis=1, keepdims=True)
+    e = tt.exp(a_f - 0.01 * total(a_f - 0.9 * a_f.mean(axis=-1, keepdims=True)))
+    C = tt.nnet.sigmoid(a_f) * C_prev + e / total(e) * x_n
+    h = tt.tanh(h_r) * tt.nnet.sigmoid(C_prev.mean(axis=1, keepdims=True)) + p * n_prev / (1 + total(p * p))
+    return h, C, 0 * n_prev + total(tt.tanh(C_prev)) / 7
+
+
 # The same in NumPy. keep: a function of a state and its name that may hold units of it.
 
 def coupled_in_numpy(a_f, a_o, a_g, C_prev, keep=same):

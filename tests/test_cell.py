@@ -10,7 +10,7 @@ import pytest
 
 import cells
 import charlstm
-from cells import coupled_cell, logical_cell, odd_cell, peephole_cell, readme_classes, three_states
+from cells import coupled_cell, logical_cell, odd_cell, peephole_cell, readme_classes, sums_cell, three_states
 from charlstm import CharLSTM, lstm_cell, tt
 from engine.kernel import cell as cells_in_code, formula
 from engine.output.info import description
@@ -141,7 +141,7 @@ def test_functions_in_javascript_are_theanos():
         np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-37, err_msg=name)
 
 
-@pytest.mark.parametrize('cell', [odd_cell, logical_cell, three_states, *[
+@pytest.mark.parametrize('cell', [odd_cell, logical_cell, three_states, sums_cell, *[
     each.cell for each in vars(lesson_cells).values() if inspect.isclass(each)]])
 def test_gradient_in_javascript_is_the_programs(cell):
     """As are h, the states and what is kept, in float64: all cells of the lesson, and odd ones."""
@@ -183,7 +183,7 @@ def test_held_states_in_javascript_are_pythons(cell):
 
 # ---------------------------------------------------------------- layers and models
 
-@pytest.mark.parametrize('cell', [coupled_cell, odd_cell, logical_cell])
+@pytest.mark.parametrize('cell', [coupled_cell, odd_cell, logical_cell, sums_cell])
 def test_c_and_numpy_step_by_step_learn_the_same(float64, path, cell):
     """All gradients, from a step of SGD at rate 1, with truncation. test_every_way.py has the other cells."""
     results = []
@@ -193,8 +193,8 @@ def test_c_and_numpy_step_by_step_learn_the_same(float64, path, cell):
         results.append([*trained(model, 2, 'sgd'), model.generate_text('ab', 30)])
     (costs, ours, text), (expected, theirs, same_text) = results
     np.testing.assert_allclose(costs, expected, rtol=1e-9)
-    for name in NAMES:
-        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-9, atol=1e-9, err_msg=name)
+    for name, array in ours.items():
+        np.testing.assert_allclose(array, theirs[name], rtol=1e-9, atol=1e-9, err_msg=name)
     assert text == same_text
 
 
