@@ -68,6 +68,16 @@ def sums_cell(x_n, h_r, a_f, C_prev, n_prev, p=0.3):
     return h, C, 0 * n_prev + total(tt.tanh(C_prev)) / 7
 
 
+def same_sums_cell(a_f, a_g, C_prev, n_prev):
+    """Return h and two states from sums of what is the same for all units, also in gradients, and their comparisons."""
+    def total(a):
+        return a.sum(axis=1)[:, None]
+    C = tt.tanh(C_prev - tt.sqr(C_prev).mean(axis=1).dimshuffle(0, 'x') + a_f / tt.cast(a_f.shape[1], C_prev.dtype))
+    both = (total(a_g) > 0).astype(C.dtype) + (total(a_g) > -9) - total(tt.ones_like(a_f)) / 7
+    n = total(C_prev + total(tt.tanh(a_f))) + tt.zeros_like(n_prev)
+    return tt.tanh(a_f) * (total(C) - total(n) / 99) / 9 + 0.1 * both * tt.tanh(a_g), C, tt.tanh(n / 99)
+
+
 # The same in NumPy. keep: a function of a state and its name that may hold units of it.
 
 def coupled_in_numpy(a_f, a_o, a_g, C_prev, keep=same):

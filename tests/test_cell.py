@@ -10,7 +10,8 @@ import pytest
 
 import cells
 import charlstm
-from cells import coupled_cell, logical_cell, odd_cell, peephole_cell, readme_classes, sums_cell, three_states
+from cells import (coupled_cell, logical_cell, odd_cell, peephole_cell, readme_classes, same_sums_cell, sums_cell,
+                   three_states)
 from charlstm import CharLSTM, lstm_cell, tt
 from engine.kernel import cell as cells_in_code, formula
 from engine.output.info import description
@@ -20,7 +21,6 @@ from engine.kernel.library import joined
 from engine.lesson import cells as lesson_cells
 from engine.backend.theano_setup import theano
 from engine.methods.compile import operations
-from numpy_model import NAMES
 from pages import context_of, run_in_javascript
 from scripts import load
 from test_kernel import INTERPRETED
@@ -141,7 +141,7 @@ def test_functions_in_javascript_are_theanos():
         np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-37, err_msg=name)
 
 
-@pytest.mark.parametrize('cell', [odd_cell, logical_cell, three_states, sums_cell, *[
+@pytest.mark.parametrize('cell', [odd_cell, logical_cell, three_states, sums_cell, same_sums_cell, *[
     each.cell for each in vars(lesson_cells).values() if inspect.isclass(each)]])
 def test_gradient_in_javascript_is_the_programs(cell):
     """As are h, the states and what is kept, in float64: all cells of the lesson, and odd ones."""
@@ -183,19 +183,21 @@ def test_held_states_in_javascript_are_pythons(cell):
 
 # ---------------------------------------------------------------- layers and models
 
-@pytest.mark.parametrize('cell', [coupled_cell, odd_cell, logical_cell, sums_cell])
-def test_c_and_numpy_step_by_step_learn_the_same(float64, path, cell):
+@pytest.mark.parametrize('cell', [coupled_cell, odd_cell, logical_cell, sums_cell, same_sums_cell])
+def test_c_numpy_and_scan_learn_the_same(float64, path, cell, monkeypatch):
     """All gradients, from a step of SGD at rate 1, with truncation. test_every_way.py has the other cells."""
-    results = []
-    for kernel in (True, False):
+    results, cxx = [], compiler.cxx
+    for kernel, in_c in ((False, False), (True, True), (True, False)):
+        monkeypatch.setattr(compiler, 'cxx', cxx if in_c else '')
         model = model_with(cell, path, kernel=kernel, lrate=1, dropout=0.3, bptt_maxdepth=4)
-        assert operations(model).in_c == kernel
+        assert operations(model).in_c == in_c
         results.append([*trained(model, 2, 'sgd'), model.generate_text('ab', 30)])
-    (costs, ours, text), (expected, theirs, same_text) = results
-    np.testing.assert_allclose(costs, expected, rtol=1e-9)
-    for name, array in ours.items():
-        np.testing.assert_allclose(array, theirs[name], rtol=1e-9, atol=1e-9, err_msg=name)
-    assert text == same_text
+    (expected, theirs, same_text), *others = results
+    for costs, ours, text in others:
+        np.testing.assert_allclose(costs, expected, rtol=1e-9)
+        for name, array in ours.items():
+            np.testing.assert_allclose(array, theirs[name], rtol=1e-9, atol=1e-9, err_msg=name)
+        assert text == same_text
 
 
 class Method(CharLSTM):
@@ -230,6 +232,7 @@ def test_functions_that_are_no_cells(refused, path, cell, words):
     (lambda a_f, C_prev: (tt.sin(a_f), C_prev), 'sin'), (lambda a_f, C_prev: (a_f[:, ::-1] * 1, C_prev), 'a slice'),
     (lambda a_f, C_prev: (a_f * a_f[:, a_f.shape[1] // 2][:, None], C_prev), 'a slice'),
     (lambda a_f, C_prev: (a_f - a_f.mean(axis=0), C_prev), 'a sum over other axes'),
+    (lambda a_f, C_prev: (a_f / tt.cast(a_f.size, 'float32'), C_prev), 'Prod'),
     (lambda a_f, C_prev: (a_f * tt.cumsum(a_f, axis=1), C_prev), 'CumOp'),
     (lambda a_f, C_prev: (a_f - a_f.max(axis=1, keepdims=True), C_prev), 'a maximum over units')])
 def test_cells_that_are_no_code_for_one_unit(cell, what):

@@ -10,17 +10,19 @@ typedef struct {
     REAL *memory;
 } stage_rows;
 
-/* The memory of a row for n units, which begin in the middle of a strip or not.  The sums have LANES parts for each
- * strip: they are added up in the order of the strips, whoever computed them. */
+/* The memory of a row for n units.  The sums have LANES parts for each strip: they are added up in the order of the
+ * strips, whoever computed them. */
 typedef struct {
     long units, n, width, strips, strip_step;
-    int begins;
-    REAL *carried, *of_row, *addends;    /* (CARRIED, width), (OF_ROW), (SUMS, LANES) of this strip */
+    int begins;                          /* whether these units are the first of their strip */
+    REAL *carried, *of_row;              /* (CARRIED, width), (OF_ROW) */
+    REAL *addends;                       /* (SUMS, LANES), of these units' strip */
 } between;
 
 INLINE long between_size(long rows, long H)
 {
-    return rows * (CARRIED * round_up(H, PANEL) + OF_ROW + panel_count(H) * SUMS * LANES);
+    const long size = rows * (CARRIED * round_up(H, PANEL) + OF_ROW + panel_count(H) * SUMS * LANES);
+    return round_up(size, CACHE_LINE / (long)sizeof(REAL));
 }
 
 /* Returns it for the n units from j on of row number `row`. */
@@ -50,7 +52,7 @@ INLINE void add_up(const between *m, long k, vector x)
     store(sum, m->begins ? addend : load(sum, LANES) + addend, LANES);
 }
 
-/* Returns sum k, in all lanes. */
+/* Returns sum k, in all lanes, for units that begin with the first. */
 INLINE vector total(const between *m, long k)
 {
     REAL parts[LANES];

@@ -7,10 +7,11 @@
  *
  * The first OF_U rows read the input, the last OF_W rows h of the step before.
  *
- * A cell may have sums over its units.  What reads them is a later stage, which begins when all units of the row have
- * passed the stage before.  A stage adds to the sums (SUMS) and carries values (CARRIED) to later ones, in `between`
- * of layer.c.  a and dh can be read by the first stage only, and the results are those of the last stage.  The _row
- * functions compute, once for each row and stage, what depends on sums only (OF_ROW). */
+ * A cell with sums over its units runs in stages, each of which all units of a row pass before the next begins:
+ *   1. a _row function, once for each row, finishes the sums of the stage before and computes what follows from sums
+ *      alone (OF_ROW numbers);
+ *   2. for all units, values that later stages read are stored (CARRIED) and sums are added to (SUMS), in `between`.
+ * Only the first stage can read a and dh; the last one has the results.  A cell without sums has one stage. */
 #ifndef CELL
 #define CELL
 

@@ -72,6 +72,7 @@ AS_WRITTEN = dict(Sum='a sum over other axes', MaxAndArgmax='a maximum over unit
                   Subtensor='a slice', AdvancedSubtensor='an index', Reshape='a new shape', Join='a concatenation')
 NAMED_LAST = r'[^{]*$', r'Shape|Subtensor|\w*DimShuffle', 'Elemwise'
 SHAPE = 'the shape (B,H)'
+ORDERS = (0, 'x'), (0,), ('x', 'x'), ('x',)            # of numbers for each sequence, or for all
 KNOWN = {*OPERATIONS, *REPLACED, 'Identity', 'Cast', 'Second'}
 
 
@@ -141,8 +142,9 @@ class Trace:
         constant = all(isinstance(v, float) for v in arguments)
         if isinstance(op, tt.elemwise.DimShuffle) and constant:
             return arguments[0]                # the same number for every unit
-        if self._of_cell and (value := self._of_units(op, output, inputs[0], arguments)):
-            return value
+        of_units = self._of_units(op, inputs[0], arguments) if self._of_cell and inputs else None
+        if of_units is not None:
+            return of_units
         scalar = op.scalar_op if isinstance(op, tt.Elemwise) else op
         name = type(scalar).__name__
         if isinstance(scalar, theano.scalar.Composite) and scalar.nout == 1:
@@ -150,7 +152,7 @@ class Trace:
             inner.lines = self.lines
             value, = inner.add(scalar.fgraph.outputs)
             return None if inner.unknown else value
-        if not isinstance(scalar, theano.scalar.ScalarOp) or name not in KNOWN:
+        if not isinstance(scalar, theano.scalar.ScalarOp) or name not in KNOWN or SHAPE in arguments:
             return None
         # Constants may have any type. In a float64 model, Theano keeps comparisons and their products in float32.
         types = {v.dtype for v, value in zip(inputs, arguments) if not isinstance(value, float)} | {output.dtype}
@@ -164,15 +166,22 @@ class Trace:
             name, arguments = 'NEQ', [*arguments, 0.0]
         return self._simple(name, *arguments)
 
-    def _of_units(self, op, output, x, arguments):
+    def _of_units(self, op, x, arguments):
         """Return the value of an operation on all units of a sequence, or None. A sum is a number for each of them."""
         of_matrix = getattr(x, 'broadcastable', None) == (False, False)
+        is_number = self.lines.get(arguments[0]) == ('Units',)
         if isinstance(op, tt.Sum) and op.axis == (1,):
-            return self._line('Sum', *arguments) if of_matrix else arguments[0]
-        if isinstance(op, tt.elemwise.DimShuffle) and op.new_order in ((0, 'x'), (0,), ('x', 'x')) and not of_matrix:
+            if not of_matrix:
+                return arguments[0]
+            same = of_row([(name, operation, values) for name, (operation, *values) in self.lines.items()])
+            if isinstance(arguments[0], float) or arguments[0] in same:
+                return self._simple('Mul', *arguments, self._line('Units'))
+            return self._line('Sum', *arguments)
+        if isinstance(op, tt.elemwise.DimShuffle) and op.new_order in ORDERS and not of_matrix:
             return arguments[0]
-        if isinstance(op, tt.Shape) and of_matrix or arguments == [SHAPE] and 'int' in x.dtype:
-            return SHAPE                       # and as another type
+        is_cast = isinstance(getattr(op, 'scalar_op', op), theano.scalar.Cast)
+        if isinstance(op, tt.Shape) and of_matrix or is_cast and (arguments == [SHAPE] or is_number):
+            return arguments[0] if is_number else SHAPE
         if isinstance(op, tt.Subtensor) and arguments in ([SHAPE, 1.0], [SHAPE, -1.0]):
             return self._line('Units')
 
@@ -206,10 +215,10 @@ class Trace:
         return name
 
 
-def of_row(code):
-    """Return the names of the lines of code that are the same for all units: sums, and what follows from them alone."""
+def of_row(lines):
+    """Return the names of lines whose values are the same for all units: sums, and what follows from them alone."""
     found = []
-    for name, operation, arguments in code.lines:
+    for name, operation, arguments in lines:
         if operation == 'Sum' or all(isinstance(value, float) or value in found for value in arguments):
             found.append(name)
     return found
@@ -290,14 +299,14 @@ class InNumPy:
         places, free, self.scratch, body = {name: f'x[{k}]' for k, name in enumerate(inputs)}, [], 0, []
         last = {value: k for k, (_, _, arguments) in enumerate(code.lines) for value in arguments}
         last.update(dict.fromkeys(code.outputs))
-        same = of_row(code)
+        same = of_row(code.lines)
         for k, (name, operation, arguments) in enumerate(code.lines):
             words = [places.get(value, f'number({value!r})') for value in arguments]
-            if name in same:                               # (B,1), of any cost
-                places[name] = f'row{k}'
-                body.append(f'row{k} = {operation}({", ".join(words) or "y[0]"})')
-                continue
             free += {places[value] for value in arguments if last[value] == k and places.get(value, '')[:1] == 's'}
+            if name in same:                               # (B,1); comparisons become numbers
+                places[name] = f'row{k}'
+                body.append(f'row{k} = asarray({operation}({", ".join(words) or "y[0]"}), y[0].dtype)')
+                continue
             if name in code.outputs:
                 places[name] = f'y[{code.outputs.index(name)}]'
             else:
@@ -309,4 +318,5 @@ class InNumPy:
             if places.get(value) != f'y[{k}]':
                 body.append(f'copyto(y[{k}], {places.get(value, f"number({value!r})")})')
         names = {name: function for name, (_, function) in OPERATIONS.items()}
-        exec('def run(x, y, s):\n    ' + '\n    '.join(body), names | dict(copyto=np.copyto, number=float), vars(self))
+        names.update(copyto=np.copyto, asarray=np.asarray, number=float, inf=np.inf, nan=np.nan)
+        exec('def run(x, y, s):\n    ' + '\n    '.join(body), names, vars(self))

@@ -112,8 +112,8 @@ INLINE void forward_tiles(const forward_pass *p, const int stage, long t, const 
     }
 }
 
-/* Computes the stages after the first one, which read no sums W.h.  Each has code of its own, which loads only
- * what it reads. */
+/* Computes the stages after the first one, which read no sums W.h.  Unrolled, `stage` is a constant: each has
+ * code of its own, which loads only what it reads. */
 static void forward_stages(const forward_pass *p, long t, const stage_rows *rows, REAL *packed_h)
 {
     UNROLLED
@@ -206,7 +206,7 @@ INLINE void backward_units(const backward_pass *p, const int stage, long t, cons
 {
     const long B = p->B, H = p->H, depth = round_up(H, LANES), states = STATES * H;
     const REAL *C_before = t > 0 ? p->C + (t - 1) * B * states : p->C0; /* (B, STATES*H) */
-    vector own[OWN + 1], total[ROWS + OWN] = {{0}};
+    vector own[OWN + 1], d_sums[ROWS + OWN] = {{0}};
     load_own(p->own, j, n, own);
     for (long r = 0; r < tile.count; r++) {
         const long row = rows->begin + tile.first + r, at = t * B + row, at_state = row * states + j;
@@ -222,9 +222,9 @@ INLINE void backward_units(const backward_pass *p, const int stage, long t, cons
         cell_backward(stage, &m, kept, before, after, own, dh, dC, d, dC_before, d + ROWS);
         if (stage + 1 < BACKWARD_STAGES) continue;
         for (long s = 0; s < STATES; s++) store(p->dC + at_state + s * H, dC_before[s], n);
-        for (long k = ROWS; k < ROWS + OWN; k++) total[k] += d[k];
+        for (long k = ROWS; k < ROWS + OWN; k++) d_sums[k] += d[k];
         for (long k = 0; k < ROWS; k++) {
-            total[k] += d[k];
+            d_sums[k] += d[k];
             store(p->da + number_at(ROWS, H, at, k, j), d[k], n);
             if (k >= FIRST_OF_W)
                 store_words(packed_da + (k - FIRST_OF_W) * tile_size(H) + chunk_at(j) + r * LANES, j % DEEP, d[k],
@@ -233,7 +233,7 @@ INLINE void backward_units(const backward_pass *p, const int stage, long t, cons
     }
     if (stage + 1 == BACKWARD_STAGES)
         for (long k = 0; k < ROWS + OWN; k++)
-            store(db + k * depth + j, load(db + k * depth + j, LANES) + total[k], LANES);
+            store(db + k * depth + j, load(db + k * depth + j, LANES) + d_sums[k], LANES);
 }
 
 /* The same for all tiles of a strip, sums (rows, PANEL). */

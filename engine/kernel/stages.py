@@ -5,10 +5,10 @@ from engine.kernel.formula import COSTLY, IN_C, Code, of_row, written
 
 
 class Stage(NamedTuple):
-    """What is computed once for a row of the batch, and then for each unit.
+    """A stage as in cell.h. row: what it computes once for a row. units: what it computes for each unit.
 
-    row: its outputs are sums of the stage before and what follows from sums; all later stages can read them. units: its
-    outputs are the values that it carries to later stages, what it adds to its sums, and in the last stage the results.
+    The outputs of units are the values that it carries to later stages, what it adds to its sums, and in the last stage
+    the results.
     """
     row: Code
     units: Code
@@ -23,11 +23,11 @@ class Staged:
     """
 
     def __init__(self, code, early):
-        self._lines, self._early, self._level = {line[0]: line for line in code.lines}, early, {}
+        self._lines, self._early, self._levels = {line[0]: line for line in code.lines}, early, {}
         self.carried, self.sums = [], [name for name, operation, _ in code.lines if operation == 'Sum']
-        self.of_row = of_row(code)
+        self.of_row = of_row(code.lines)
         for name, _, arguments in code.lines:
-            self._level[name] = max([0, *map(self._first, arguments)])
+            self._levels[name] = max([0, *map(self._first, arguments)])
         last = max([0, *map(self._first, code.outputs)])
         self._needed = [set() for _ in range(last + 1)]    # what each stage computes for each unit
         for stage in range(last + 1):
@@ -37,42 +37,51 @@ class Staged:
             self._need(value, last)
         self.stages = [self._stage(k, code.outputs if k == last else ()) for k in range(last + 1)]
 
+    def _level(self, value):
+        """Return the stage that computes a value, or adds to a sum."""
+        return self._levels.get(value, 0)
+
     def _first(self, value):
         """Return the first stage that can read a value."""
-        return self._level.get(value, 0) + (value in self.sums)
+        return self._level(value) + (value in self.sums)
 
     def _sums_of(self, stage):
-        return [name for name in self.sums if self._level[name] == stage]
+        return [name for name in self.sums if self._level(name) == stage]
 
     def _is_at_hand(self, value):
-        """Return whether a later stage can read or compute a value again from what it has anyway."""
+        """Return whether a later stage can read a value or compute it again, from what is carried so far."""
+        if value in self.carried or value in self.of_row:
+            return True
         if value not in self._lines:
-            return value not in self._early or value in self.carried
+            return value not in self._early
         _, operation, arguments = self._lines[value]
-        return value in self.of_row or value in self.carried or (
-            operation not in COSTLY and all(map(self._is_at_hand, arguments)))
+        return operation not in COSTLY and all(map(self._is_at_hand, arguments))
 
     def _need(self, value, stage):
-        """Let a stage have a value: an input, one of the row, one that it computes, or one that is carried to it."""
-        is_line = value in self._lines
-        if value in self._needed[stage] or (stage and value in self.of_row) or not is_line and (
-                value not in self._early or not stage):
+        """Let a stage have a value: computed in it, or carried to it, unless it has it anyway."""
+        if value in self._needed[stage] or stage and value in self.of_row:
             return
-        if is_line and (self._level[value] == stage or value not in self.carried and self._is_at_hand(value)):
+        if value not in self._lines and (value not in self._early or stage == 0):
+            return
+        if value in self._lines and (self._level(value) == stage or
+                                     value not in self.carried and self._is_at_hand(value)):
             self._needed[stage].add(value)
             for argument in self._lines[value][2]:
                 self._need(argument, stage)
         elif value not in self.carried:
             self.carried.append(value)
-            self._need(value, self._level.get(value, 0))
+            self._need(value, self._level(value))
 
     def _stage(self, k, results):
+        # What depends on the number of units alone is known from the start, but the first row is that of stage 1.
         known = [v for v in self.of_row if k and max(1, self._first(v)) == k]
-        carries, sums = [v for v in self.carried if self._level.get(v, 0) == k], self._sums_of(k)
-        row, units = [tuple(line for line in self._lines.values() if line[0] in names)
-                      for names in ({*known} - {*self.sums}, self._needed[k])]
+        carries, sums = [v for v in self.carried if self._level(v) == k], self._sums_of(k)
         outputs = (*carries, *[self._lines[v][2][0] for v in sums], *results)
-        return Stage(Code(row, tuple(known)), Code(units, outputs), carries, sums)
+
+        def lines(names):
+            return tuple(line for line in self._lines.values() if line[0] in names)
+        row, units = Code(lines({*known} - {*self.sums}), tuple(known)), Code(lines(self._needed[k]), outputs)
+        return Stage(row, units, carries, sums)
 
 
 def in_c(staged, results):

@@ -25,7 +25,7 @@ def formula_for_page(cell):
     S, forward, rows = cell.counts.S, cell.program.forward, places('a', cell.counts.b)
     outputs, results, gates = forward.outputs[:1 + S], ('h', *cell.states), {}
     lines = {name: (operation, *arguments) for name, operation, arguments in forward.lines}
-    reads, same = reads_of(lines, outputs[1:], rows), of_row(forward)
+    reads, same = reads_of(lines, outputs[1:], rows), of_row(forward.lines)
     for name, (operation, *_) in lines.items():
         of_rows = [row[2:] for row, place in zip(cell.rows, rows) if place in reads[name]]
         taken = {*results, *cell.own, *gates.values()}
