@@ -153,7 +153,7 @@ static void compute_strip(const writer *w, long layer, long strip, REAL *sums)
     }
     strip_sums(w->rows, FIRST_OF_W, OF_W, layer == 0 ? 0 : OF_U, p->H, w->now[layer],
                panels_of(p->panels, OF_W, p->H, strip), sums);
-    forward_tiles(p, 0, 0, &w->of_stages, strip, sums, w->next[layer]);
+    first_stage(p, 0, &w->of_stages, strip, sums, w->next[layer]);
 }
 
 /* A text reads all weights for each character, and those of a large model do not fit into the caches of one core.  So
