@@ -184,7 +184,7 @@ def test_held_states_in_javascript_are_pythons(cell):
 # ---------------------------------------------------------------- layers and models
 
 @pytest.mark.parametrize('cell', [odd_cell, logical_cell, sums_cell, same_sums_cell])
-def test_c_numpy_and_scan_learn_the_same(float64, path, cell, monkeypatch):
+def test_c_numpy_and_scan_learn_the_same(float64, interpreted, path, cell, monkeypatch):
     """All gradients, from a step of SGD at rate 1, with truncation. test_every_way.py has the other cells."""
     results, cxx = [], compiler.cxx
     for kernel, in_c in ((False, False), (True, True), (True, False)):
@@ -274,7 +274,7 @@ def costs_that_read_C(*arguments):
     return found._replace(costs=found.costs + 0.1 * found.states[0][1].mean())
 
 
-def test_gradient_that_is_not_in_c_is_refused_and_by_theano(path, refused):
+def test_gradient_that_is_not_in_c_is_refused_and_by_theano(interpreted, path, refused):
     in_c, in_theano = [model_with(peephole_cell, path, kernel) for kernel in (True, False)]
     in_c.network = in_theano.network = costs_that_read_C
     with refused(ValueError, '--kernel off'):
@@ -359,7 +359,7 @@ def test_first_cell_of_the_readme(path):
 
 @pytest.mark.parametrize('cell, in_c', [
     (lesson_cells.Normalised.cell, True), (readme_classes()['Ordered'].cell, False)])
-def test_gradients_of_cells_that_are_not_elementwise_are_finite_differences(float64, path, capsys, cell, in_c):
+def test_gradients_of_cells_that_are_not_elementwise_are_slopes(float64, interpreted, path, capsys, cell, in_c):
     """The costs are from theano_check, with one value of each parameter moved up and down."""
     model = model_with(cell, path, lrate=1)
     x, y = model.X['train'][0], model.Y['train'][0]
