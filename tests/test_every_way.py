@@ -111,7 +111,8 @@ ROWS = {
     'any cell': (lambda folder: InTheano(lambda: patched(any_cell=True)), EVERYTHING, FLOAT32),
     'any cell float64, without a compiler': (
         lambda folder: InTheano(lambda: patched('float64', without_compiler=True, any_cell=True)), EVERYTHING, FLOAT64),
-    'scan': (lambda folder: InTheano(asked=['predicted', 'trained'], kernel=False), EVERYTHING - WRITTEN, FLOAT32),
+    'scan': (lambda folder: InTheano(not_optimised, asked=['predicted', 'trained'], kernel=False),
+             EVERYTHING - WRITTEN, FLOAT32),
     'resumed': (lambda folder: Resumed(folder / 'p.npz'), TRAINED, FLOAT32),
     **{f'JavaScript{part}{without}': (lambda folder, of=of, first=first: of(racer(), first), answers, tolerances)
        for without, first in (('', ''), (', no relaxed SIMD', 'PRODUCTS.shift();'))
