@@ -24,9 +24,9 @@ enum { STAGES = 1, BACKWARD_STAGES = 1, CARRIED = 0, SUMS = 0, OF_ROW = 0 };
 
 void cell_forward(int stage, const between *m, const vector *a, const vector *before, const vector *own, vector *kept,
                   vector *h, vector *after);
+void cell_forward_row(int stage, const between *m);
 void cell_backward(int stage, const between *m, const vector *kept, const vector *before, const vector *after,
                    const vector *own, vector dh, const vector *d_after, vector *da, vector *d_before, vector *d_own);
-void cell_forward_row(int stage, const between *m);
 void cell_backward_row(int stage, const between *m);
 
 #endif

@@ -167,7 +167,6 @@ def c_functions(program):
     backward = stages.Staged(program.backward, ['dh'])
     bodies = [*stages.in_c(forward, ['*h', *after, *places('kept', program.kept)]), *stages.in_c(
         backward, [*places('da', counts.b), *places('d_before', counts.S), *places('d_own', counts.own)])]
-    bodies[1:3] = bodies[2:0:-1]               # in the order of cell.h
     both = forward, backward
     values = dict(ROWS=counts.b, OF_U=counts.U, OF_W=counts.W, STATES=counts.S, OWN=counts.own, KEPT=program.kept,
                   STAGES=len(forward.stages), BACKWARD_STAGES=len(backward.stages),

@@ -12,6 +12,8 @@ from engine.kernel.formula import code_of, in_c, written
 from engine.kernel.library import C_FILES
 from engine.kernel.stages import Staged
 
+IN_FLOAT = dict(line='const float {} = {};', prefix='cell_', constant=lambda value: (
+    f'{np.float32(value)}f' if np.isfinite(value) else in_c(value)))
 FORMATS = {'.safetensors': "PyTorch's nn.LSTM", '.c': 'a C file'}
 
 
@@ -58,9 +60,10 @@ def _cell(cell):
     carried = {value: f'carried[{i}][k]' for i, value in enumerate(staged.carried)}
     text = [f'float carried[{len(carried)}][LARGEST];'] if carried else []
     for row, of_units, carries, sums in staged.stages:
-        text += _written(row, names)[0] + [f'float {names[value]} = 0;' for value in sums]
+        text += written(row, names, **IN_FLOAT)[0] + [f'float {names[value]} = 0;' for value in sums]
         computed = {*carries, *[name for name, *_ in of_units.lines]}
-        statements, values = _written(of_units, names | {v: at for v, at in carried.items() if v not in computed})
+        known = names | {v: at for v, at in carried.items() if v not in computed}
+        statements, values = written(of_units, known, **IN_FLOAT)
         read = {v for _, _, arguments in of_units.lines for v in arguments} | {*of_units.outputs}
         inputs = [f'{names[name]} = {"C" if array == "before" else array}[{i} * H + k]'
                   for name, (array, i) in parts.items() if name in read and (name in carries or name not in carried)]
@@ -71,12 +74,6 @@ def _cell(cell):
             *[f'const float {", ".join(inputs[start:start + 4])};' for start in range(0, len(inputs), 4)],
             *statements, *[f'{place} {value};' for place, value in zip(results, values)]]) + '\n    }')
     return '\n    '.join(text).replace('cell_units()', '(float)H')
-
-
-def _written(code, names):
-    """Return written() for code in C, in float."""
-    return written(code, names, 'const float {} = {};', lambda value: (
-        f'{np.float32(value)}f' if np.isfinite(value) else in_c(value)), 'cell_')
 
 
 def _functions(text):
