@@ -80,7 +80,7 @@ def layer(a_x, W, b, own, before, truncate, cell):
         return h, tt.concatenate(C, axis=1)
 
     (h, C), _ = theano.scan(step, sequences=a_x, outputs_info=[*before], truncate_gradient=truncate,
-                            non_sequences=[stacked(W), b, *[v[None, :] for v in own]])
+                            non_sequences=[stacked(W), b, *[v[None, :] if v.ndim == 1 else v for v in own]])
     return h, C, (h[-1], C[-1])
 
 

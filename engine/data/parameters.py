@@ -48,7 +48,13 @@ def parameter_shapes(V, units, rows=(4, 4, 4), own=()):
     for k, H in enumerate(units, 1):
         shapes.update({f'U{k}': (U, H, below), f'W{k}': (W, H, H), f'b{k}': (b, H)})
         below = H
-    return dict(shapes, V=(V, below), c=(V,), **{f'{name}{k}': (H,) for k, H in enumerate(units, 1) for name in own})
+    return dict(shapes, V=(V, below), c=(V,), **{
+        f'{name}{k}': own_shape(name, H) for k, H in enumerate(units, 1) for name in own})
+
+
+def own_shape(name, H):
+    """Return the shape of a cell's own parameter: a matrix if its name begins with M_."""
+    return (H, H) if name.startswith('M_') else (H,)
 
 
 def in_layers(names, layers):

@@ -3,15 +3,19 @@
  *
  * Both work on LANES units of one row.  a (ROWS): pre-activations.  before, after (STATES): the cell states before and
  * after the step.  h: the hidden state.  own (OWN): the cell's own parameters.  kept (KEPT): what the forward pass
- * keeps for the backward pass.  A name that begins with d is a gradient: d_after comes from the next step.
+ * keeps for the backward pass.  A name that begins with d is a gradient: d_after comes from the next step.  factors
+ * (FACTORS): with da, vectors whose products are the gradients of the cell's own matrices.
  *
  * The first OF_U rows read the input, the last OF_W rows h of the step before.
  *
- * A cell with sums over its units runs in stages, each of which all units of a row pass before the next begins:
+ * A cell with sums over its units, or products with a matrix of its own, runs in stages, each of which all units of a
+ * row pass before the next begins:
  *   1. a _row function, once for each row, finishes the sums of the stage before and computes what follows from sums
  *      alone (OF_ROW numbers);
- *   2. for all units, values that later stages read are stored (CARRIED) and sums are added to (SUMS), in `between`.
- * Only the first stage can read a and dh; the last one has the results.  A cell without sums has one stage. */
+ *   2. products of the vectors that the stage before has packed are computed, for a strip of units (at most AT_ONCE);
+ *   3. for all units, in `between`, values that later stages read are stored (CARRIED), sums are added to (SUMS), and
+ *      vectors are packed for products of the next stage (VECTORS).
+ * Only the first stage can read a and dh; the last one has the results.  A cell without these has one stage. */
 #ifndef CELL
 #define CELL
 
@@ -19,14 +23,20 @@
 
 enum { ROWS = 4, OF_U = 4, OF_W = 4, STATES = 1, OWN = 0, KEPT = 4 };
 enum { STAGES = 1, BACKWARD_STAGES = 1, CARRIED = 0, SUMS = 0, OF_ROW = 0 };
+enum { MATRICES = 0, VECTORS = 0, AT_ONCE = 0, PRODUCTS = 0, BACKWARD_PRODUCTS = 0, FACTORS = 0, PAIRS = 0 };
 
 #include "between.h"
+
+static const cell_product forward_products[PRODUCTS + 1] = {};
+static const cell_product backward_products[BACKWARD_PRODUCTS + 1] = {};
+static const factor_pair factor_pairs[PAIRS + 1] = {};
 
 void cell_forward(int stage, const between *m, const vector *a, const vector *before, const vector *own, vector *kept,
                   vector *h, vector *after);
 void cell_forward_row(int stage, const between *m);
 void cell_backward(int stage, const between *m, const vector *kept, const vector *before, const vector *after,
-                   const vector *own, vector dh, const vector *d_after, vector *da, vector *d_before, vector *d_own);
+                   const vector *own, vector dh, const vector *d_after, vector *da, vector *factors, vector *d_before,
+                   vector *d_own);
 void cell_backward_row(int stage, const between *m);
 
 #endif

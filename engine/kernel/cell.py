@@ -17,6 +17,7 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano, tt
+from engine.data.parameters import own_shape
 from engine.kernel import stages
 from engine.kernel.formula import COSTLY, Code, Trace, code_of, equations
 
@@ -31,12 +32,16 @@ TAKEN = re.compile(r'(U|W|b|h|t\d+|)$|(m|state|weights|carried|validation)_')
 # ---------------------------------------------------------------- what a cell's signature declares
 
 class Counts(NamedTuple):
-    """How many rows b, U and W have, how many states S, and own parameters. Row k of b is row k - (b - W) of W."""
+    """How many rows b, U and W have, and how many states S, own parameters (H,) and matrices M there are.
+
+    Row k of b is row k - (b - W) of W.
+    """
     b: int
     U: int
     W: int
     S: int
     own: int
+    M: int = 0
 
     @property
     def rows(self):
@@ -45,8 +50,9 @@ class Counts(NamedTuple):
 
 
 class Declared(NamedTuple):
-    """The arguments of a cell. rows: names in the order of b. states: without _prev. own: initial values, by name.
+    """The arguments of a cell. rows: names in the order of b. states: without _prev.
 
+    own: initial values of its parameters by name, numbers or functions of (units, random); the matrices come last.
     The rows of U only, x_NAME, come first, then those of U and W, a_NAME, and last those of W only, h_NAME.
     """
     rows: tuple
@@ -61,26 +67,30 @@ class Declared(NamedTuple):
     @property
     def counts(self):
         kinds = collections.Counter([name[0] for name in self.rows])
-        return Counts(len(self.rows), kinds['x'] + kinds['a'], kinds['a'] + kinds['h'], len(self.states), len(self.own))
+        ndims = [len(own_shape(name, 1)) for name in self.own]
+        return Counts(len(self.rows), kinds['x'] + kinds['a'], kinds['a'] + kinds['h'], len(self.states),
+                      ndims.count(1), ndims.count(2))
 
 
 def declared(function, name):
     """Return what the signature of a cell declares. Raise ValueError if it is not the signature of a cell."""
-    kinds, own = dict(x=[], a=[], h=[], state=[]), {}
+    kinds, own = dict(x=[], a=[], h=[], M=[], state=[]), {}
     if hasattr(function, '__self__') or not callable(function):
         raise ValueError(f'the cell {name} is no function, or a method: write @staticmethod above it')
     for argument in inspect.signature(function).parameters.values():
         is_own = argument.default is not argument.empty
-        kind = 'state' if argument.name.endswith('_prev') else re.match('([xah])_.|', argument.name)[1]
+        kind = 'state' if argument.name.endswith('_prev') else re.match('([xahM])_.|', argument.name)[1]
         if is_own == bool(kind) or argument.kind not in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY):
             raise ValueError(f'the cell {name} has an argument {argument}: {EXAMPLE}')
         if is_own:
-            own[argument.name] = checks.real(f'the initial value of {argument.name} in the cell {name}',
-                                             argument.default, 'for all units', lambda v: True)
+            own[argument.name] = argument.default if callable(argument.default) else checks.real(
+                f'the initial value of {argument.name} in the cell {name}', argument.default, 'for all units',
+                lambda v: True)
         else:
             kinds[kind].append(argument.name)
     states = [state.removesuffix('_prev') for state in kinds['state']]
-    found = Declared((*kinds['x'], *kinds['a'], *kinds['h']), tuple(states), own)
+    found = Declared((*kinds['x'], *kinds['a'], *kinds['h']), tuple(states),
+                     {**own, **dict.fromkeys(kinds['M'], like_W)})
     refused = {*states} & {*found.rows, *own} | {each for each in (*states, *own) if TAKEN.match(each)} | {
         each for each in found.names if not each.isascii()}
     if refused:
@@ -90,14 +100,35 @@ def declared(function, name):
     return found
 
 
+def like_W(units, random):
+    """Return a new matrix (H,H) with initial values like those of W."""
+    return random.uniform(-units ** -0.5, units ** -0.5, (units, units))
+
+
+def own_parameters(cell, H, random):
+    """Return the initial values of a cell's own parameters for H units by name. Raise ValueError for another shape."""
+    own = {name: np.asarray(value(H, random) if callable(value) else np.full(H, value), cell.dtype)
+           for name, value in cell.own.items()}
+    for name, array in own.items():
+        if array.shape != own_shape(name, H):
+            raise ValueError(f'the cell {cell.name} has initial values of {name} of the shape {array.shape}: expected '
+                             f'{own_shape(name, H)}')
+    return own
+
+
 def places(name, n):
     """Return the names in code of n values: name[0], name[1] ..."""
     return tuple(f'{name}[{k}]' for k in range(n))
 
 
 def inputs_of(counts):
-    """Return the names in code of a cell's inputs: rows, states before the step, and own parameters."""
-    return places('a', counts.b) + places('before', counts.S) + places('own', counts.own)
+    """Return the names in code of a cell's inputs: rows, states before the step, own parameters and matrices."""
+    return places('a', counts.b) + places('before', counts.S) + own_places(counts)
+
+
+def own_places(counts):
+    """Return the names in code of a cell's own parameters and matrices."""
+    return places('own', counts.own) + places('M', counts.M)
 
 
 # ---------------------------------------------------------------- the Program
@@ -105,13 +136,21 @@ def inputs_of(counts):
 class Program(NamedTuple):
     """A cell as code for one unit. kept: how many numbers the forward pass keeps for `backward`, at most counts.b.
 
-    forward: from the inputs a, before and own to h, the states after the step, and kept. backward: from kept, before,
-    after, own, dh and d_after to the gradients of the inputs.
+    forward: from the inputs a, before, own and M to h, the states after the step, and kept. backward: from kept,
+    before, after, own, M, dh and d_after to da, factors, d_before and d_own. pairs: (k, v, g) if v^T.g, of factors or
+    da, is a part of the gradient of M[k]; values v and g are numbers in da and, from counts.b on, in factors.
     """
     counts: Counts
     kept: int
     forward: Code
     backward: Code
+    pairs: tuple
+
+    @property
+    def factors(self):
+        """Return how many factors `backward` computes."""
+        counts = self.counts
+        return len(self.backward.outputs) - counts.b - counts.S - counts.own
 
 
 def reads_of(lines, states, rows):
@@ -143,22 +182,47 @@ def _kept(lines, states, gradients, rows, costly=COSTLY):
     return sorted(kept, key=lambda value: min(map(rows.index, reads[value] & {*rows})))
 
 
+def factors_of(gradient):
+    """Return pairs of symbols v and g whose products v^T.g add up to Theano's gradient of a matrix; None stands for 0."""
+    if gradient is None:
+        return []
+    op, inputs = gradient.owner.op, gradient.owner.inputs
+    if isinstance(op, tt.Dot):                                         # of the transpose of v, and g
+        return [(inputs[0].owner.inputs[0], inputs[1])]
+    if isinstance(op, tt.elemwise.DimShuffle):                         # the transpose of g^T.v
+        return [(g, v) for v, g in factors_of(*inputs)]
+    return [pair for v in inputs for pair in factors_of(v)]            # a sum
+
+
 def _program(trace, counts, variables, outputs, d_outputs):
     """Return the Program of a cell whose operations are supported; None if its gradient has others."""
     # Copies, since an output may be another one, or an input.
     known = collections.OrderedDict(zip(map(tt.tensor_copy, outputs), d_outputs))
-    gradients = trace.add(theano.grad(None, variables, known_grads=known, disconnected_inputs='ignore'))
+    found = theano.grad(None, variables, known_grads=known, disconnected_inputs='ignore', return_disconnected='None')
+    n = counts.b + counts.S + counts.own
+    gradients = trace.add([tt.zeros_like(v) if gradient is None else gradient
+                           for v, gradient in zip(variables, found[:n])])
+    pairs = [(k, *trace.add(pair)) for k, gradient in enumerate(found[n:]) for pair in factors_of(gradient)]
     if trace.unknown:
         return None
     h, *states = [trace.values[output] for output in outputs]
+    da = gradients[:counts.b]
+    factors = [v for v in dict.fromkeys(value for _, *pair in pairs for value in pair) if v not in da]
+    gradients[counts.b:counts.b] = factors
+    numbers = {v: (da + factors).index(v) for v in da + factors}
     kept = _kept(trace.lines, states, gradients, places('a', counts.b))
     names = {**dict(zip(kept, places('kept', len(kept)))),
              **{state: place for state, place in zip(states, places('after', counts.S)) if state in trace.lines}}
     return Program(counts, len(kept), code_of(trace.lines, [h, *states, *kept]),
-                   code_of(trace.lines, gradients, names))
+                   code_of(trace.lines, gradients, names), tuple((k, numbers[v], numbers[g]) for k, v, g in pairs))
 
 
 # ---------------------------------------------------------------- code in C
+
+def table_in_c(rows):
+    """Return rows of numbers as the values of an array of structs."""
+    return '{' + ', '.join('{' + ', '.join(map(str, row)) + '}' for row in rows) + '}'
+
 
 def c_functions(program):
     """Return cell.h with the declarations of its functions replaced by definitions for this cell."""
@@ -166,13 +230,19 @@ def c_functions(program):
     forward = stages.Staged(program.forward, places('a', counts.b))
     backward = stages.Staged(program.backward, ['dh'])
     bodies = [*stages.in_c(forward, ['*h', *after, *places('kept', program.kept)]), *stages.in_c(
-        backward, [*places('da', counts.b), *places('d_before', counts.S), *places('d_own', counts.own)])]
+        backward, [*places('da', counts.b), *places('factors', program.factors), *places('d_before', counts.S),
+                   *places('d_own', counts.own)])]
     both = forward, backward
     values = dict(ROWS=counts.b, OF_U=counts.U, OF_W=counts.W, STATES=counts.S, OWN=counts.own, KEPT=program.kept,
+                  MATRICES=counts.M, FACTORS=program.factors, PAIRS=len(program.pairs),
                   STAGES=len(forward.stages), BACKWARD_STAGES=len(backward.stages),
-                  CARRIED=max(len(each.carried) for each in both), SUMS=max(len(each.sums) for each in both),
-                  OF_ROW=max(len(each.of_row) for each in both))
+                  PRODUCTS=len(forward.products), BACKWARD_PRODUCTS=len(backward.products))
+    values.update({name.upper(): max(len(getattr(each, name)) for each in both)
+                   for name in ('carried', 'sums', 'of_row', 'vectors')})
+    values.update(AT_ONCE=max(len(stage.products) for each in both for stage in each.stages))
+    tables = [table_in_c(each) for each in (*map(stages.products_of, both), program.pairs)]
     text = re.sub(r'(\w+) = \d+', lambda found: f'{found[1]} = {values[found[1]]}', CELL_H)
+    text = re.sub('(?<== ){}', lambda found: tables.pop(0), text)
     return re.sub(r'void (.*?\));', lambda found: f'INLINE void {found[1]}\n{{\n    {bodies.pop(0)}\n}}\n', text,
                   flags=re.DOTALL)
 
@@ -257,12 +327,13 @@ class Cell:
 
     def check(self, H):
         """Raise ValueError, with its line, if the function cannot compute H units, as sizes do not match."""
-        inputs = [tt.TensorType(self.dtype, (name in self.own, False))(name) for name in self.declared.names]
-        numbers = np.random.default_rng(0).uniform(size=(H + 1, H))
-        values = {v: [H * [self.own[v.name]]] if v.name in self.own else numbers for v in inputs}
+        random = np.random.default_rng(0)
+        own, numbers = own_parameters(self, H, random), random.uniform(size=(H + 1, H))
+        values = {tt.TensorType(self.dtype, (name in own and own[name].ndim == 1, False))(name):
+                  np.atleast_2d(own.get(name, numbers)) for name in self.declared.names}
         try:
             with lines_of([self.function], f'the cell {self.name}', values):
-                self(inputs)
+                self([*values])
         except np.linalg.LinAlgError:                      # it may be able to compute other numbers
             return
 
@@ -273,7 +344,7 @@ HOLD = 'is held', 'held at'    # parameters of a held cell, before a state's nam
 def held_cell(cell):
     """Return a Cell like `cell` whose units may be held: C is `held at C` in units whose `is held C` is 1, not 0.
 
-    There are two such parameters for each state, after the cell's own. h and other states that the cell computes from a
+    There are two such parameters for each state, before the cell's own. h and other states that the cell computes from a
     state follow from the held one.
     """
     names = [f'{name} {state}' for state in cell.states for name in HOLD]
@@ -288,4 +359,4 @@ def held_cell(cell):
             outputs = theano.clone(outputs, replace={outputs[k]: at})
         return outputs
     held.__qualname__ = cell.name
-    return Cell(held, cell.dtype, arguments=cell.declared._replace(own={**cell.own, **dict.fromkeys(names, 0)}))
+    return Cell(held, cell.dtype, arguments=cell.declared._replace(own={**dict.fromkeys(names, 0), **cell.own}))

@@ -26,7 +26,7 @@ int take_columns(long N, long V, long D, const REAL *U, const int32_t *index, RE
             for (long d = 0; d < D; d++) out[n * D + d] = U[d * V + index[n]];
         return 0;
     }
-    REAL *table = scratch(V * D);
+    REAL *table = scratch(0, V * D);
     if (!table) return -1;
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++)
@@ -54,7 +54,7 @@ static void add_share(long N, long V, long D, long begin, long end, const int32_
 
 int add_columns(long N, long V, long D, const int32_t *index, const REAL *d, REAL *dU, int n_threads)
 {
-    REAL *table = scratch(V * D);
+    REAL *table = scratch(0, V * D);
     if (!table) return -1;
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++)

@@ -48,6 +48,16 @@ def number_of_units(x):
     return float(x.shape[-1])
 
 
+def product(x, M, out):
+    """Return the matrix product of x, (B,H) or the same for all units, and M (H,H), in out (B,H)."""
+    return np.matmul(np.broadcast_to(x, out.shape), M, out)
+
+
+def product_t(x, M, out):
+    """Return the matrix product of x and the transpose of M, as in product."""
+    return product(x, M.T, out)
+
+
 # Theano's scalar operations by name: a template of its text, and its function in NumPy, whose last argument may be an
 # array for the result. A template that is a name, such as exp, is called as vector_exp in C (functions.h).
 OPERATIONS = {
@@ -60,9 +70,11 @@ OPERATIONS = {
     'LE': ('less_equal', np.less_equal), 'GE': ('greater_equal', np.greater_equal), 'EQ': ('equal', np.equal),
     'NEQ': ('not_equal', np.not_equal), 'AND': ('{} * {}', np.multiply), 'OR': ('max', np.maximum),    # of 0 and 1
     'Switch': ('where', where),
-    'Sum': ('sum', sum_of_units), 'Units': ('units', number_of_units)}     # in a cell: over its units, and how many
+    'Sum': ('sum', sum_of_units), 'Units': ('units', number_of_units),     # in a cell: over its units, and how many
+    'Dot': ('dot', product), 'DotT': ('dot_t', product_t)}                 # and with a matrix of its own
+PRODUCTS = 'Dot', 'DotT'
 # Their results are kept or carried; those of all others may be computed again.
-COSTLY = ('Pow', 'Exp', 'Expm1', 'Log', 'Log1p', 'Sqrt', 'Tanh', 'ScalarSigmoid', 'ScalarSoftplus')
+COSTLY = ('Pow', 'Exp', 'Expm1', 'Log', 'Log1p', 'Sqrt', 'Tanh', 'ScalarSigmoid', 'ScalarSoftplus', *PRODUCTS)
 PRECEDENCE = {'{} + {}': 1, '{} - {}': 1, '{} * {}': 2, '{} / {}': 2, '-{}': 3}         # all others: 4
 # Operations that are expressed by others.
 REPLACED = {'Sqr': lambda x: ('Mul', x, x), 'Inv': lambda x: ('TrueDiv', 1.0, x), 'Invert': lambda x: ('Sub', 1.0, x)}
@@ -101,7 +113,7 @@ def operation_name(op):
 class Trace:
     """The lines of a graph by name, the values of variables, and an unsupported operation or None.
 
-    of_cell: whether matrices are (B,H), so that sums over the units are supported.
+    of_cell: whether matrices are (B,H), so that sums over the units are supported, and products with M[0], M[1] ...
     """
 
     def __init__(self, inputs, dtype, of_cell=False):
@@ -142,6 +154,8 @@ class Trace:
         constant = all(isinstance(v, float) for v in arguments)
         if isinstance(op, tt.elemwise.DimShuffle) and constant:
             return arguments[0]                # the same number for every unit
+        if self._of_cell and any(str(value).startswith('M[') for value in arguments):
+            return self._of_matrix(op, inputs, output, arguments)
         of_units = self._of_units(op, inputs[0], arguments) if self._of_cell and inputs else None
         if of_units is not None:
             return of_units
@@ -184,6 +198,15 @@ class Trace:
             return arguments[0] if is_number else SHAPE
         if isinstance(op, tt.Subtensor) and arguments in ([SHAPE, 1.0], [SHAPE, -1.0]):
             return self._line('Units')
+
+    def _of_matrix(self, op, inputs, output, arguments):
+        """Return the value of an operation on a cell's own matrix: its transpose, M[0]T, a product, or None."""
+        *vectors, M = arguments
+        if isinstance(op, tt.elemwise.DimShuffle) and op.new_order == (1, 0):
+            return M.removesuffix('T') if M.endswith('T') else f'{M}T'
+        of_types = [(v.dtype, *v.broadcastable) for v in (*inputs, output)] == 3 * [(self.dtype, False, False)]
+        if isinstance(op, tt.Dot) and of_types and not str(vectors[0]).startswith('M['):
+            return self._line('DotT' if M.endswith('T') else 'Dot', *vectors, M.removesuffix('T'))
 
     def _simple(self, operation, *arguments):
         """Return the value of an operation, simplified, and computed now if it is constant."""

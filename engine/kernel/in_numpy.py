@@ -11,7 +11,8 @@ import functools
 import numpy as np
 
 from engine.backend.theano_setup import theano, tt
-from engine.kernel.cell import inputs_of, places
+from engine.data.parameters import own_shape
+from engine.kernel.cell import inputs_of, own_places, places
 from engine.kernel.elementwise import SameArrays
 from engine.kernel.formula import InNumPy
 
@@ -49,20 +50,32 @@ class Elementwise:
     """One step of an elementwise cell, and its gradient. program: the cell's Program."""
 
     def __init__(self, program):
-        self.counts, self.kept = counts, _ = program.counts, program.kept
+        self.counts, self.kept, self._program = counts, *_ = program.counts, program.kept, program
         self._forward = InNumPy(program.forward, inputs_of(counts))
         self._backward = InNumPy(program.backward, [
             *places('kept', program.kept), *places('before', counts.S), *places('after', counts.S),
-            *places('own', counts.own), 'dh', *places('d_after', counts.S)])
+            *own_places(counts), 'dh', *places('d_after', counts.S)])
 
     def functions(self, shape, dtype):
         """Return the functions forward and backward for arrays of a shape, each of inputs and outputs, in place.
 
-        forward: from a, before and own to h, after and kept. backward: from kept, before, after, own, dh and d_after to
-        da, d_before and d_own, whose sums over the rows are the gradients. All are (B,H), but each of own is (H,).
+        forward: from a, before, own and matrices to h, after and kept. backward: from kept, before, after, own,
+        matrices, dh and d_after to da, d_before, d_own, whose sums over the rows are the gradients, and the gradients
+        of the matrices. All are (B,H), but each of own is (H,), and each of the matrices (H,H).
         """
         scratch = np.empty((max(self._forward.scratch, self._backward.scratch), *shape), dtype)
-        return [lambda x, y, run=each.run: run(x, y, scratch) for each in (self._forward, self._backward)]
+        (_, *_, pairs), b, M = self._program, self.counts.b, self.counts.M
+        factors = np.empty((self._program.factors, *shape), dtype)
+
+        def forward(x, y):
+            self._forward.run(x, y, scratch)
+
+        def backward(x, y):
+            da, others, d_matrices = [*y[:b], *factors], y[b:len(y) - M], y[len(y) - M:]
+            self._backward.run(x, [*da, *others], scratch)
+            for k, gradient in enumerate(d_matrices):
+                gradient[...] = sum(da[v].T.dot(da[g]) for matrix, v, g in pairs if matrix == k)
+        return forward, backward
 
 
 class AnyCell:
@@ -75,8 +88,8 @@ class AnyCell:
         """Return the symbols of the rows and states, the cell's own parameters, and the outputs: h and the states."""
         dtype, n = self._cell.dtype, self.counts.b + self.counts.S
         inputs = [tt.matrix(name, dtype) for name in self._cell.declared.names[:n]]
-        own = [tt.vector(name, dtype) for name in self._cell.own]
-        return inputs, own, self._cell([*inputs, *[value.dimshuffle('x', 0) for value in own]])
+        own = [tt.TensorType(dtype, [False for _ in own_shape(name, 1)])(name) for name in self._cell.own]
+        return inputs, own, self._cell([*inputs, *[v.dimshuffle('x', 0) if v.ndim == 1 else v for v in own]])
 
     @functools.cached_property
     def _forward(self):
@@ -88,7 +101,7 @@ class AnyCell:
         inputs, own, outputs = self._symbols()
         known = collections.OrderedDict((tt.tensor_copy(v), v.type()) for v in outputs)
         gradients = theano.grad(None, [*inputs, *own], known_grads=known, disconnected_inputs='ignore')
-        gradients[len(inputs):] = [gradient.dimshuffle('x', 0) for gradient in gradients[len(inputs):]]
+        gradients = [gradient.dimshuffle('x', 0) if gradient.ndim == 1 else gradient for gradient in gradients]
         return SameArrays([*inputs, *own, *known.values()], [], gradients)
 
     def functions(self, shape, dtype):
@@ -180,7 +193,8 @@ class Arrays:
         first = 0 if truncate < 0 or truncate > T else T - truncate
         dh_next, dC = np.zeros_like(h0), np.zeros_like(C0)
         of_h, d, d_before = np.empty((B, H), h.dtype), np.empty((counts.b, B, H), h.dtype), np.empty_like(C0)
-        d_own_now, kept = np.empty((len(own), B, H), h.dtype), kept.reshape(T, counts.b, B, H)[:, :self.cell.kept]
+        kept = kept.reshape(T, counts.b, B, H)[:, :self.cell.kept]
+        d_own_now = [np.empty((H if total.ndim == 2 else B, H), h.dtype) for total in d_own]
         of_W = slice((counts.b - counts.W) * H, None)
         for total in d_own:
             total[...] = 0
@@ -191,7 +205,7 @@ class Arrays:
                           *self._states(dC)], [*d, *self._states(d_before), *d_own_now])
                 da[t].reshape(B, counts.b, H)[...] = d.transpose(1, 0, 2)
                 for total, now in zip(d_own, d_own_now):
-                    total += now.sum(axis=0)
+                    total += now if total.ndim == 2 else now.sum(axis=0)
                 np.dot(da[t, :, of_W], W.reshape(-1, H), dh_next)
                 dC, d_before = d_before, dC
         da[:first] = 0

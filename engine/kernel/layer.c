@@ -18,9 +18,10 @@ INLINE long number_at(long count, long H, long n, long k, long j) { return (coun
 typedef struct {
     long T, B, H;
     const REAL *a_x, *b, *h0, *C0; /* (T, B, OF_U*H), (ROWS, H), (B, H), (B, STATES*H) */
-    const REAL *const *own;        /* the cell's own parameters, (H) each */
+    const REAL *const *own;        /* the cell's own parameters, (H) each, and matrices, (H, H) */
     REAL *kept, *C, *h;            /* (T, B, ROWS*H), (T, B, STATES*H), (T, B, H) */
     REAL *panels;                  /* packed weights (strips of PANEL units, OF_W rows, K, PANEL) */
+    REAL *matrices;                /* the packed matrices of forward_products (strips, K, PANEL) */
     const REAL *W;                 /* (OF_W, H, H), if they are not packed, for one step of few rows */
 } forward_pass;
 
@@ -45,6 +46,17 @@ static void pack_weights(long count, long H, long K, const REAL *W, long unit_st
 
 /* The size of all these panels, in numbers. */
 INLINE long weights_size(long count, long H, long K) { return panel_at(K, count * panel_count(H)); }
+
+/* Packs the matrix of each product of the cell, as multiply_vectors reads them. */
+static void pack_matrices(const cell_product *products, long count, long H, const REAL *const *own, REAL *packed,
+                          long part, long parts)
+{
+    for (long k = 0; k < count; k++) {
+        const int transposed = products[k].transposed;
+        pack_weights(1, H, H, own[OWN + products[k].matrix], transposed ? H : 1, transposed ? 1 : H,
+                     packed + weights_size(k, H, H), part, parts);
+    }
+}
 
 /* The panels of the strip that begins with unit `strip`, a multiple of PANEL. */
 INLINE const REAL *panels_of(const REAL *packed, long count, long K, long strip)
@@ -73,8 +85,8 @@ INLINE void forward_units(const forward_pass *p, const int stage, long t, const 
     vector own[OWN + 1];
     load_own(p->own, j, n, own);
     for (long r = 0; r < tile.count; r++) {
-        const long row = rows->begin + tile.first + r, at = t * B + row;
-        const between m = between_of(rows, H, tile.first + r, j, n);
+        const long row = rows->begin + tile.first + r, at = t * B + row, chunk = words_at(tile, H, r, j);
+        const between m = between_of(rows, H, tile.first + r, chunk, j, n);
         vector a[ROWS], kept[ROWS], before[STATES], after[STATES], h;
         for (long k = 0; k < ROWS && stage == 0; k++) {
             a[k] = load(sums + r * PANEL + k * row_step, LANES);
@@ -87,7 +99,7 @@ INLINE void forward_units(const forward_pass *p, const int stage, long t, const 
         for (long k = 0; k < KEPT; k++) store(p->kept + number_at(ROWS, H, at, k, j), kept[k], n);
         for (long s = 0; s < STATES; s++) store(p->C + number_at(STATES, H, at, s, j), after[s], n);
         store(p->h + at * H + j, h, n);
-        store_words(packed_h + chunk_at(j) + r * LANES, j % DEEP, h, n);
+        store_words(packed_h + chunk, j % DEEP, h, n);
     }
 }
 
@@ -107,8 +119,7 @@ INLINE void forward_tiles(const forward_pass *p, const int stage, long t, const 
 {
     for (long i = 0; i < tile_count(rows->count); i++) {
         const tile_rows tile = rows_of_tile(rows->count, i);
-        forward_strip(p, stage, t, rows, tile, strip, sums + tile.first * PANEL, rows->count * PANEL,
-                      packed_h + i * tile_size(p->H));
+        forward_strip(p, stage, t, rows, tile, strip, sums + tile.first * PANEL, rows->count * PANEL, packed_h);
     }
 }
 
@@ -119,6 +130,10 @@ static void first_stage(const forward_pass *p, long t, const stage_rows *rows, l
     forward_tiles(p, 0, t, rows, strip, sums, packed_h);
 }
 
+/* The first unit of strip i in step t.  Every other step begins with the strips, and thus the weights, that the step
+ * before it ended with: they are still in the nearer caches, which may be too small for all. */
+INLINE long strip_at(long H, long t, long i) { return (t % 2 ? panel_count(H) - 1 - i : i) * PANEL; }
+
 /* Computes the stages after the first one, which read no sums W.h.  Unrolled, `stage` is a constant: each has
  * code of its own, which loads only what it reads. */
 static void forward_stages(const forward_pass *p, long t, const stage_rows *rows, REAL *packed_h)
@@ -126,16 +141,16 @@ static void forward_stages(const forward_pass *p, long t, const stage_rows *rows
     UNROLLED
     for (int stage = 1; stage < STAGES; stage++) {
         for (long r = 0; r < rows->count; r++) {
-            const between m = between_of(rows, p->H, r, 0, 0);
+            const between m = between_of(rows, p->H, r, 0, 0, 0);
             cell_forward_row(stage, &m);
         }
-        for (long strip = 0; strip < p->H; strip += PANEL) forward_tiles(p, stage, t, rows, strip, rows->memory, packed_h);
+        for (long i = 0; i < panel_count(p->H); i++) {
+            const long strip = strip_at(p->H, t, i);
+            multiply_vectors(forward_products, PRODUCTS, stage, rows, p->H, strip, p->matrices);
+            forward_tiles(p, stage, t, rows, strip, rows->memory, packed_h);
+        }
     }
 }
-
-/* The first unit of strip i in step t.  Every other step begins with the strips, and thus the weights, that the step
- * before it ended with: they are still in the nearer caches, which may be too small for all. */
-INLINE long strip_at(long H, long t, long i) { return (t % 2 ? panel_count(H) - 1 - i : i) * PANEL; }
 
 /* How much scratch a thread with `rows` batch rows needs in forward_rows. */
 static long forward_size(long rows, long H)
@@ -151,6 +166,7 @@ static void forward_rows(const forward_pass *p, long begin, long end, REAL *memo
     const stage_rows of_thread = {begin, rows, sums + ROWS * rows * PANEL};
     memset(next, 0, size * sizeof(REAL));                        /* past unit H it stays 0 */
     memset(sums, 0, FIRST_OF_W * rows * PANEL * sizeof(REAL));   /* these rows stay 0 */
+    memset(of_thread.memory, 0, VECTORS * size * sizeof(REAL));
     pack_tiles(BY_ROWS, rows, 0, H, p->h0 + begin * H, H, 1, now);
     set_tiles();
     for (long t = 0; t < p->T; t++) {
@@ -177,17 +193,19 @@ int lstm_forward(long T, long B, long H, const REAL *a_x, const REAL *W, const R
     p.a_x = a_x, p.b = b, p.own = own, p.h0 = h0, p.C0 = C0;
     p.kept = kept, p.C = C, p.h = h;
     p.W = T == 1 && are_few(B) ? W : NULL;
-    const long weights = p.W ? 0 : weights_size(OF_W, H, H), states = B * STATES * H;
-    const long share = forward_size((B + n_threads - 1) / n_threads, H);
-    p.panels = scratch(weights + n_threads * share);
+    const long weights = p.W ? 0 : weights_size(OF_W, H, H), matrices = weights_size(PRODUCTS, H, H);
+    const long states = B * STATES * H, share = forward_size((B + n_threads - 1) / n_threads, H);
+    p.panels = scratch(0, weights + matrices + n_threads * share);
     if (!p.panels) return -1;
-    if (!p.W) {
-        FOR_EACH_THREAD
-        for (int i = 0; i < n_threads; i++) pack_weights(OF_W, H, H, W, H, 1, p.panels, i, n_threads);
+    p.matrices = p.panels + weights;
+    FOR_EACH_THREAD
+    for (int i = 0; i < n_threads; i++) {
+        if (!p.W) pack_weights(OF_W, H, H, W, H, 1, p.panels, i, n_threads);
+        pack_matrices(forward_products, PRODUCTS, H, own, p.matrices, i, n_threads);
     }
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++)
-        forward_rows(&p, split(B, n_threads, i), split(B, n_threads, i + 1), p.panels + weights + i * share);
+        forward_rows(&p, split(B, n_threads, i), split(B, n_threads, i + 1), p.matrices + matrices + i * share);
     memcpy(h_end, T > 0 ? h + (T - 1) * B * H : h0, B * H * sizeof(REAL));
     memcpy(C_end, T > 0 ? C + (T - 1) * states : C0, states * sizeof(REAL));
     return 0;
@@ -197,11 +215,13 @@ int lstm_forward(long T, long B, long H, const REAL *a_x, const REAL *W, const R
 
 typedef struct {
     long T, B, H, first;
-    const REAL *const *own;             /* the cell's own parameters, (H) each */
+    const REAL *const *own;             /* the cell's own parameters, (H) each, and matrices, (H, H) */
     const REAL *kept, *C, *C0, *dh;     /* (T, B, ROWS*H), (T, B, STATES*H), (B, STATES*H), (T, B, H) */
     REAL *da;                           /* (T, B, ROWS*H) */
+    REAL *factors;                      /* (T, B, FACTORS*H) */
     REAL *dC;                           /* (B, STATES*H), the gradient on C[t] that comes back from step t+1 */
     REAL *panels;                       /* packed weights (strips of PANEL units, OF_W rows, words(H), PANEL) */
+    REAL *matrices;                     /* the packed matrices of backward_products */
 } backward_pass;
 
 /* Computes a stage of the cell's gradient for a tile's n units from j on at step t: the first one from the sums
@@ -217,8 +237,8 @@ INLINE void backward_units(const backward_pass *p, const int stage, long t, cons
     load_own(p->own, j, n, own);
     for (long r = 0; r < tile.count; r++) {
         const long row = rows->begin + tile.first + r, at = t * B + row, at_state = row * states + j;
-        const between m = between_of(rows, H, tile.first + r, j, n);
-        vector dh = {0}, kept[ROWS], d[ROWS + OWN], before[STATES], after[STATES], dC[STATES], dC_before[STATES];
+        const between m = between_of(rows, H, tile.first + r, words_at(tile, H, r, j), j, n);
+        vector dh = {0}, kept[ROWS], d[ROWS + OWN], factors[FACTORS + 1], before[STATES], after[STATES], dC[STATES], dC_before[STATES];
         if (stage == 0) dh = load_row(p->dh + at * H + j, n, H) + load(sums + r * PANEL, LANES);
         for (long k = 0; k < KEPT; k++) kept[k] = load_row(p->kept + number_at(ROWS, H, at, k, j), n, ROWS * H);
         for (long s = 0; s < STATES; s++) {
@@ -226,8 +246,9 @@ INLINE void backward_units(const backward_pass *p, const int stage, long t, cons
             after[s] = load_row(p->C + at * states + s * H + j, n, states);
             dC[s] = load(p->dC + at_state + s * H, n);
         }
-        cell_backward(stage, &m, kept, before, after, own, dh, dC, d, dC_before, d + ROWS);
+        cell_backward(stage, &m, kept, before, after, own, dh, dC, d, factors, dC_before, d + ROWS);
         if (stage + 1 < BACKWARD_STAGES) continue;
+        for (long k = 0; k < FACTORS; k++) store(p->factors + number_at(FACTORS, H, at, k, j), factors[k], n);
         for (long s = 0; s < STATES; s++) store(p->dC + at_state + s * H, dC_before[s], n);
         for (long k = ROWS; k < ROWS + OWN; k++) d_sums[k] += d[k];
         for (long k = 0; k < ROWS; k++) {
@@ -263,11 +284,14 @@ static void backward_stages(const backward_pass *p, long t, const stage_rows *ro
     UNROLLED
     for (int stage = 1; stage < BACKWARD_STAGES; stage++) {
         for (long r = 0; r < rows->count; r++) {
-            const between m = between_of(rows, p->H, r, 0, 0);
+            const between m = between_of(rows, p->H, r, 0, 0, 0);
             cell_backward_row(stage, &m);
         }
-        for (long strip = 0; strip < p->H; strip += PANEL)
+        for (long i = 0; i < panel_count(p->H); i++) {
+            const long strip = strip_at(p->H, t, i);
+            multiply_vectors(backward_products, BACKWARD_PRODUCTS, stage, rows, p->H, strip, p->matrices);
             backward_tiles(p, stage, t, rows, strip, rows->memory, packed_da, db);
+        }
     }
 }
 
@@ -336,6 +360,22 @@ static int backward_weights(long T, long B, long H, long first, const REAL *da, 
                   h + (start - 1) * B * H, H, 1, dW, H, with_h0, n_threads);
 }
 
+/* The gradients of the cell's own matrices, (H, H) each: sums over steps t >= first of  v[t]^T . g[t] */
+static int backward_matrices(const backward_pass *p, REAL *const *d_matrices, int n_threads)
+{
+    const long H = p->H, first = p->first * p->B, N = (p->T - p->first) * p->B;
+    for (long k = 0; k < MATRICES; k++) memset(d_matrices[k], 0, H * H * sizeof(REAL));
+    for (long k = 0; k < PAIRS; k++) {
+        const factor_pair pair = factor_pairs[k];
+        const long v_row = (pair.v < ROWS ? ROWS : FACTORS) * H, g_row = (pair.g < ROWS ? ROWS : FACTORS) * H;
+        const REAL *v = pair.v < ROWS ? p->da + pair.v * H : p->factors + (pair.v - ROWS) * H;
+        const REAL *g = pair.g < ROWS ? p->da + pair.g * H : p->factors + (pair.g - ROWS) * H;
+        if (matmul(H, H, N, v + first * v_row, 1, v_row, g + first * g_row, g_row, 1, d_matrices[pair.matrix], H, 1,
+                   n_threads)) return -1;
+    }
+    return 0;
+}
+
 int lstm_backward(long T, long B, long H, long truncate, const REAL *dh, const REAL *W, const REAL *h, const REAL *C,
                   const REAL *kept, const REAL *h0, const REAL *C0, const REAL *const *own, REAL *da, REAL *dW,
                   REAL *db, REAL *dC0, REAL *const *d_own, int n_threads)
@@ -346,17 +386,24 @@ int lstm_backward(long T, long B, long H, long truncate, const REAL *dh, const R
     p.dh = dh, p.da = da, p.dC = dC0;
     const long weights = weights_size(OF_W, H, H), db_size = (ROWS + OWN) * round_up(H, LANES);
     const long share = backward_size((B + n_threads - 1) / n_threads, H);
-    p.panels = scratch(weights + n_threads * (db_size + share));
-    if (!p.panels) return -1;
-    REAL *db_parts = p.panels + weights, *memory = db_parts + n_threads * db_size;
+    const long matrices = weights_size(BACKWARD_PRODUCTS, H, H);
+    p.panels = scratch(0, weights + matrices + n_threads * (db_size + share));
+    p.factors = scratch(1, T * B * FACTORS * H);             /* kept while matmul uses the other one */
+    if (!p.panels || !p.factors) return -1;
+    p.matrices = p.panels + weights;
+    REAL *db_parts = p.matrices + matrices, *memory = db_parts + n_threads * db_size;
     FOR_EACH_THREAD
-    for (int i = 0; i < n_threads; i++) pack_weights(OF_W, H, H, W, 1, H, p.panels, i, n_threads);
+    for (int i = 0; i < n_threads; i++) {
+        pack_weights(OF_W, H, H, W, 1, H, p.panels, i, n_threads);
+        pack_matrices(backward_products, BACKWARD_PRODUCTS, H, own, p.matrices, i, n_threads);
+    }
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++)
         backward_rows(&p, split(B, n_threads, i), split(B, n_threads, i + 1), db_parts + i * db_size,
                       memory + i * share);
     if (p.first) memset(dC0, 0, B * STATES * H * sizeof(REAL));
     add_up_db(H, db_parts, n_threads, db, d_own);
+    if (backward_matrices(&p, d_own + OWN, n_threads)) return -1;
     return backward_weights(T, B, H, p.first, da, h, h0, dW, n_threads);
 }
 

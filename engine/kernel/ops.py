@@ -38,7 +38,7 @@ class _KernelOp(gof.Op):
 
     A subclass declares its inputs and outputs by name, with their shapes. dict(U='D,V', index='int32 N') declares an
     array (D,V) of the library's dtype and an int32 array (N,) of characters below V. A name with "own" stands for each
-    of the cell's own parameters. The method `call` returns a function of the kernel for the arrays, as library.passed
+    of the cell's own parameters, one with "matrix" for each of its matrices. The method `call` returns a function of the kernel for the arrays, as library.passed
     makes them, and the sizes. That takes the number of threads, and returns -1 when C is out of memory.
     """
     __props__ = ('library',)
@@ -47,10 +47,11 @@ class _KernelOp(gof.Op):
 
     def __init__(self, library):
         self.library = library
+        counts = library.counts
+        many = dict(own=range(counts.own), d_own=range(counts.own), matrix=range(counts.M), d_matrix=range(counts.M))
         self.inputs, self.outputs = [
-            {f'{name}{k}': text.format(**library.counts._asdict()) for name, text in declared.items()
-             for k in (range(library.counts.own) if 'own' in name else [''])}
-            for declared in (self.inputs, self.outputs)]
+            {f'{name}{k}': text.format(**counts._asdict()) for name, text in declared.items()
+             for k in many.get(name, [''])} for declared in (self.inputs, self.outputs)]
 
     def _arrays(self, declared):
         """Return the dtype and the sizes of each of the declared arrays."""
@@ -189,7 +190,7 @@ class LSTM(_LayerOp):
     step. Outputs: h and C, the states after each step; kept, which the gradient reads; h_end and C_end, the states
     after the last step. These are copies, since views would keep the memory of all steps.
     """
-    inputs = dict(a_x='T,B,{U}*H', W='{W},H,H', b='{b},H', h0='B,H', C0='B,{S}*H', own='H')
+    inputs = dict(a_x='T,B,{U}*H', W='{W},H,H', b='{b},H', h0='B,H', C0='B,{S}*H', own='H', matrix='H,H')
     outputs = dict(h='T,B,H', C='T,B,{S}*H', kept='T,B,{b}*H', h_end='B,H', C_end='B,{S}*H')
 
     @property
@@ -217,8 +218,9 @@ class LSTM(_LayerOp):
 
 class LSTMGradient(_LayerOp):
     """The gradients of the pre-activations, W, b, C0 and own parameters, from dh, that of h."""
-    inputs = dict(dh='T,B,H', W='{W},H,H', h='T,B,H', C='T,B,{S}*H', kept='T,B,{b}*H', h0='B,H', C0='B,{S}*H', own='H')
-    outputs = dict(da='T,B,{b}*H', dW='{W},H,H', db='{b},H', dC0='B,{S}*H', d_own='H')
+    inputs = dict(dh='T,B,H', W='{W},H,H', h='T,B,H', C='T,B,{S}*H', kept='T,B,{b}*H', h0='B,H', C0='B,{S}*H', own='H',
+                  matrix='H,H')
+    outputs = dict(da='T,B,{b}*H', dW='{W},H,H', db='{b},H', dC0='B,{S}*H', d_own='H', d_matrix='H,H')
     may_destroy = {0: [4]}
 
     def call(self, kernel, inputs, outputs, T, B, H):

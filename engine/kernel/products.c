@@ -77,14 +77,14 @@ typedef enum { BY_ROWS, BY_COLUMNS } order;
 #define CHUNK (COLUMN * LANES)
 
 /* The rows of A are cut into as few tiles as possible, of nearly equal sizes. */
-typedef struct { long first, count; } tile_rows;
+typedef struct { long number, first, count; } tile_rows;
 
 INLINE long tile_count(long rows) { return (rows + MAX_ROWS - 1) / MAX_ROWS; }
 
 INLINE tile_rows rows_of_tile(long rows, long i)
 {
     const long first = split(rows, tile_count(rows), i);
-    const tile_rows tile = {first, split(rows, tile_count(rows), i + 1) - first};
+    const tile_rows tile = {i, first, split(rows, tile_count(rows), i + 1) - first};
     return tile;
 }
 
@@ -94,6 +94,12 @@ INLINE long tiles_size(long rows, long K) { return tile_count(rows) * tile_size(
 
 /* Where in a tile the chunk is that begins with number k of each row. */
 INLINE long chunk_at(long k) { return k / DEEP * CHUNK; }
+
+/* Where in all the tiles of rows of K numbers the words of row r of a tile are that begin with number k, BY_ROWS. */
+INLINE long words_at(tile_rows tile, long K, long r, long k)
+{
+    return tile.number * tile_size(K) + chunk_at(k) + r * LANES;
+}
 
 /* Packs a chunk of a tile of A, (rows, at most DEEP of depth) with any strides, BY_ROWS ... */
 INLINE void pack_rows(long rows, long depth, const REAL *a, long row_stride, long k_stride, REAL *chunk)
@@ -362,7 +368,7 @@ int matmul(long M, long N, long K, const REAL *a, long a_row, long a_column, con
     p.b = b, p.b_row = b_row, p.b_column = b_column;
     p.c = c, p.c_row = c_row, p.accumulate = accumulate;
     p.depth = depth;
-    p.packed_b = scratch(panel_at(K, panel_count(N)) + n_threads * a_size);
+    p.packed_b = scratch(0, panel_at(K, panel_count(N)) + n_threads * a_size);
     if (!p.packed_b) return -1;
     REAL *tiles = p.packed_b + panel_at(K, panel_count(N));
     FOR_EACH_THREAD

@@ -42,7 +42,7 @@ static int32_t draw(long V, const REAL *p, double u)
 }
 
 /* Where the packed weights of each layer and those of the output begin in panels, and the size of all. */
-typedef struct { long U[MOST_LAYERS], W[MOST_LAYERS], V, size; } places;
+typedef struct { long U[MOST_LAYERS], W[MOST_LAYERS], matrices[MOST_LAYERS], V, size; } places;
 
 /* The units that layer k reads, if it is not the first. */
 INLINE long below(const sampling *p, long k) { return p->layer[k - 1].H; }
@@ -52,12 +52,13 @@ INLINE long last_units(const sampling *p) { return below(p, p->layers); }
 
 static places places_of(const sampling *p)
 {
-    places at = {{0}, {0}, 0, 0};
+    places at = {{0}, {0}, {0}, 0, 0};
     for (long k = 0; k < p->layers; k++) {
         const long H = p->layer[k].H;
         at.U[k] = at.V;
         at.W[k] = at.U[k] + (k > 0 ? weights_size(OF_U, H, below(p, k)) : 0);
-        at.V = at.W[k] + weights_size(OF_W, H, H);
+        at.matrices[k] = at.W[k] + weights_size(OF_W, H, H);
+        at.V = at.matrices[k] + weights_size(PRODUCTS, H, H);
     }
     at.size = at.V + panel_at(last_units(p), panel_count(p->V));
     return at;
@@ -74,6 +75,7 @@ int pack(sampling *p)
         const long H = layer->H;
         if (k > 0) pack_weights(OF_U, H, below(p, k), layer->U, below(p, k), 1, p->panels + at.U[k], 0, 1);
         pack_weights(OF_W, H, H, layer->W, H, 1, p->panels + at.W[k], 0, 1);
+        pack_matrices(forward_products, PRODUCTS, H, layer->own, p->panels + at.matrices[k], 0, 1);
     }
     for (long v = 0; v < p->V; v += PANEL)
         pack_panel(last, at_most(p->V - v, PANEL), p->Vw + v * last, 1, last,
@@ -83,13 +85,13 @@ int pack(sampling *p)
 
 /* A step of a layer is a sequence of length 1, of this thread's rows, that overwrites C (rows, STATES*H) and h (rows, H). */
 static forward_pass one_step(long rows, long H, const REAL *a_x, const REAL *b, const REAL *const *own, REAL *C,
-                             REAL *h, REAL *kept, REAL *panels)
+                             REAL *h, REAL *kept, REAL *panels, REAL *matrices)
 {
     forward_pass p;
     p.T = 1, p.B = rows, p.H = H;
     p.a_x = a_x, p.b = b, p.own = own, p.h0 = h, p.C0 = C;
     p.kept = kept, p.C = C, p.h = h;
-    p.panels = panels;
+    p.panels = panels, p.matrices = matrices;
     return p;
 }
 
@@ -132,7 +134,7 @@ typedef struct {
     REAL *a_x;                           /* (rows, OF_U*H): what the first layer reads in this step */
     REAL *sums[2];                       /* scratch of the first thread and of its helper, (ROWS, rows, PANEL) */
     REAL *scores, *probabilities, *sorted;
-    stage_rows of_stages;                /* what the stages of a layer share */
+    stage_rows of_stages[MOST_LAYERS];   /* what the stages of a layer share */
     int helped;                          /* whether a helper may take strips */
     char apart[CACHE_LINE];              /* what follows changes often */
     uint64_t left;                       /* which strips of this step no thread has taken */
@@ -153,7 +155,7 @@ static void compute_strip(const writer *w, long layer, long strip, REAL *sums)
     }
     strip_sums(w->rows, FIRST_OF_W, OF_W, layer == 0 ? 0 : OF_U, p->H, w->now[layer],
                panels_of(p->panels, OF_W, p->H, strip), sums);
-    first_stage(p, 0, &w->of_stages, strip, sums, w->next[layer]);
+    first_stage(p, 0, w->of_stages + layer, strip, sums, w->next[layer]);
 }
 
 /* A text reads all weights for each character, and those of a large model do not fit into the caches of one core.  So
@@ -245,10 +247,10 @@ static long most_units(const sampling *p)
 static long writer_size(const sampling *p, long rows)
 {
     const long V = round_up(p->V, PANEL);
-    long tiles = 0;
-    for (long k = 0; k < p->layers; k++) tiles += tiles_size(rows, p->layer[k].H);
-    return 2 * (tiles + V) + rows * (2 * ROWS * PANEL + (2 * OF_U + ROWS) * most_units(p) + V)
-        + between_size(rows, most_units(p));
+    long size = 2 * V + rows * (2 * ROWS * PANEL + (2 * OF_U + ROWS) * most_units(p) + V);
+    for (long k = 0; k < p->layers; k++)
+        size += 2 * tiles_size(rows, p->layer[k].H) + between_size(rows, p->layer[k].H);
+    return size;
 }
 
 /* Returns the writer of texts begin to end. */
@@ -268,13 +270,14 @@ static writer writer_of(const sampling *p, long begin, long end, REAL *memory)
     w.a_x = w.sorted + V;
     REAL *none = w.a_x + OF_U * rows * most;                /* later layers get all from their two products */
     REAL *kept = none + OF_U * rows * most;
-    const stage_rows of_stages = {0, rows, kept + ROWS * rows * most};
-    w.of_stages = of_stages;
+    memory = kept + ROWS * rows * most;
     for (long k = 0; k < p->layers; k++) {
         const sampled_layer *layer = p->layer + k;
         const long H = layer->H;
+        const stage_rows of_stages = {0, rows, memory};
+        w.of_stages[k] = of_stages, memory += between_size(rows, H);
         w.layer[k] = one_step(rows, H, k == 0 ? w.a_x : none, layer->b, layer->own, layer->C + begin * STATES * H,
-                              layer->h + begin * H, kept, p->panels + w.at.W[k]);
+                              layer->h + begin * H, kept, p->panels + w.at.W[k], p->panels + w.at.matrices[k]);
         pack_tiles(BY_ROWS, rows, 0, H, w.layer[k].h, H, 1, w.now[k]);
     }
     return w;
@@ -292,7 +295,7 @@ static void write_texts(writer *w)
             memcpy(w->a_x + r * width, p->layer[0].U + p->text[s * p->B + w->begin + r] * width, width * sizeof(REAL));
         for (long k = 0; k < p->layers; k++) {
             compute_strips(w, k, p->layer[k].H);
-            forward_stages(w->layer + k, 0, &w->of_stages, w->next[k]);
+            forward_stages(w->layer + k, 0, w->of_stages + k, w->next[k]);
         }
         for (long k = 0; k < p->layers; k++) swap(&w->now[k], &w->next[k]);
         if (!p->log_p && s + 1 < p->prime) continue;
@@ -310,7 +313,7 @@ int sample(sampling *p, int n_threads)
     const int shared = p->B == 1 && n_threads > 1;
     if (n_threads > p->B) n_threads = p->B > 0 ? (int)p->B : 1;
     const long own = writer_size(p, (p->B + n_threads - 1) / n_threads);
-    REAL *memory = scratch(n_threads * own);
+    REAL *memory = scratch(0, n_threads * own);
     if (!memory) return -1;
     if (shared && places_of(p).V * (long)sizeof(REAL) > WORTH_HELPER) {
         writer w = writer_of(p, 0, 1, memory);

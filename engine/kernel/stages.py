@@ -1,38 +1,45 @@
-"""Cut the code of a cell with sums over its units into stages, and write it in C, as cell.h describes."""
+"""Cut the code of a cell with sums over its units, or products, into stages, and write it in C, as in cell.h."""
 from typing import NamedTuple
 
-from engine.kernel.formula import COSTLY, IN_C, Code, of_row, written
+from engine.kernel.formula import COSTLY, IN_C, PRODUCTS, Code, of_row, written
 
 
 class Stage(NamedTuple):
     """A stage as in cell.h. row: what it computes once for a row. units: what it computes for each unit.
 
-    The outputs of units are the values that it carries to later stages, what it adds to its sums, and in the last stage
-    the results.
+    products: the names of those that it reads. The outputs of units are the values that it carries to later stages,
+    what it adds to its sums, vectors for products of the next stage and, in the last stage, the results.
     """
     row: Code
     units: Code
+    products: list
     carries: list
     sums: list
+    vectors: list
 
 
 class Staged:
-    """The stages of code. of_row, carried, sums: names of values in the order of their places.
+    """The stages of code. of_row, carried, sums, vectors: names of values in the order of their places.
 
     early: the inputs that only the first stage can read.
+    products: tuples of the stage that reads it, its name, operation, vector and matrix, in the order of stages.
     """
 
     def __init__(self, code, early):
         self._lines, self._early, self._levels = {line[0]: line for line in code.lines}, early, {}
         self.carried, self.sums = [], [name for name, operation, _ in code.lines if operation == 'Sum']
         self.of_row = of_row(code.lines)
-        for name, _, arguments in code.lines:
-            self._levels[name] = max([0, *map(self._first, arguments)])
+        for name, operation, arguments in code.lines:
+            self._levels[name] = max([0, *map(self._first, arguments)]) + (operation in PRODUCTS)
+        self.products = sorted([(self._level(name), name, operation, *arguments)
+                                for name, operation, arguments in code.lines if operation in PRODUCTS],
+                               key=lambda product: product[0])
+        self.vectors = [*dict.fromkeys(vector for *_, vector, _ in self.products)]
         last = max([0, *map(self._first, code.outputs)])
         self._needed = [set() for _ in range(last + 1)]    # what each stage computes for each unit
         for stage in range(last + 1):
-            for name in self._sums_of(stage):
-                self._need(self._lines[name][2][0], stage)
+            for value in [*self._addends_of(stage), *self._vectors_of(stage)]:
+                self._need(value, stage)
         for value in code.outputs:
             self._need(value, last)
         self.stages = [self._stage(k, code.outputs if k == last else ()) for k in range(last + 1)]
@@ -47,6 +54,12 @@ class Staged:
 
     def _sums_of(self, stage):
         return [name for name in self.sums if self._level(name) == stage]
+
+    def _addends_of(self, stage):
+        return [self._lines[name][2][0] for name in self._sums_of(stage)]
+
+    def _vectors_of(self, stage):
+        return [*dict.fromkeys(vector for reader, *_, vector, _ in self.products if reader == stage + 1)]
 
     def _is_at_hand(self, value):
         """Return whether a later stage can read a value or compute it again, from what is carried so far."""
@@ -66,7 +79,8 @@ class Staged:
         if value in self._lines and (self._level(value) == stage or
                                      value not in self.carried and self._is_at_hand(value)):
             self._needed[stage].add(value)
-            for argument in self._lines[value][2]:
+            _, operation, arguments = self._lines[value]
+            for argument in arguments if operation not in PRODUCTS else ():            # the stage before has these
                 self._need(argument, stage)
         elif value not in self.carried:
             self.carried.append(value)
@@ -75,20 +89,20 @@ class Staged:
     def _stage(self, k, results):
         # What depends on the number of units alone is known from the start, but the first row is that of stage 1.
         known = [v for v in self.of_row if k and max(1, self._first(v)) == k]
-        carries, sums = [v for v in self.carried if self._level(v) == k], self._sums_of(k)
-        outputs = (*carries, *[self._lines[v][2][0] for v in sums], *results)
+        carries, products = [v for v in self.carried if self._level(v) == k], [v for n, v, *_ in self.products if n == k]
+        vectors, outputs = self._vectors_of(k), (*carries, *self._addends_of(k), *self._vectors_of(k), *results)
 
         def lines(names):
             return tuple(line for line in self._lines.values() if line[0] in names)
-        row, units = Code(lines({*known} - {*self.sums}), tuple(known)), Code(lines(self._needed[k]), outputs)
-        return Stage(row, units, carries, sums)
+        row = Code(lines({*known} - {*self.sums}), tuple(known))
+        return Stage(row, Code(lines(self._needed[k] - {*products}), outputs), products, carries, self._sums_of(k), vectors)
 
 
 def in_c(staged, results):
     """Return the bodies of a cell's function in C, and of its function of a row. results: places of the outputs."""
     bodies, of_rows = [], []
     places = {v: f'm->of_row[{k}]' for k, v in enumerate(staged.of_row)}
-    for row, units, carries, sums in staged.stages:
+    for row, units, products, carries, sums, vectors in staged.stages:
         totals = {v: f'total{k}' for k, v in enumerate(staged.sums) if v in row.outputs}
         names = {v: f'number({place})' for v, place in places.items()}
         statements, values = written(row, {**{v: names[v] for v in names if v not in row.outputs}, **totals}, **IN_C)
@@ -96,11 +110,21 @@ def in_c(staged, results):
                         *statements, *[f'{places[v]} = {value}[0];' for v, value in zip(row.outputs, values)]])
         names.update({v: f'load(m->carried + {k} * m->width, LANES)' for k, v in enumerate(staged.carried)})
         computed = {*carries, *[name for name, *_ in units.lines]}
-        statements, values = written(units, {v: name for v, name in names.items() if v not in computed}, **IN_C)
+        names = {v: name for v, name in names.items() if v not in computed}
+        names.update({v: f'product_at(m, {k})' for k, v in enumerate(products)})
+        statements, values = written(units, names, **IN_C)
         formats = [*[f'store(m->carried + {staged.carried.index(v)} * m->width, {{}}, LANES);' for v in carries],
-                   *[f'add_up(m, {staged.sums.index(v)}, {{}});' for v in sums], *[f'{v} = {{}};' for v in results]]
+                   *[f'add_up(m, {staged.sums.index(v)}, {{}});' for v in sums],
+                   *[f'pack_vector(m, {staged.vectors.index(v)}, {{}});' for v in vectors],
+                   *[f'{v} = {{}};' for v in results]]
         bodies.append([*statements, *[text.format(value) for text, value in zip(formats, values)]])
     return _in_stages(bodies), _in_stages(of_rows)
+
+
+def products_of(staged):
+    """Return the numbers of each product in a struct cell_product of between.h."""
+    return [(stage, matrix[2:-1], int(operation == 'DotT'), staged.vectors.index(vector))
+            for stage, _, operation, vector, matrix in staged.products]
 
 
 def _in_stages(bodies):

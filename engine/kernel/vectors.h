@@ -100,19 +100,19 @@ enum { CACHE_LINE = 64 }; /* bytes */
  * needs two loads or stores, which made the LSTM layers up to 10 % slower. */
 INLINE char *aligned(char *memory) { return memory + CACHE_LINE - (uintptr_t)memory % CACHE_LINE; }
 
-/* Scratch for n numbers, aligned; NULL when out of memory.  The memory is kept, and the next call
- * reuses it: new memory would cost a page fault every 4 KiB. */
-static inline REAL *scratch(long n)
+/* Scratch for n numbers, aligned; NULL when out of memory.  The memory is kept, and the next call with the same `which`,
+ * 0 or 1, reuses it: new memory would cost a page fault every 4 KiB. */
+static inline REAL *scratch(int which, long n)
 {
-    static char *memory = NULL;
-    static long size = 0;
+    static char *memory[2] = {NULL, NULL};
+    static long size[2] = {0, 0};
     const long bytes = n * (long)sizeof(REAL) + CACHE_LINE;
-    if (bytes > size) {
-        free(memory);
-        memory = (char *)malloc(bytes);
-        size = memory ? bytes : 0;
+    if (bytes > size[which]) {
+        free(memory[which]);
+        memory[which] = (char *)malloc(bytes);
+        size[which] = memory[which] ? bytes : 0;
     }
-    return memory ? (REAL *)aligned(memory) : NULL;
+    return memory[which] ? (REAL *)aligned(memory[which]) : NULL;
 }
 
 #endif

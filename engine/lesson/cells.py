@@ -70,6 +70,17 @@ class GRU(CharLSTM):
         return h, h
 
 
+class GRU2014(CharLSTM):
+    """A gated recurrent unit as first published (Cho et al. 2014): r scales h before the product."""
+    remembers = {'z': 1}
+
+    @staticmethod
+    def cell(a_z, a_r, x_n, C_prev, M_n):
+        z, n = sigmoid(a_z), tanh(x_n + tt.dot(sigmoid(a_r) * C_prev, M_n))
+        h = z * C_prev + (1 - z) * n
+        return h, h
+
+
 class MinGRU(CharLSTM):
     """A GRU without recurrent weights: its gates read only the input (Feng et al. 2024)."""
     remembers = {'z': -1}
@@ -91,6 +102,17 @@ class SLSTM(CharLSTM):
         f, i = tt.exp(log_f + m_prev - m), tt.exp(a_i - m)
         C, n = f * C_prev + i * tanh(a_z), f * n_prev + i
         return sigmoid(a_o) * C / n, C, n, m
+
+
+class MLSTM(CharLSTM):
+    """A multiplicative LSTM, whose gates read a product of input and h (Krause et al. 2016)."""
+
+    @staticmethod
+    def cell(x_f, x_i, x_o, x_g, x_m, h_m, C_prev, M_f, M_i, M_o, M_g):
+        m = x_m * h_m
+        f, i, o = [sigmoid(x + tt.dot(m, M)) for x, M in ((x_f, M_f), (x_i, M_i), (x_o, M_o))]
+        C = f * C_prev + i * tanh(x_g + tt.dot(m, M_g))
+        return o * tanh(C), C
 
 
 class ReLU(CharLSTM):

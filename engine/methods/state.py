@@ -26,7 +26,7 @@ from engine.backend.theano_setup import theano
 from engine.data.batches import Text
 from engine.data.parameters import NOT_PARAMETERS, map_state, named_state, units
 from engine.data.text import shown
-from engine.kernel.cell import Cell
+from engine.kernel.cell import Cell, own_parameters
 from engine.parallel import group_of
 from engine.run import table
 from engine.terminal import warn
@@ -153,8 +153,8 @@ def new_parameters(model, V, units, initial, random):
     if any(np.shape(p.get(name)) != shape for name, shape in sizes.items()) or any(map(NOT_PARAMETERS.match, p)):
         raise ValueError(f'initial_parameters of {type(model).__name__} returns {", ".join(p)}: expected the sizes '
                          f'{sizes}, and no other array of a checkpoint, such as m_U1')
-    own = {f'{name}{k}': np.full(H, value, theano.config.floatX)
-           for k, H in enumerate(units, 1) for name, value in cell.own.items()}
+    own = {f'{name}{k}': array for k, H in enumerate(units, 1)
+           for name, array in own_parameters(cell, H, random).items()}
     return {**p, **{name: array for name, array in own.items() if name not in p}}
 
 
