@@ -11,15 +11,11 @@ typedef struct { int stage, matrix, transposed, vector; } cell_product;
 typedef struct { int matrix, v, g; } factor_pair;
 
 /* Some rows of the batch, which pass the stages together, and the memory for that, of between_size numbers: packed
- * vectors (VECTORS, tiles), whose words past unit H stay 0; products of a strip (AT_ONCE, rows, PANEL); and for each row
- * what the struct `between` has. */
+ * vectors (VECTORS, tiles), whose words past unit H stay 0, and what each row has in the struct `between`. */
 typedef struct {
     long begin, count;
     REAL *memory;
 } stage_rows;
-
-INLINE REAL *vector_of(const stage_rows *rows, long H, long k) { return rows->memory + k * tiles_size(rows->count, H); }
-INLINE REAL *products_of(const stage_rows *rows, long H) { return vector_of(rows, H, VECTORS); }
 
 /* The memory of a row for n units.  The sums have LANES parts for each strip: they are added up in the order of the
  * strips, whoever computed them. */
@@ -29,43 +25,40 @@ typedef struct {
     long j;                              /* their first one */
     REAL *carried, *of_row;              /* (CARRIED, width), (OF_ROW) */
     REAL *addends;                       /* (SUMS, LANES), of these units' strip */
-    const REAL *products;                /* (AT_ONCE, product_step) */
-    REAL *vectors;                       /* (VECTORS, vector_step): the chunk of these units */
-    long product_step, vector_step;
+    REAL *vectors;                       /* (VECTORS, vector_step), from the words of these units on */
+    const REAL *products;                /* (AT_ONCE, product_step), of these units, if the stage reads any */
+    long vector_step, product_step;
 } between;
 
 INLINE long between_size(long rows, long H)
 {
-    const long of_row = AT_ONCE * PANEL + CARRIED * round_up(H, PANEL) + OF_ROW + panel_count(H) * SUMS * LANES;
+    const long of_row = CARRIED * round_up(H, PANEL) + OF_ROW + panel_count(H) * SUMS * LANES;
     return round_up(VECTORS * tiles_size(rows, H) + rows * of_row, CACHE_LINE / (long)sizeof(REAL));
 }
 
-/* Returns it for the n units from j on of row number `row`.  chunk: where these units are in packed vectors. */
-INLINE between between_of(const stage_rows *rows, long H, long row, long chunk, long j, long n)
+/* Returns it for the n units from j on of row number `row`, without products.  words: where theirs are in vectors. */
+INLINE between between_of(const stage_rows *rows, long H, long row, long words, long j, long n)
 {
     between m;
-    REAL *memory = products_of(rows, H);
+    REAL *memory = rows->memory + VECTORS * tiles_size(rows->count, H);
     m.units = H, m.n = n, m.width = round_up(H, PANEL), m.strips = panel_count(H), m.begins = j % PANEL == 0, m.j = j;
     m.strip_step = rows->count * SUMS * LANES;
-    m.vectors = rows->memory + chunk, m.vector_step = tiles_size(rows->count, H);
-    m.products = memory + row * PANEL + j % PANEL, m.product_step = rows->count * PANEL;
-    memory += AT_ONCE * m.product_step;
+    m.vectors = rows->memory + words, m.vector_step = tiles_size(rows->count, H), m.products = NULL;
     m.carried = memory + row * CARRIED * m.width + j, memory += rows->count * CARRIED * m.width;
     m.addends = memory + row * SUMS * LANES + j / PANEL * m.strip_step;
     m.of_row = memory + m.strips * m.strip_step + row * OF_ROW;
     return m;
 }
 
-/* Computes the products of a strip that a stage reads.  packed: the panels of each. */
-INLINE void multiply_vectors(const cell_product *products, long count, const int stage, const stage_rows *rows, long H,
-                             long strip, const REAL *packed)
+/* Sets sums (AT_ONCE, rows, PANEL) to the products of a strip that a stage reads.  packed: the panels of each. */
+INLINE void multiply_vectors(const cell_product *products, long count, int stage, const stage_rows *rows, long H,
+                             long strip, const REAL *packed, REAL *sums)
 {
-    REAL *result = products_of(rows, H);
     for (long k = 0; k < count; k++)
         if (products[k].stage == stage) {
-            multiply_panel(rows->count, BY_ROWS, H, vector_of(rows, H, products[k].vector), tile_size(H),
-                           packed + panel_at(H, k * panel_count(H) + strip / PANEL), result, PANEL, 0);
-            result += rows->count * PANEL;
+            multiply_panel(rows->count, BY_ROWS, H, rows->memory + products[k].vector * tiles_size(rows->count, H),
+                           tile_size(H), packed + panel_at(H, k * panel_count(H) + strip / PANEL), sums, PANEL, 0);
+            sums += rows->count * PANEL;
         }
 }
 

@@ -9,6 +9,7 @@
 #include "cell.h"
 
 enum { FIRST_OF_W = ROWS - OF_W }; /* rows of the cell before it read the input only, those from OF_U on h only */
+enum { STRIP_SUMS = ROWS + AT_ONCE }; /* of a strip: of the rows, and then products for other stages than the first */
 
 /* The index of number k of unit j of row n in an array (N, count * H).  Row n of an array (T, B, ...) is t*B + b. */
 INLINE long number_at(long count, long H, long n, long k, long j) { return (count * n + k) * H + j; }
@@ -75,7 +76,7 @@ static void strip_sums(long rows, long first, long count, long fresh, long K, co
 }
 
 /* Computes a stage of the cell for a tile's n units from j on at step t: the first one from the sums W.h, (ROWS,
- * row_step) with rows of PANEL.  The last one stores the states, h and what the backward pass needs, and packs h for the
+ * row_step) with rows of PANEL, and others from products in their place.  The last one stores the states, h and what the backward pass needs, and packs h for the
  * next step.  tile: its first row and number of rows among those of the thread, which begin at row `begin`. */
 INLINE void forward_units(const forward_pass *p, const int stage, long t, const stage_rows *rows, tile_rows tile, long j,
                           const long n, const REAL *sums, long row_step, REAL *packed_h)
@@ -85,8 +86,9 @@ INLINE void forward_units(const forward_pass *p, const int stage, long t, const 
     vector own[OWN + 1];
     load_own(p->own, j, n, own);
     for (long r = 0; r < tile.count; r++) {
-        const long row = rows->begin + tile.first + r, at = t * B + row, chunk = words_at(tile, H, r, j);
-        const between m = between_of(rows, H, tile.first + r, chunk, j, n);
+        const long row = rows->begin + tile.first + r, at = t * B + row, at_words = words_at(tile, H, r, j);
+        between m = between_of(rows, H, tile.first + r, at_words, j, n);
+        m.products = sums + r * PANEL, m.product_step = row_step;
         vector a[ROWS], kept[ROWS], before[STATES], after[STATES], h;
         for (long k = 0; k < ROWS && stage == 0; k++) {
             a[k] = load(sums + r * PANEL + k * row_step, LANES);
@@ -99,7 +101,7 @@ INLINE void forward_units(const forward_pass *p, const int stage, long t, const 
         for (long k = 0; k < KEPT; k++) store(p->kept + number_at(ROWS, H, at, k, j), kept[k], n);
         for (long s = 0; s < STATES; s++) store(p->C + number_at(STATES, H, at, s, j), after[s], n);
         store(p->h + at * H + j, h, n);
-        store_words(packed_h + chunk, j % DEEP, h, n);
+        store_words(packed_h + at_words, j % DEEP, h, n);
     }
 }
 
@@ -113,7 +115,7 @@ INLINE void forward_strip(const forward_pass *p, const int stage, long t, const 
         else forward_units(p, stage, t, rows, tile, j, p->H - j, sums + j - strip, row_step, packed_h);
 }
 
-/* The same for all tiles of a strip, sums (ROWS, rows, PANEL). */
+/* The same for all tiles of a strip, sums (ROWS, rows, PANEL), or products (AT_ONCE, rows, PANEL). */
 INLINE void forward_tiles(const forward_pass *p, const int stage, long t, const stage_rows *rows, long strip,
                           const REAL *sums, REAL *packed_h)
 {
@@ -134,28 +136,32 @@ static void first_stage(const forward_pass *p, long t, const stage_rows *rows, l
  * before it ended with: they are still in the nearer caches, which may be too small for all. */
 INLINE long strip_at(long H, long t, long i) { return (t % 2 ? panel_count(H) - 1 - i : i) * PANEL; }
 
-/* Computes the stages after the first one, which read no sums W.h.  Unrolled, `stage` is a constant: each has
- * code of its own, which loads only what it reads. */
-static void forward_stages(const forward_pass *p, long t, const stage_rows *rows, REAL *packed_h)
+/* Computes what a stage, not the first one, computes once for each row. */
+static void stage_of_rows(const forward_pass *p, int stage, const stage_rows *rows)
+{
+    for (long r = 0; r < rows->count; r++) {
+        const between m = between_of(rows, p->H, r, 0, 0, 0);
+        cell_forward_row(stage, &m);
+    }
+}
+
+/* Computes the rest of that stage for a strip; products is scratch.  Unrolled, k is a constant: each stage has code of its
+ * own, which loads only what it reads. */
+static void later_stage(const forward_pass *p, int stage, long t, const stage_rows *rows, long strip,
+                        REAL *products, REAL *packed_h)
 {
     UNROLLED
-    for (int stage = 1; stage < STAGES; stage++) {
-        for (long r = 0; r < rows->count; r++) {
-            const between m = between_of(rows, p->H, r, 0, 0, 0);
-            cell_forward_row(stage, &m);
+    for (int k = 1; k < STAGES; k++)
+        if (k == stage) {
+            multiply_vectors(forward_products, PRODUCTS, k, rows, p->H, strip, p->matrices, products);
+            forward_tiles(p, k, t, rows, strip, products, packed_h);
         }
-        for (long i = 0; i < panel_count(p->H); i++) {
-            const long strip = strip_at(p->H, t, i);
-            multiply_vectors(forward_products, PRODUCTS, stage, rows, p->H, strip, p->matrices);
-            forward_tiles(p, stage, t, rows, strip, rows->memory, packed_h);
-        }
-    }
 }
 
 /* How much scratch a thread with `rows` batch rows needs in forward_rows. */
 static long forward_size(long rows, long H)
 {
-    return 2 * tiles_size(rows, H) + ROWS * rows * PANEL + between_size(rows, H);
+    return 2 * tiles_size(rows, H) + STRIP_SUMS * rows * PANEL + between_size(rows, H);
 }
 
 /* Computes all steps of batch rows begin to end. */
@@ -163,10 +169,11 @@ static void forward_rows(const forward_pass *p, long begin, long end, REAL *memo
 {
     const long H = p->H, rows = end - begin, size = tiles_size(rows, H);
     REAL *now = memory, *next = now + size, *sums = next + size; /* packed h of this step and the next */
-    const stage_rows of_thread = {begin, rows, sums + ROWS * rows * PANEL};
+    REAL *products = sums + ROWS * rows * PANEL;
+    const stage_rows of_thread = {begin, rows, sums + STRIP_SUMS * rows * PANEL};
     memset(next, 0, size * sizeof(REAL));                        /* past unit H it stays 0 */
     memset(sums, 0, FIRST_OF_W * rows * PANEL * sizeof(REAL));   /* these rows stay 0 */
-    memset(of_thread.memory, 0, VECTORS * size * sizeof(REAL));
+    memset(of_thread.memory, 0, VECTORS * size * sizeof(REAL));  /* as above */
     pack_tiles(BY_ROWS, rows, 0, H, p->h0 + begin * H, H, 1, now);
     set_tiles();
     for (long t = 0; t < p->T; t++) {
@@ -180,7 +187,11 @@ static void forward_rows(const forward_pass *p, long begin, long end, REAL *memo
                 strip_sums(rows, FIRST_OF_W, OF_W, 0, H, now, panels_of(p->panels, OF_W, H, strip), sums);
             first_stage(p, t, &of_thread, strip, sums, next);
         }
-        forward_stages(p, t, &of_thread, next);
+        for (int stage = 1; stage < STAGES; stage++) {
+            stage_of_rows(p, stage, &of_thread);
+            for (long i = 0; i < panel_count(H); i++)
+                later_stage(p, stage, t, &of_thread, strip_at(H, t, i), products, next);
+        }
         swap(&now, &next);
     }
 }
@@ -225,7 +236,7 @@ typedef struct {
 } backward_pass;
 
 /* Computes a stage of the cell's gradient for a tile's n units from j on at step t: the first one from the sums
- * da[t+1].W, rows of PANEL.  The last one stores da of step t, and packs it for step t-1.  It replaces dC, the gradient
+ * da[t+1].W, rows of PANEL, and others from products in their place.  The last one stores da of step t, and packs it for step t-1.  It replaces dC, the gradient
  * on C[t], by that on C[t-1], and adds da and the gradients of the cell's own parameters to db (ROWS + OWN,
  * round_up(H, LANES)). */
 INLINE void backward_units(const backward_pass *p, const int stage, long t, const stage_rows *rows, tile_rows tile,
@@ -237,7 +248,8 @@ INLINE void backward_units(const backward_pass *p, const int stage, long t, cons
     load_own(p->own, j, n, own);
     for (long r = 0; r < tile.count; r++) {
         const long row = rows->begin + tile.first + r, at = t * B + row, at_state = row * states + j;
-        const between m = between_of(rows, H, tile.first + r, words_at(tile, H, r, j), j, n);
+        between m = between_of(rows, H, tile.first + r, words_at(tile, H, r, j), j, n);
+        m.products = sums + r * PANEL, m.product_step = rows->count * PANEL;
         vector dh = {0}, kept[ROWS], d[ROWS + OWN], factors[FACTORS + 1], before[STATES], after[STATES], dC[STATES], dC_before[STATES];
         if (stage == 0) dh = load_row(p->dh + at * H + j, n, H) + load(sums + r * PANEL, LANES);
         for (long k = 0; k < KEPT; k++) kept[k] = load_row(p->kept + number_at(ROWS, H, at, k, j), n, ROWS * H);
@@ -264,7 +276,7 @@ INLINE void backward_units(const backward_pass *p, const int stage, long t, cons
             store(db + k * depth + j, load(db + k * depth + j, LANES) + d_sums[k], LANES);
 }
 
-/* The same for all tiles of a strip, sums (rows, PANEL). */
+/* The same for all tiles of a strip, sums (rows, PANEL), or products (AT_ONCE, rows, PANEL). */
 INLINE void backward_tiles(const backward_pass *p, const int stage, long t, const stage_rows *rows, long strip,
                            const REAL *sums, REAL *packed_da, REAL *db)
 {
@@ -278,8 +290,9 @@ INLINE void backward_tiles(const backward_pass *p, const int stage, long t, cons
     }
 }
 
-/* The same as forward_stages. */
-static void backward_stages(const backward_pass *p, long t, const stage_rows *rows, REAL *packed_da, REAL *db)
+/* Computes the stages after the first one, unrolled as in later_stage.  products is scratch. */
+static void backward_stages(const backward_pass *p, long t, const stage_rows *rows, REAL *products, REAL *packed_da,
+                            REAL *db)
 {
     UNROLLED
     for (int stage = 1; stage < BACKWARD_STAGES; stage++) {
@@ -289,8 +302,9 @@ static void backward_stages(const backward_pass *p, long t, const stage_rows *ro
         }
         for (long i = 0; i < panel_count(p->H); i++) {
             const long strip = strip_at(p->H, t, i);
-            multiply_vectors(backward_products, BACKWARD_PRODUCTS, stage, rows, p->H, strip, p->matrices);
-            backward_tiles(p, stage, t, rows, strip, rows->memory, packed_da, db);
+            multiply_vectors(backward_products, BACKWARD_PRODUCTS, stage, rows, p->H, strip, p->matrices,
+                             products);
+            backward_tiles(p, stage, t, rows, strip, products, packed_da, db);
         }
     }
 }
@@ -298,7 +312,7 @@ static void backward_stages(const backward_pass *p, long t, const stage_rows *ro
 /* How much scratch a thread with `rows` batch rows needs in backward_rows. */
 static long backward_size(long rows, long H)
 {
-    return 2 * OF_W * tiles_size(rows, H) + rows * PANEL + between_size(rows, H);
+    return 2 * OF_W * tiles_size(rows, H) + STRIP_SUMS * rows * PANEL + between_size(rows, H);
 }
 
 /* sums (rows, PANEL) = packed da (rows, OF_W*H) . strip's panel of W (OF_W*H, PANEL), row after row of the cell: the
@@ -317,7 +331,7 @@ static void backward_rows(const backward_pass *p, long begin, long end, REAL *db
 {
     const long B = p->B, H = p->H, rows = end - begin, size = OF_W * tiles_size(rows, H);
     REAL *now = memory, *next = now + size, *sums = next + size; /* packed da of steps t+1 and t */
-    const stage_rows of_thread = {begin, rows, sums + rows * PANEL};
+    const stage_rows of_thread = {begin, rows, sums + STRIP_SUMS * rows * PANEL};
     memset(memory, 0, backward_size(rows, H) * sizeof(REAL));    /* no da[T]; past unit H it stays 0 */
     memset(db, 0, (ROWS + OWN) * round_up(H, LANES) * sizeof(REAL));
     memset(p->dC + begin * STATES * H, 0, rows * STATES * H * sizeof(REAL));
@@ -328,7 +342,7 @@ static void backward_rows(const backward_pass *p, long begin, long end, REAL *db
             if (t < p->T - 1) backward_sums(p, rows, now, strip, sums);
             backward_tiles(p, 0, t, &of_thread, strip, sums, next, db);
         }
-        backward_stages(p, t, &of_thread, next, db);
+        backward_stages(p, t, &of_thread, sums + rows * PANEL, next, db);
         swap(&now, &next);
     }
     for (long t = 0; t < p->first; t++)

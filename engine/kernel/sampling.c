@@ -132,7 +132,7 @@ typedef struct {
     forward_pass layer[MOST_LAYERS];
     REAL *now[MOST_LAYERS], *next[MOST_LAYERS];    /* packed h of the layers, before and after this step */
     REAL *a_x;                           /* (rows, OF_U*H): what the first layer reads in this step */
-    REAL *sums[2];                       /* scratch of the first thread and of its helper, (ROWS, rows, PANEL) */
+    REAL *sums[2];                       /* scratch of the first thread and of its helper, (STRIP_SUMS, rows, PANEL) */
     REAL *scores, *probabilities, *sorted;
     stage_rows of_stages[MOST_LAYERS];   /* what the stages of a layer share */
     int helped;                          /* whether a helper may take strips */
@@ -142,10 +142,14 @@ typedef struct {
     long done;                           /* how many strips of this step the helper has computed */
 } writer;
 
-/* Computes a strip of units of a layer.  The strips of a layer do not depend on each other. */
-static void compute_strip(const writer *w, long layer, long strip, REAL *sums)
+/* Computes a stage of a strip of units of a layer.  The strips do not depend on each other. */
+static void compute_strip(const writer *w, long layer, int stage, long strip, REAL *sums)
 {
     const forward_pass *p = w->layer + layer;
+    if (stage > 0) {
+        later_stage(p, stage, 0, w->of_stages + layer, strip, sums, w->next[layer]);
+        return;
+    }
     if (layer == 0) {
         memset(sums, 0, FIRST_OF_W * w->rows * PANEL * sizeof(REAL));
     } else {
@@ -171,8 +175,12 @@ static void compute_strip(const writer *w, long layer, long strip, REAL *sums)
 #define LONG_WAIT 20000                  /* about a millisecond */
 #define STOP UINT64_MAX                  /* in `left` */
 
-INLINE uint64_t strips_left(uint64_t layer, uint64_t first, uint64_t end) { return layer << 48 | first << 24 | end; }
-INLINE long layer_of(uint64_t left) { return (long)(left >> 48); }
+INLINE uint64_t strips_left(uint64_t layer, uint64_t stage, uint64_t first, uint64_t end)
+{
+    return layer << 56 | stage << 48 | first << 24 | end;
+}
+INLINE long layer_of(uint64_t left) { return (long)(left >> 56); }
+INLINE int stage_of(uint64_t left) { return (int)(left >> 48 & 0xff); }
 INLINE long first_of(uint64_t left) { return (long)(left >> 24 & 0xffffff); }
 INLINE long end_of(uint64_t left) { return (long)(left & 0xffffff); }
 
@@ -202,30 +210,32 @@ static void help(writer *w)
         if (first_of(left) == end_of(left)) {
             pause_thread(waited);
         } else if (take(w, left, left - 1)) {
-            compute_strip(w, layer_of(left), (end_of(left) - 1) * PANEL, w->sums[1]);
+            compute_strip(w, layer_of(left), stage_of(left), (end_of(left) - 1) * PANEL, w->sums[1]);
             __atomic_add_fetch(&w->done, 1, __ATOMIC_RELEASE);
             waited = 0;
         }
     }
 }
 
-/* Computes the first stage of all strips of a layer of H units. */
-static void compute_strips(writer *w, long layer, long H)
+/* Computes a stage of all strips of a layer, with the helper if it reads weights. */
+static void compute_strips(writer *w, long layer, int stage)
 {
-    const long count = panel_count(H);
+    const long count = panel_count(w->p->layer[layer].H);
     long own = 0, waited = 0;
-    if (!w->helped) {
-        for (long i = 0; i < count; i++) compute_strip(w, layer, i * PANEL, w->sums[0]);
+    int multiplies = stage == 0;
+    for (long k = 0; k < PRODUCTS; k++) multiplies |= forward_products[k].stage == stage;
+    if (!w->helped || !multiplies) {
+        for (long i = 0; i < count; i++) compute_strip(w, layer, stage, i * PANEL, w->sums[0]);
         return;
     }
     w->done = 0;
-    __atomic_store_n(&w->left, strips_left(layer, 0, count), __ATOMIC_RELEASE);
+    __atomic_store_n(&w->left, strips_left(layer, stage, 0, count), __ATOMIC_RELEASE);
     for (;;) {
         const uint64_t left = __atomic_load_n(&w->left, __ATOMIC_ACQUIRE);
         const long first = first_of(left), end = end_of(left);
         if (first == end) break;
-        if (!take(w, left, strips_left(layer, first + 1, end))) continue;
-        compute_strip(w, layer, first * PANEL, w->sums[0]);
+        if (!take(w, left, strips_left(layer, stage, first + 1, end))) continue;
+        compute_strip(w, layer, stage, first * PANEL, w->sums[0]);
         own++;
     }
     for (; __atomic_load_n(&w->done, __ATOMIC_ACQUIRE) < count - own; waited++) pause_thread(waited);
@@ -247,7 +257,7 @@ static long most_units(const sampling *p)
 static long writer_size(const sampling *p, long rows)
 {
     const long V = round_up(p->V, PANEL);
-    long size = 2 * V + rows * (2 * ROWS * PANEL + (2 * OF_U + ROWS) * most_units(p) + V);
+    long size = 2 * V + rows * (2 * STRIP_SUMS * PANEL + (2 * OF_U + ROWS) * most_units(p) + V);
     for (long k = 0; k < p->layers; k++)
         size += 2 * tiles_size(rows, p->layer[k].H) + between_size(rows, p->layer[k].H);
     return size;
@@ -260,13 +270,13 @@ static writer writer_of(const sampling *p, long begin, long end, REAL *memory)
     writer w;
     memset(memory, 0, writer_size(p, rows) * sizeof(REAL)); /* past the last unit packed h stays 0 */
     w.p = p, w.begin = begin, w.rows = rows, w.at = places_of(p);
-    w.helped = 0, w.left = strips_left(0, 0, 0), w.done = 0;
+    w.helped = 0, w.left = strips_left(0, 0, 0, 0), w.done = 0;
     for (long k = 0; k < p->layers; k++) {
         const long size = tiles_size(rows, p->layer[k].H);
         w.now[k] = memory, w.next[k] = memory + size, memory += 2 * size;
     }
-    w.sums[0] = memory, w.sums[1] = w.sums[0] + ROWS * rows * PANEL;
-    w.scores = w.sums[1] + ROWS * rows * PANEL, w.probabilities = w.scores + rows * V, w.sorted = w.probabilities + V;
+    w.sums[0] = memory, w.sums[1] = w.sums[0] + STRIP_SUMS * rows * PANEL;
+    w.scores = w.sums[1] + STRIP_SUMS * rows * PANEL, w.probabilities = w.scores + rows * V, w.sorted = w.probabilities + V;
     w.a_x = w.sorted + V;
     REAL *none = w.a_x + OF_U * rows * most;                /* later layers get all from their two products */
     REAL *kept = none + OF_U * rows * most;
@@ -293,10 +303,11 @@ static void write_texts(writer *w)
     for (long s = 0; s + !p->log_p < p->length; s++) {
         for (long r = 0; r < rows; r++)
             memcpy(w->a_x + r * width, p->layer[0].U + p->text[s * p->B + w->begin + r] * width, width * sizeof(REAL));
-        for (long k = 0; k < p->layers; k++) {
-            compute_strips(w, k, p->layer[k].H);
-            forward_stages(w->layer + k, 0, w->of_stages + k, w->next[k]);
-        }
+        for (long k = 0; k < p->layers; k++)
+            for (int stage = 0; stage < STAGES; stage++) {
+                if (stage > 0) stage_of_rows(w->layer + k, stage, w->of_stages + k);
+                compute_strips(w, k, stage);
+            }
         for (long k = 0; k < p->layers; k++) swap(&w->now[k], &w->next[k]);
         if (!p->log_p && s + 1 < p->prime) continue;
         for (long v = 0; v < V; v += PANEL)
