@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from charlstm import lstm_cell, tt
-from engine.kernel.formula import OPERATIONS
-from engine.lesson.cells import GRU, RNN, SLSTM, MinGRU, Normalised, Peepholes
+from engine.kernel.formula import OPERATIONS, PRODUCTS
+from engine.lesson.cells import GRU, GRU2014, MLSTM, RNN, SLSTM, MinGRU, Normalised, Peepholes
 from numpy_model import lstm, same, sigmoid
 
 OWN = ('p_f', 'p_i', 'p_o')            # parameters of the cell with peepholes
@@ -78,7 +78,16 @@ def same_sums_cell(a_f, a_g, C_prev, n_prev):
     return tt.tanh(a_f) * (total(C) - total(n) / 99) / 9 + 0.1 * both * tt.tanh(a_g), C, tt.tanh(n / 99)
 
 
-# The same in NumPy. keep: a function of a state and its name that may hold units of it.
+def products_cell(a_f, x_g, C_prev, n_prev, M_a, M_b, p=lambda units, random: random.uniform(0.1, 1, units)):
+    """Return h and two states from products of a state, a product, a constant, and with a transpose, and their sums."""
+    q = tt.dot(C_prev, M_a)
+    r = tt.dot(tt.tanh(x_g * q) + p * a_f, M_b.T)
+    n = n_prev * 0.5 + tt.tanh(r - r.mean(axis=1, keepdims=True)) + tt.dot(tt.tanh(a_f), M_a)
+    C = tt.nnet.sigmoid(a_f) * C_prev + tt.dot(tt.sqr(n), M_b) * x_g + tt.dot(tt.ones_like(n), M_a) / 9
+    return tt.tanh(C) * q.sum(axis=1, keepdims=True), tt.tanh(C), tt.tanh(n)
+
+
+# The same in NumPy. A matrix is a function of a vector. keep: a function of a state and its name that may hold units of it.
 
 def coupled_in_numpy(a_f, a_o, a_g, C_prev, keep=same):
     C = keep(sigmoid(a_f) * C_prev + (1 - sigmoid(a_f)) * np.tanh(a_g))
@@ -106,6 +115,17 @@ def rnn_in_numpy(a_h, C_prev, keep=same):
 def gru_in_numpy(a_z, a_r, x_n, h_n, C_prev, keep=same):
     h = keep(sigmoid(a_z) * C_prev + (1 - sigmoid(a_z)) * np.tanh(x_n + sigmoid(a_r) * h_n))
     return h, h
+
+
+def gru_2014_in_numpy(a_z, a_r, x_n, C_prev, M_n, keep=same):
+    h = keep(sigmoid(a_z) * C_prev + (1 - sigmoid(a_z)) * np.tanh(x_n + M_n(sigmoid(a_r) * C_prev)))
+    return h, h
+
+
+def mlstm_in_numpy(x_f, x_i, x_o, x_g, x_m, h_m, C_prev, M_f, M_i, M_o, M_g, keep=same):
+    m = x_m * h_m
+    C = keep(sigmoid(x_f + M_f(m)) * C_prev + sigmoid(x_i + M_i(m)) * np.tanh(x_g + M_g(m)))
+    return sigmoid(x_o + M_o(m)) * np.tanh(C), C
 
 
 def mingru_in_numpy(x_z, x_n, C_prev, keep=same):
@@ -137,6 +157,7 @@ def three_in_numpy(h_r, a_f, x_g, a_o, C_prev, n_prev, kept_prev, p_f, q, keep=s
 
 # Cells of the table of ways: in Theano and in NumPy.
 CELLS = {'standard': (lstm_cell, lstm), 'RNN': (RNN.cell, rnn_in_numpy), 'GRU': (GRU.cell, gru_in_numpy),
+         'GRU of 2014': (GRU2014.cell, gru_2014_in_numpy), 'mLSTM': (MLSTM.cell, mlstm_in_numpy),
          'minGRU': (MinGRU.cell, mingru_in_numpy), 'sLSTM': (SLSTM.cell, slstm_in_numpy),
          'peepholes': (Peepholes.cell, peephole_in_numpy), 'normalised': (Normalised.cell, normalised_in_numpy),
          'three states': (three_states, three_in_numpy)}
@@ -148,5 +169,6 @@ def evaluate(code, inputs):
     with np.errstate(all='ignore'):
         for name, operation, arguments in code.lines:
             numbers = [values.get(value, value) for value in arguments] or [like]
-            values[name] = 1.0 * OPERATIONS[operation][1](*numbers)
+            out = [np.empty_like(like)] * (operation in PRODUCTS)
+            values[name] = 1.0 * OPERATIONS[operation][1](*numbers, *out)
     return [np.broadcast_to(np.asarray(values.get(value, value), like.dtype), like.shape) for value in code.outputs]

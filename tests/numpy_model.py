@@ -3,9 +3,10 @@
 It shares no code with charlstm.py. Gradients are finite differences of the cost, because a derivation could make the
 same mistake as Theano's graph.
 """
-import numpy as np
-
+import functools
 import inspect
+
+import numpy as np
 
 from engine.lesson.numpy_lstm import lstm, sigmoid       # noqa: F401 (tests take them from here)
 
@@ -57,7 +58,8 @@ def declared(cell):
     names = [name for name in inspect.signature(cell).parameters if name != 'keep']
     states = [name for name in names if name.endswith('_prev')]
     rows = [name for kind in ('x_', 'a_', 'h_') for name in names if name.startswith(kind) and name not in states]
-    return rows, [name[:-len('_prev')] for name in states], [name for name in names if name not in rows + states]
+    own = [name for name in names if name not in rows + states]
+    return rows, [name[:-len('_prev')] for name in states], sorted(own, key=lambda name: name[:2] == 'M_')
 
 
 def row_counts(cell):
@@ -71,7 +73,7 @@ def forward(p, x, states=None, masks=None, cell=lstm, hold={}, rounded=same):
 
     States are (H,B), a column for each sequence; several states of a cell are one below the other in C. masks: factors
     (T,B,H) of the h of each layer on its way up. cell: a function like lstm, whose arguments are named as those of
-    CharLSTM.cell; its own parameters are (H,1). hold: the units whose states are held, such as {'C2': {3: 5.0}}.
+    CharLSTM.cell; its own parameters are (H,1), and its matrices functions of a vector (H,B). hold: the units whose states are held, such as {'C2': {3: 5.0}}.
     rounded: a function that rounds the inputs of matrix products.
     """
     (rows, names, own), (G, of_U, of_W), (T, B) = declared(cell), row_counts(cell), x.shape
@@ -90,7 +92,9 @@ def forward(p, x, states=None, masks=None, cell=lstm, hold={}, rounded=same):
         for k, h, C in zip(layers, states[::2], states[1::2]):
             of_x = p['U1'][:, :, x[t]] if up is None else product(p[f'U{k}'], up)              # x is one-hot
             a = padded(of_x, 0, G - of_U) + padded(product(p[f'W{k}'], h), G - of_W, 0) + p[f'b{k}'][:, :, None]
-            arguments = dict(zip(rows, a), **{name: p[f'{name}{k}'][:, None] for name in own})
+            arguments = dict(zip(rows, a), **{
+                name: functools.partial(product, value.T) if value.ndim == 2 else value[:, None]
+                for name, value in zip(own, [p[f'{name}{k}'] for name in own])})
             arguments.update(zip([f'{name}_prev' for name in names], np.split(C, len(names))))
             h, *after = cell(**arguments, keep=holding(hold, k))
             up, now = h * masks[k - 1][t].T if masks else h, [*now, h, np.concatenate(after)]

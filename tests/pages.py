@@ -51,14 +51,20 @@ def context_of(MiniRacer, cells):
 
 
 def run_in_javascript(context, code, H, inputs, n_outputs, held=()):
-    """Run code by a Program of cell.js in float64. inputs: (n,H). held: as in run(). Return outputs (n_outputs,H)."""
-    texts = [str(value).replace('inf', 'Infinity').replace('nan', 'NaN') for value in inputs.ravel().tolist()]
+    """Run code by a Program of cell.js in float64. Return outputs (n_outputs,H). held: as in run().
+
+    inputs: arrays (H,) and (H,H), and for the width of these H.
+    """
+    sizes = [value.size if isinstance(value, np.ndarray) else 0 for value in inputs]
+    read = np.concatenate([value.ravel() for value, size in zip(inputs, sizes) if size])
+    texts = [str(value).replace('inf', 'Infinity').replace('nan', 'NaN') for value in read.tolist()]
+    values = [dict(at=int(end - size if size else H), width=0) for end, size in zip(np.cumsum(sizes), sizes)]
     found = context.eval(f'''(() => {{
-        const numbers = new Float64Array({400 * H}), outputs = {len(inputs) * H}, rest = outputs + {n_outputs * H};
+        const numbers = new Float64Array({400 * H}), outputs = {len(read)}, rest = outputs + {n_outputs * H};
         numbers.set([{', '.join(texts)}]);
         const program = new Program({code}, {{numbers, place: () => ({{at: rest, width: {H}}}), loops: LOOPS}}, {H});
         program.run({H}, 1, [...valuesIn({{at: outputs, width: 0}}, 0, {n_outputs}, {H}),
-          ...valuesIn({{at: 0, width: 0}}, 0, {len(inputs)}, {H})], {json.dumps(held)});
+          ...{json.dumps(values)}], {json.dumps(held)});
         return Array.from(numbers.subarray(outputs, rest), String).join();
     }})()''')
     return np.array([float(text.replace('Infinity', 'inf')) for text in found.split(',')]).reshape(n_outputs, H)

@@ -10,7 +10,7 @@ import pytest
 
 import cells
 import charlstm
-from cells import (coupled_cell, logical_cell, odd_cell, peephole_cell, readme_classes, same_sums_cell, sums_cell,
+from cells import (coupled_cell, logical_cell, odd_cell, peephole_cell, products_cell, readme_classes, same_sums_cell, sums_cell,
                    three_states)
 from charlstm import CharLSTM, lstm_cell, tt
 from engine.kernel import cell as cells_in_code, formula
@@ -105,7 +105,7 @@ def cases(dtype):
 @pytest.mark.parametrize('dtype', ['float32', 'float64'])
 def test_functions_in_c_and_numpy_are_theanos(dtype, tmp_path):
     in_numpy = {text: function for name, (text, function) in formula.OPERATIONS.items()
-                if '{' not in text and name not in ('Sum', 'Units')}
+                if '{' not in text and name not in ('Sum', 'Units', *formula.PRODUCTS)}
     assert set(in_numpy) == set(FUNCTIONS)
     real, tolerance = {'float32': ('float', 3e-6), 'float64': ('double', 1e-13)}[dtype]
     wrappers = ''.join('''
@@ -141,20 +141,21 @@ def test_functions_in_javascript_are_theanos():
         np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-37, err_msg=name)
 
 
-@pytest.mark.parametrize('cell', [odd_cell, logical_cell, three_states, sums_cell, same_sums_cell, *[
+@pytest.mark.parametrize('cell', [odd_cell, logical_cell, three_states, sums_cell, same_sums_cell, products_cell, *[
     each.cell for each in vars(lesson_cells).values() if inspect.isclass(each)]])
 def test_gradient_in_javascript_is_the_programs(cell):
     """As are h, the states and what is kept, in float64: all cells of the lesson, and odd ones."""
     racer, made, H = pytest.importorskip('py_mini_racer'), Cell(cell, 'float64'), 7
     context, random = context_of(racer.MiniRacer, dict(own=made)), np.random.default_rng(3)
     counts, forward, backward = made.counts, made.program.forward, made.program.backward
-    S, inputs = counts.S, {name: random.uniform(-2, 2, H) for name in cells_in_code.inputs_of(counts)}
+    S, inputs, width = counts.S, {name: random.uniform(-2, 2, (H, H) if name[0] == 'M' else H)
+                                  for name in cells_in_code.inputs_of(counts)}, [H] * bool(counts.M)
     h, *after = cells.evaluate(forward, inputs)
     expected, kept = [*after[:S], h, *after[S:]], after[S:]
-    found = run_in_javascript(context, 'cells.own.forward', H, np.array([*inputs.values()]), len(expected))
+    found = run_in_javascript(context, 'cells.own.forward', H, [*inputs.values(), *width], len(expected))
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
     states, dh, *d_after = [np.array([inputs[f'before[{k}]'] for k in range(S)]), *random.uniform(-2, 2, (1 + S, H))]
-    read = np.array([*kept, *states, *after[:S], *[inputs[f'own[{k}]'] for k in range(counts.own)], dh, *d_after])
+    read = [*kept, *states, *after[:S], *[inputs[name] for name in cells_in_code.own_places(counts)], *width, dh, *d_after]
     named = {**inputs, 'dh': dh, **{f'{name}[{k}]': value for name, values in (
         ('kept', kept), ('after', after[:S]), ('d_after', d_after)) for k, value in enumerate(values)}}
     expected = cells.evaluate(backward, named)
@@ -169,21 +170,21 @@ def test_held_states_in_javascript_are_pythons(cell):
     """If h is a state, a state is a row, two are one, or one is delayed, and if h reads what is held."""
     racer, made, H = pytest.importorskip('py_mini_racer'), Cell(cell, 'float64'), 7
     context, random = context_of(racer.MiniRacer, dict(own=made)), np.random.default_rng(3)
-    S, inputs = made.counts.S, {name: random.uniform(-2, 2, H) for name in cells_in_code.inputs_of(made.counts)}
-    holds = {f'own[{made.counts.own + 2 * k + j}]': np.zeros(H) for k in range(S) for j in range(2)}
+    S, n, held = made.counts.S, made.counts.b + made.counts.S, held_cell(made)
+    inputs = [random.uniform(-2, 2, H) for _ in cells_in_code.inputs_of(made.counts)]
     for state in range(S):
-        held = {name: value.copy() for name, value in holds.items()}
-        held[f'own[{made.counts.own + 2 * state}]'][3] = 1
-        held[f'own[{made.counts.own + 2 * state + 1}]'][3] = 0.625
-        h, *after = cells.evaluate(held_cell(made).program.forward, inputs | held)[:1 + S]
-        found = run_in_javascript(context, 'cells.own.forward', H, np.array([*inputs.values()]),
+        holds = np.zeros((2 * S, H))
+        holds[2 * state:2 * state + 2, 3] = 1, 0.625
+        named = dict(zip(cells_in_code.inputs_of(held.counts), [*inputs[:n], *holds, *inputs[n:]]))
+        h, *after = cells.evaluate(held.program.forward, named)[:1 + S]
+        found = run_in_javascript(context, 'cells.own.forward', H, inputs,
                                   len(made.program.forward.outputs), [None] * state + [[[3, 0.625]]])
         np.testing.assert_allclose(found[:1 + S], [*after, h], rtol=1e-12)
 
 
 # ---------------------------------------------------------------- layers and models
 
-@pytest.mark.parametrize('cell', [odd_cell, logical_cell, sums_cell, same_sums_cell])
+@pytest.mark.parametrize('cell', [odd_cell, logical_cell, sums_cell, same_sums_cell, products_cell])
 def test_c_numpy_and_scan_learn_the_same(float64, interpreted, path, cell, monkeypatch):
     """All gradients, from a step of SGD at rate 1, with truncation. test_every_way.py has the other cells."""
     results, cxx = [], compiler.cxx

@@ -47,8 +47,9 @@ class Case(NamedTuple):
         """Return the eight parameters and then the cell's own, as float32 arrays by name."""
         random, (*_, own) = np.random.default_rng(self.V), declared(self.in_numpy)
         p = lively_parameters(self.V, self.V, self.H1, self.H2, row_counts(self.in_numpy), self.layers)
-        p.update({f'{name}{k}': random.uniform(-0.5, 0.5, H).astype('float32')
-                  for k, H in enumerate(self.units, 1) for name in own})
+        p.update({f'{name}{k}': random.uniform(-limit, limit, shape).astype('float32')
+                  for k, H in enumerate(self.units, 1) for name in own
+                  for limit, shape in [(1.2 / H ** 0.5, (H, H)) if name[:2] == 'M_' else (0.5, H)]})
         return p
 
     @property
@@ -90,6 +91,7 @@ CASES = [
     Case(64, 32, 63, T=1, B=1), Case(65, 64, 97, T=1, B=50), Case(104, 70, 64, T=50, B=50),
     Case(11, 71, 5, T=25, B=33, cell='normalised'), Case(34, 64, 31, T=50, B=33, cell='three states'),
     Case(12, 33, 18, T=23, B=3, cell='RNN'), Case(13, 35, 66, T=19, B=34, cell='GRU'),
+    Case(19, 65, 32, T=27, B=34, cell='GRU of 2014'), Case(18, 31, 34, T=23, B=1, cell='mLSTM', layers=3),
     Case(14, 67, 19, T=29, B=5, cell='minGRU'), Case(15, 37, 68, T=31, B=4, cell='sLSTM'),
     Case(16, 33, 33, T=21, B=4, layers=1), Case(17, 31, 34, T=27, B=3, cell='three states', layers=3)]
 # Between them, these run every line of the kernel and of the graph: without W, with rows of all kinds, any layers.

@@ -1,9 +1,11 @@
 // The cell of a layer as data, made by cell.py: what it declares, its formula, and the formula's gradient.
 //
-//     cell.forward    computes after, h, kept from a, before, own
-//     cell.backward   computes da, d_before, d_own from kept, before, after, own, dh, d_after
+//     cell.forward    computes after, h, kept from a, before, own, M
+//     cell.backward   computes da, factors, d_before, d_own from kept, before, after, own, M, dh, d_after
 //
 // a: the rows, such as a_f. before, after: the states. own: the cell's own parameters. kept: what the gradient reads.
+// M: its own matrices, which are followed by their width. A pair [k, v, g] of cell.pairs is two vectors of da and
+// factors, v and g, whose product is a part of the gradient of matrix k.
 // Both are code: inputs, outputs, and lines [name, operation, arguments], as ['t4', 'Mul', ['t3', 'before[0]']]. An
 // argument is an input, an earlier line, or a number as text. An interpreter computes a line for all units, then the
 // next: a page may not run scripts made from them.
@@ -29,6 +31,17 @@ const LOOPS = {
   Minimum: each((x, y) => Math.min(x, y)), Maximum: each((x, y) => Math.max(x, y)), Abs: each(Math.abs),
   Sum: (n, to, x, y, z, H) => n.fill(n.subarray(x, x + H).reduce((a, b) => a + b), to, to + H),
   Units: (n, to, x, y, z, H) => n.fill(H, to, to + H),
+  Dot: (n, to, x, M, width, H) => {
+    n.fill(0, to, to + H);
+    for (let k = 0; k < H; k++) for (let j = 0; j < H; j++) n[to + j] += n[x + k] * n[M + k * width + j];
+  },
+  DotT: (n, to, x, M, width, H) => {
+    for (let j = 0; j < H; j++) {
+      let sum = 0;
+      for (let k = 0; k < H; k++) sum += n[x + k] * n[M + j * width + k];
+      n[to + j] = sum;
+    }
+  },
   Switch: each((which, yes, no) => which !== 0 ? yes : no),
   Clip: each((x, low, high) => x < low ? low : x > high ? high : x), LT: each((x, y) => Number(x < y)),
   GT: each((x, y) => Number(x > y)), LE: each((x, y) => Number(x <= y)), GE: each((x, y) => Number(x >= y)),
@@ -84,12 +97,21 @@ class Program {
   }
 }
 
-/** Compute code in float64, from inputs (H). Return a function from a value's name, or a number as text, to a unit's. */
+/**
+ * Compute code in float64, from inputs (H) and then matrices (H,H). Return a function from a value's name, or a number as
+ * text, to a unit's.
+ */
 function valuesOf(code, inputs, unit) {
-  const H = inputs[0].length, first = code.outputs.length * H, size = first + inputs.length * H, MOST = 4;     // a line's
-  const numbers = new Float64Array(size + MOST * (code.lines.length + code.outputs.length) * H);
+  const H = inputs[0].length, MOST = 4, values = valuesIn({at: 0, width: 0}, 0, code.outputs.length, H);
+  let size = values.length * H;
+  for (const {length} of inputs) {
+    values.push({at: size, width: 0});
+    size += length;
+  }
+  values.push({at: H, width: 0});                          // the width of matrices, which other code does not read
+  const numbers = new Float64Array(size + MOST * (code.lines.length + code.outputs.length) * H);        // MOST: a line's
   const program = new Program(code, {numbers, place: () => ({at: size, width: H}), loops: LOOPS}, H);
-  inputs.forEach((values, k) => numbers.set(values, first + k * H));
-  program.run(H, 1, valuesIn({at: 0, width: 0}, 0, size / H, H));
+  inputs.forEach((from, k) => numbers.set(from, values[code.outputs.length + k].at));
+  program.run(H, 1, values.slice(0, code.outputs.length + code.inputs.length));
   return name => program.places.has(name) ? numbers[program.at[program.places.get(name)] + unit] : Number(name);
 }

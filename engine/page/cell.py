@@ -1,8 +1,11 @@
 """Describe a cell for a page as data, which cell.js computes: no JavaScript is written."""
 import json
 
-from engine.kernel.cell import inputs_of, places, reads_of
-from engine.kernel.formula import COSTLY, code_of, equations, of_row
+import numpy as np
+
+from engine.data.parameters import own_shape
+from engine.kernel.cell import inputs_of, own_parameters, own_places, places, reads_of
+from engine.kernel.formula import COSTLY, PRODUCTS, code_of, equations, of_row
 
 
 def as_text(value):
@@ -11,9 +14,10 @@ def as_text(value):
 
 
 def code_for_page(inputs, code, outputs):
-    """Return code as a dict. inputs, outputs: in the order of cell.js."""
+    """Return code as a dict. inputs, outputs: in the order of cell.js. Products also read the width of a matrix."""
     return dict(inputs=inputs, outputs=[*map(as_text, outputs)],
-                lines=[[name, operation, [*map(as_text, arguments)]] for name, operation, arguments in code.lines])
+                lines=[[name, operation, [*map(as_text, arguments), *['width'] * (operation in PRODUCTS)]]
+                       for name, operation, arguments in code.lines])
 
 
 def formula_for_page(cell):
@@ -39,13 +43,22 @@ def formula_for_page(cell):
     return [[name, expression, as_text(values.get(name, name))] for name, expression in shown]
 
 
-def cell_for_page(cell):
-    """Return a Cell as a dict for cell.js, network.js, learner.js and inside.js."""
-    b, of_U, of_W, S, own = counts = cell.counts
-    _, n_kept, forward, backward = cell.program
+def initial_for_page(cell, sizes):
+    """Return the initial values of a cell's own parameters by name: for each size, one number, a list, or null for W's."""
+    arrays = {H: own_parameters(cell, H, np.random.default_rng(1)) for H in sizes}
+    return {name: {H: own[name].tolist() if callable(value) else value for H, own in arrays.items()}
+            if own_shape(name, 1) == (1,) else None for name, value in cell.own.items()}
+
+
+def cell_for_page(cell, sizes=()):
+    """Return a Cell as a dict for cell.js, network.js, learner.js and inside.js. sizes: units of layers to train."""
+    b, of_U, of_W, S, own, M = counts = cell.counts
+    _, n_kept, forward, backward, pairs = cell.program
     h, after, kept = forward.outputs[0], forward.outputs[1:1 + S], forward.outputs[1 + S:]
-    read = *places('kept', n_kept), *places('before', S), *places('after', S), *places('own', own), 'dh'
-    return dict(rows=b, ofU=of_U, ofW=of_W, names=cell.rows, states=cell.states, own=cell.own,
-                remembers=cell.remembers, standard=cell.standard, formula=formula_for_page(cell),
-                forward=code_for_page(inputs_of(counts), forward, (*after, h, *kept)),
+    width = ['width'] * bool(M)
+    read = *places('kept', n_kept), *places('before', S), *places('after', S), *own_places(counts), *width, 'dh'
+    return dict(rows=b, ofU=of_U, ofW=of_W, matrices=M, factors=cell.program.factors, pairs=pairs, names=cell.rows,
+                states=cell.states, own=initial_for_page(cell, sizes), remembers=cell.remembers,
+                standard=cell.standard, formula=formula_for_page(cell),
+                forward=code_for_page((*inputs_of(counts), *width), forward, (*after, h, *kept)),
                 backward=code_for_page((*read, *places('d_after', S)), backward, backward.outputs))

@@ -5,7 +5,8 @@ function insideView() {
   const BEFORE = 40, AFTER = 24;                           // characters shown around the current one
   const DEEPEST = 2;                                       // |C| with the deepest colour
   const squares = once(makeDrawing), {cell} = data;
-  const read = [...cell.states.map(name => name + '_prev'), ...Object.keys(cell.own)];
+  const own = Object.keys(cell.own), read = [...cell.states.map(name => name + '_prev'),
+    ...own.slice(0, own.length - cell.matrices)];
 
   const unit = () => units.of(state.unit || byId('units').value);
   const place = () => Math.min(text.place, text.numbers.length - 1);
@@ -46,7 +47,7 @@ function insideView() {
 
   /** Return the values in the formula by name. The cell is computed again, for all units, as it may have sums. */
   function namedValues() {
-    const {layer, number} = unit(), network = model.network(), own = Object.keys(cell.own);
+    const {layer, number} = unit(), network = model.network();
     network.setStates(0, text.reading().states(place() - 1));
     network.read(text.numbers[place()]);
     const {a, H} = network.layers[layer - 1];

@@ -39,7 +39,10 @@ function initialParameters(cell, V, units, random) {
       const steps = 1 + 98 * random.next();
       for (const [row, sign] of Object.entries(remembers)) p[`b${k + 1}`][row * H + unit] = sign * Math.log(steps);
     }
-    for (const [name, value] of Object.entries(own)) p[name + (k + 1)] = new Float32Array(H).fill(value);
+    for (const [name, values] of Object.entries(own)) {
+      const initial = values && values[H];                 // a number, or one for each unit
+      p[name + (k + 1)] = !values ? uniform(H * H, H) : Float32Array.from({length: H}, (_, j) => initial[j] ?? initial);
+    }
   }
   return p;
 }
@@ -61,7 +64,8 @@ class Learner {
       layer.da = memory.place(rows, layer.a.columns);
       layer.dh = memory.place(rows, layer.H);
       layer.dC = memory.place(2 * rows, layer.C.columns);  // after a step and before it, in turns
-      layer.dOwn = memory.place(rows, layer.own.length * layer.H);
+      layer.dOwn = memory.place(rows, (layer.own.length - cell.matrices) * layer.H);
+      layer.factors = memory.place(rows, cell.factors * layer.H);
     }
     this.gradient = new Program(cell.backward, memory, Math.max(...network.layers.map(({H}) => H)));
     this.squares = new Float32Array(size);
@@ -111,15 +115,16 @@ class Learner {
         if (below) this.addGradient('U' + number, below.h, after, da);
         else for (let s = 0; s < B; s++) this.addToGradient(U, x[t * B + s], da, s);
         this.addGradient('W' + number, h, row, da, da.at + first);
+        this.matricesGradient(layer);
         fill(dh);
         network.addProduct(dh, 0, da, 0, back['W' + number], B, 0, first);
         if (below) network.addProduct(below.dh, 0, da, 0, back['U' + number]);
       }
       yield;
     }
-    for (const {U: {at, rows: height, width, columns}} of layers) {
-      for (let r = 1; r <= height; r++) {                  // the padding has the gradients of rows without U
-        numbers.fill(0, gradients + at + (r - 1) * width + columns, gradients + at + r * width);
+    for (const {at, rows: height, width, columns} of layers.flatMap(({U, own}) => [U, ...own])) {
+      for (let r = 0; r < roundedUp(height, 4); r++) {     // the padding has the gradients of what is beside them
+        numbers.fill(0, gradients + at + r * width + (r < height ? columns : 0), gradients + at + (r + 1) * width);
       }
     }
   }
@@ -156,17 +161,25 @@ class Learner {
       width, this.B, width, 1, inputs.width, outputs.width);
   }
 
+  /** Add to the gradients of a layer's own matrices. */
+  matricesGradient({number, H, da, factors}) {
+    const {rows, matrices, pairs, own} = this.network.cell, names = Object.keys(own).slice(-matrices);
+    const vector = k => k < rows ? {...da, at: da.at + k * H} : {...factors, at: factors.at + (k - rows) * H};
+    for (const [k, v, g] of pairs) this.addGradient(names[k] + number, vector(v), 0, vector(g));
+  }
+
   /** Set da, and dC for the previous step. Adds to the gradients of b and of the cell's own parameters. */
-  cellGradient({H, kept, C, b, own, da, dh, dC, dOwn}, t) {
-    const {rows, cell} = this.network, S = cell.states.length, row = t * rows;
+  cellGradient(layer, t) {
+    const {H, kept, C, b, own, da, dh, dC, dOwn, factors} = layer;
+    const {rows, cell} = this.network, S = cell.states.length, row = t * rows, vectors = own.length - cell.matrices;
     const dStates = step => valuesIn(dC, step % 2 * rows, S, H);
-    this.gradient.run(H, this.B, [...valuesIn(da, 0, cell.rows, H), ...dStates(t),
-      ...valuesIn(dOwn, 0, own.length, H), ...valuesIn(kept, row, kept.columns / H, H), ...valuesIn(C, row, S, H),
-      ...valuesIn(C, row + rows, S, H), ...own.map(({at}) => ({at, width: 0})), ...valuesIn(dh, 0, 1, H),
+    this.gradient.run(H, this.B, [...valuesIn(da, 0, cell.rows, H), ...valuesIn(factors, 0, cell.factors, H),
+      ...dStates(t), ...valuesIn(dOwn, 0, vectors, H), ...valuesIn(kept, row, kept.columns / H, H), ...valuesIn(C, row, S, H),
+      ...valuesIn(C, row + rows, S, H), ...this.network.ownValues(layer), ...valuesIn(dh, 0, 1, H),
       ...dStates(t + 1)]);
     for (let s = 0; s < this.B; s++) {
       this.addToGradient(b, 0, da, s);
-      own.forEach((place, k) => this.addToGradient(place, 0, {...dOwn, at: dOwn.at + k * H}, s));
+      own.slice(0, vectors).forEach((place, k) => this.addToGradient(place, 0, {...dOwn, at: dOwn.at + k * H}, s));
     }
   }
 

@@ -17,6 +17,10 @@ const PAGE = 65536;                                        // bytes of WebAssemb
 
 const mean = numbers => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
 
+/** Return where number j of a parameter is in a place. In Python, only a cell's own matrices are (inputs, outputs). */
+const placeOf = ({at, rows, columns, width, own}, j) => own ?
+  at + Math.floor(j / columns) * width + j % columns : at + j % rows * width + Math.floor(j / rows);
+
 const roundedUp = (n, multiple) => Math.ceil(n / multiple) * multiple;
 
 /** Return the bytes of a base64 text. */
@@ -75,12 +79,14 @@ class Network {
     const memory = this.memory = new Memory(), rows = this.rows = B === 1 ? 1 : roundedUp(B, 4);
     const names = Object.keys(p), outputs = {V: p.c.length}, states = cell.states.length;
     const units = names.filter(name => /^b\d$/.test(name)).map(name => p[name].length / cell.rows);
-    units.forEach((H, k) => Object.assign(outputs, {[`U${k + 1}`]: cell.ofU * H, [`W${k + 1}`]: cell.ofW * H}));
+    const matrices = Object.keys(cell.own).slice(Object.keys(cell.own).length - cell.matrices);
+    units.forEach((H, k) => Object.assign(outputs, {[`U${k + 1}`]: cell.ofU * H, [`W${k + 1}`]: cell.ofW * H},
+      Object.fromEntries(matrices.map(name => [name + (k + 1), H]))));
     const place = (height, columns) => memory.place(height, columns, rows === 1 ? 32 : 8);
     Object.assign(this, {B, V: p.c.length, cell});
     this.places = Object.fromEntries(names.map(name => {
       const columns = name in outputs ? outputs[name] : p[name].length;
-      return [name, place(columns && p[name].length / columns, columns)];
+      return [name, {...place(columns && p[name].length / columns, columns), own: matrices.includes(name.slice(0, -1))}];
     }));
     this.size = memory.size;                               // of all parameters
     this.layers = units.map((H, k) => {
@@ -102,16 +108,16 @@ class Network {
 
   /** Load values of the parameters, as in the constructor. */
   load(p) {
-    for (const [name, {at, rows, width}] of Object.entries(this.places)) {
-      const {numbers} = this, from = p[name];
-      for (let j = 0; j < from.length; j++) numbers[at + j % rows * width + Math.floor(j / rows)] = from[j];
+    const {numbers} = this;
+    for (const [name, place] of Object.entries(this.places)) {
+      p[name].forEach((value, j) => { numbers[placeOf(place, j)] = value; });
     }
   }
 
   /** Return the parameters in the form that load() takes, from an array with the same layout as the memory. */
   parameters(array = this.numbers) {
-    return Object.fromEntries(Object.entries(this.places).map(([name, {at, rows, columns, width}]) => [name,
-      Float32Array.from({length: rows * columns}, (_, j) => array[at + j % rows * width + Math.floor(j / rows)])]));
+    return Object.fromEntries(Object.entries(this.places).map(([name, place]) => [name,
+      Float32Array.from({length: place.rows * place.columns}, (_, j) => array[placeOf(place, j)])]));
   }
 
   /** Hold the states of these units only, a list of {state, layer, number, value}, from the next step on. */
@@ -219,12 +225,18 @@ class Network {
       matrix.width);
   }
 
+  /** Return a layer's own parameters as Program.run() takes them. */
+  ownValues({own}) {
+    const values = own.map(({at}) => ({at, width: 0}));
+    return this.cell.matrices ? [...values, {at: own.at(-1).width, width: 0}] : values;
+  }
+
   /** Set h, C and what the gradient needs after a step. row: of what is stored for it. */
-  stepCell({H, a, own, h, C, kept, held}, row, B) {
-    const S = this.cell.states.length, after = row + this.rows;
+  stepCell(layer, row, B) {
+    const {H, a, h, C, kept, held} = layer, S = this.cell.states.length, after = row + this.rows;
     this.forward.run(H, B, [...valuesIn(C, after, S, H), ...valuesIn(h, after, 1, H),
       ...valuesIn(kept, row, kept.columns / H, H), ...valuesIn(a, 0, this.cell.rows, H), ...valuesIn(C, row, S, H),
-      ...own.map(({at}) => ({at, width: 0}))], held);
+      ...this.ownValues(layer)], held);
   }
 }
 

@@ -27,6 +27,7 @@ PRODUCTS = 'product_relaxed-simd', 'product_no-relaxed-simd'   # product.c in We
 MODEL = 'cell', 'network', 'learner', 'features'       # scripts that need no document
 SCRIPTS = MODEL + ('text', 'page', 'live', 'reader', 'surprise', 'why', 'cells', 'gallery', 'freeze', 'inside',
                    'learning', 'handover')
+SIZES = 32, 64, 128            # units of a layer that is trained in a page
 MOST_CHARACTERS = 10_000       # shown of a file
 ALTERNATIVES = 5               # most probable characters shown at each place
 HELD_OUT = '_held_out.txt'     # ending of a held-out text beside a checkpoint, whose training text may not be at hand
@@ -119,7 +120,7 @@ def for_learning():
     return dict(
         recipe={name: table.DEFAULTS[name] for name in (
             'drate', 'eps', 'momentum', 'weight_decay', 'grad_clip', 'step_clip', 'average', 'warmup')},
-        rates={H: recipe.lrate(H, H) for H in (32, 64, 128)}, text=LESSON.read_text(encoding='utf-8'),
+        rates={H: recipe.lrate(H, H) for H in SIZES}, text=LESSON.read_text(encoding='utf-8'),
         name=TITLES[LESSON.name])
 
 
@@ -223,7 +224,7 @@ def write_page(path, model, checkpoint, shown, against=None):
 
     against: another model and its checkpoint. Raises ValueError if the page cannot compute the cell.
     """
-    cell = cell_for_page(other_program_cell(model, 'a page'))
+    cell = cell_for_page(other_program_cell(model, 'a page'), SIZES)
     page = fill_template(dict(page_data(model, checkpoint, shown, against), cell=cell))
     with write_whole(path) as f:
         f.write(page)
