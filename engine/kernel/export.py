@@ -49,17 +49,37 @@ def _string(character):
     return '"' + ''.join(chr(b) if 32 <= b < 127 and b not in b'"\\?' else f'\\{b:03o}' for b in encoded) + '"'
 
 
-def _cell(cell):
-    """Return the lines of a step of a layer: for each stage, what follows from sums, and a loop over the units k."""
-    counts, forward = cell.counts, cell.program.forward
+def _staged(cell):
+    """Return the stages of a cell, without what is kept for a gradient."""
+    forward = cell.program.forward
     lines = {name: (operation, *arguments) for name, operation, arguments in forward.lines}
-    staged = Staged(code_of(lines, forward.outputs[:1 + counts.S]), places('a', counts.b))
+    return Staged(code_of(lines, forward.outputs[:1 + cell.counts.S]), places('a', cell.counts.b))
+
+
+def _own(cell, p, k):
+    """Return the cell's own parameters of layer k one after the other, and then the matrix of each of its products."""
+    names = [f'{name}{k}' for name in cell.own]
+    vectors, matrices = names[:cell.counts.own], dict(zip(places('M', cell.counts.M), names[cell.counts.own:]))
+    return np.concatenate([[], *[p[name] for name in vectors], *[
+        (p[matrices[matrix]].T if operation == 'DotT' else p[matrices[matrix]]).ravel()
+        for _, _, operation, _, matrix in _staged(cell).products]])
+
+
+def _cell(cell):
+    """Return the lines of a step of a layer: for each stage, products, what follows from sums, and a loop over units k."""
+    counts, staged = cell.counts, _staged(cell)
     parts = {name: name[:-1].split('[') for name in cell.named}                            # of a[0]: a and 0
     names = {**{name: array + i for name, (array, i) in parts.items()},
-             **{value: f'total{i}' for i, value in enumerate(staged.sums)}}
+             **{value: f'total{i}' for i, value in enumerate(staged.sums)},
+             **{value: f'products[{i}][k]' for i, (_, value, *_) in enumerate(staged.products)}}
     carried = {value: f'carried[{i}][k]' for i, value in enumerate(staged.carried)}
-    text = [f'float carried[{len(carried)}][LARGEST];'] if carried else []
-    for row, of_units, carries, sums in staged.stages:
+    arrays = dict(carried=len(carried), vectors=len(staged.vectors), products=len(staged.products))
+    text = [f'float {name}[{n}][LARGEST];' for name, n in arrays.items() if n]
+    text += ['memset(products, 0, sizeof products);'] * bool(staged.products)
+    for k, (row, of_units, _, carries, sums, vectors) in enumerate(staged.stages):
+        text += [f'add_product(H, H, vectors[{staged.vectors.index(vector)}], '
+                 f'own + ({counts.own} + {i} * H) * H, products[{i}]);'
+                 for i, (reader, _, _, vector, _) in enumerate(staged.products) if reader == k]
         text += written(row, names, **IN_FLOAT)[0] + [f'float {names[value]} = 0;' for value in sums]
         computed = {*carries, *[name for name, *_ in of_units.lines]}
         known = names | {v: at for v, at in carried.items() if v not in computed}
@@ -67,7 +87,8 @@ def _cell(cell):
         read = {v for _, _, arguments in of_units.lines for v in arguments} | {*of_units.outputs}
         inputs = [f'{names[name]} = {"C" if array == "before" else array}[{i} * H + k]'
                   for name, (array, i) in parts.items() if name in read and (name in carries or name not in carried)]
-        results = [*[f'{carried[v]} =' for v in carries], *[f'{names[v]} +=' for v in sums], 'h[k] =',
+        results = [*[f'{carried[v]} =' for v in carries], *[f'{names[v]} +=' for v in sums],
+                   *[f'vectors[{staged.vectors.index(v)}][k] =' for v in vectors], 'h[k] =',
                    *[f'C[{s} * H + k] =' for s in range(counts.S)]]
         text.append('\n        '.join([
             'for (size_t k = 0; k < H; k++) {',
@@ -91,7 +112,7 @@ def c_file(cell, p, uchar):
     layers = range(1, layers_of(p) + 1)
     arrays = {name: array for k in layers for name, array in {
         f'U{k}': stacked(p[f'U{k}']), f'W{k}': stacked(p[f'W{k}']), f'b{k}': p[f'b{k}'],
-        f'own{k}': np.array([p[f'{name}{k}'] for name in cell.own])}.items() if array.size}    # C has no empty arrays
+        f'own{k}': _own(cell, p, k)}.items() if array.size}                                    # C has no empty arrays
     arrays.update(Vw=p['V'].T, c=p['c'])
     table = [[H, below, *[f'{name}{k}' if f'{name}{k}' in arrays else 0 for name in ('U', 'W', 'b', 'own')]]
              for k, H, below in zip(layers, units(p), (len(uchar), *units(p)))]
