@@ -87,7 +87,8 @@ def products_cell(a_f, x_g, C_prev, n_prev, M_a, M_b, p=lambda units, random: ra
     return tt.tanh(C) * q.sum(axis=1, keepdims=True), tt.tanh(C), tt.tanh(n)
 
 
-# The same in NumPy. A matrix is a function of a vector. keep: a function of a state and its name that may hold units of it.
+# The same in NumPy. A matrix is a function of a vector.
+# keep: a function of a state and its name that may hold units of it.
 
 def coupled_in_numpy(a_f, a_o, a_g, C_prev, keep=same):
     C = keep(sigmoid(a_f) * C_prev + (1 - sigmoid(a_f)) * np.tanh(a_g))

@@ -73,8 +73,8 @@ def forward(p, x, states=None, masks=None, cell=lstm, hold={}, rounded=same):
 
     States are (H,B), a column for each sequence; several states of a cell are one below the other in C. masks: factors
     (T,B,H) of the h of each layer on its way up. cell: a function like lstm, whose arguments are named as those of
-    CharLSTM.cell; its own parameters are (H,1), and its matrices functions of a vector (H,B). hold: the units whose states are held, such as {'C2': {3: 5.0}}.
-    rounded: a function that rounds the inputs of matrix products.
+    CharLSTM.cell; its own parameters are (H,1), and its matrices functions of a vector (H,B). hold: the units whose
+    states are held, such as {'C2': {3: 5.0}}. rounded: a function that rounds the inputs of matrix products.
     """
     (rows, names, own), (G, of_U, of_W), (T, B) = declared(cell), row_counts(cell), x.shape
     layers, probabilities = range(1, 1 + sum(f'b{k}' in p for k in range(1, 10))), []

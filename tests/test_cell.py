@@ -10,8 +10,8 @@ import pytest
 
 import cells
 import charlstm
-from cells import (coupled_cell, logical_cell, odd_cell, peephole_cell, products_cell, readme_classes, same_sums_cell, sums_cell,
-                   three_states)
+from cells import (coupled_cell, logical_cell, odd_cell, peephole_cell, products_cell, readme_classes, same_sums_cell,
+                   sums_cell, three_states)
 from charlstm import CharLSTM, lstm_cell, tt
 from engine.kernel import cell as cells_in_code, formula
 from engine.output.info import description
@@ -155,7 +155,8 @@ def test_gradient_in_javascript_is_the_programs(cell):
     found = run_in_javascript(context, 'cells.own.forward', H, [*inputs.values(), *width], len(expected))
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
     states, dh, *d_after = [np.array([inputs[f'before[{k}]'] for k in range(S)]), *random.uniform(-2, 2, (1 + S, H))]
-    read = [*kept, *states, *after[:S], *[inputs[name] for name in cells_in_code.own_places(counts)], *width, dh, *d_after]
+    own = [inputs[name] for name in cells_in_code.own_places(counts)]
+    read = [*kept, *states, *after[:S], *own, *width, dh, *d_after]
     named = {**inputs, 'dh': dh, **{f'{name}[{k}]': value for name, values in (
         ('kept', kept), ('after', after[:S]), ('d_after', d_after)) for k, value in enumerate(values)}}
     expected = cells.evaluate(backward, named)

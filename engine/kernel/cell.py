@@ -183,7 +183,7 @@ def _kept(lines, states, gradients, rows, costly=COSTLY):
 
 
 def factors_of(gradient):
-    """Return pairs of symbols v and g whose products v^T.g add up to Theano's gradient of a matrix; None stands for 0."""
+    """Return pairs of symbols v and g whose products v^T.g add up to Theano's gradient of a matrix, or to None, 0."""
     if gradient is None:
         return []
     op, inputs = gradient.owner.op, gradient.owner.inputs
@@ -344,8 +344,8 @@ HOLD = 'is held', 'held at'    # parameters of a held cell, before a state's nam
 def held_cell(cell):
     """Return a Cell like `cell` whose units may be held: C is `held at C` in units whose `is held C` is 1, not 0.
 
-    There are two such parameters for each state, before the cell's own. h and other states that the cell computes from a
-    state follow from the held one.
+    There are two such parameters for each state, before the cell's own. h and other states that the cell computes from
+    a state follow from the held one.
     """
     names = [f'{name} {state}' for state in cell.states for name in HOLD]
 

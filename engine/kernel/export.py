@@ -60,26 +60,26 @@ def _own(cell, p, k):
     """Return the cell's own parameters of layer k one after the other, and then the matrix of each of its products."""
     names = [f'{name}{k}' for name in cell.own]
     vectors, matrices = names[:cell.counts.own], dict(zip(places('M', cell.counts.M), names[cell.counts.own:]))
-    return np.concatenate([[], *[p[name] for name in vectors], *[
-        (p[matrices[matrix]].T if operation == 'DotT' else p[matrices[matrix]]).ravel()
-        for _, _, operation, _, matrix in _staged(cell).products]])
+    read = [(p[matrices[product.matrix]], product.operation) for product in _staged(cell).products]
+    return np.concatenate([[], *[p[name] for name in vectors],
+                           *[(M.T if operation == 'DotT' else M).ravel() for M, operation in read]])
 
 
 def _cell(cell):
-    """Return the lines of a step of a layer: for each stage, products, what follows from sums, and a loop over units k."""
+    """Return the lines of a step of a layer: products, what follows from sums, and a loop over units, stage by stage."""
     counts, staged = cell.counts, _staged(cell)
     parts = {name: name[:-1].split('[') for name in cell.named}                            # of a[0]: a and 0
     names = {**{name: array + i for name, (array, i) in parts.items()},
              **{value: f'total{i}' for i, value in enumerate(staged.sums)},
-             **{value: f'products[{i}][k]' for i, (_, value, *_) in enumerate(staged.products)}}
+             **{product.name: f'products[{i}][k]' for i, product in enumerate(staged.products)}}
     carried = {value: f'carried[{i}][k]' for i, value in enumerate(staged.carried)}
     arrays = dict(carried=len(carried), vectors=len(staged.vectors), products=len(staged.products))
     text = [f'float {name}[{n}][LARGEST];' for name, n in arrays.items() if n]
     text += ['memset(products, 0, sizeof products);'] * bool(staged.products)
     for k, (row, of_units, _, carries, sums, vectors) in enumerate(staged.stages):
-        text += [f'add_product(H, H, vectors[{staged.vectors.index(vector)}], '
+        text += [f'add_product(H, H, vectors[{staged.vectors.index(product.vector)}], '
                  f'own + ({counts.own} + {i} * H) * H, products[{i}]);'
-                 for i, (reader, _, _, vector, _) in enumerate(staged.products) if reader == k]
+                 for i, product in enumerate(staged.products) if product.stage == k]
         text += written(row, names, **IN_FLOAT)[0] + [f'float {names[value]} = 0;' for value in sums]
         computed = {*carries, *[name for name, *_ in of_units.lines]}
         known = names | {v: at for v, at in carried.items() if v not in computed}

@@ -38,8 +38,9 @@ class _KernelOp(gof.Op):
 
     A subclass declares its inputs and outputs by name, with their shapes. dict(U='D,V', index='int32 N') declares an
     array (D,V) of the library's dtype and an int32 array (N,) of characters below V. A name with "own" stands for each
-    of the cell's own parameters, one with "matrix" for each of its matrices. The method `call` returns a function of the kernel for the arrays, as library.passed
-    makes them, and the sizes. That takes the number of threads, and returns -1 when C is out of memory.
+    of the cell's own parameters, one with "matrix" for each of its matrices. The method `call` returns a function of
+    the kernel for the arrays, as library.passed makes them, and the sizes. That takes the number of threads, and
+    returns -1 when C is out of memory.
     """
     __props__ = ('library',)
     inputs, outputs = {}, {}

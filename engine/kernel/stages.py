@@ -4,6 +4,15 @@ from typing import NamedTuple
 from engine.kernel.formula import COSTLY, IN_C, PRODUCTS, Code, of_row, written
 
 
+class Product(NamedTuple):
+    """A product of a vector and a matrix, both names in code, and the number of the stage that reads it."""
+    stage: int
+    name: str
+    operation: str
+    vector: str
+    matrix: str
+
+
 class Stage(NamedTuple):
     """A stage as in cell.h. row: what it computes once for a row. units: what it computes for each unit.
 
@@ -21,8 +30,7 @@ class Stage(NamedTuple):
 class Staged:
     """The stages of code. of_row, carried, sums, vectors: names of values in the order of their places.
 
-    early: the inputs that only the first stage can read.
-    products: tuples of the stage that reads it, its name, operation, vector and matrix, in the order of stages.
+    products: Products in the order of stages. early: the inputs that only the first stage can read.
     """
 
     def __init__(self, code, early):
@@ -31,10 +39,10 @@ class Staged:
         self.of_row = of_row(code.lines)
         for name, operation, arguments in code.lines:
             self._levels[name] = max([0, *map(self._first, arguments)]) + (operation in PRODUCTS)
-        self.products = sorted([(self._level(name), name, operation, *arguments)
+        self.products = sorted([Product(self._level(name), name, operation, *arguments)
                                 for name, operation, arguments in code.lines if operation in PRODUCTS],
-                               key=lambda product: product[0])
-        self.vectors = [*dict.fromkeys(vector for *_, vector, _ in self.products)]
+                               key=lambda product: product.stage)
+        self.vectors = [*dict.fromkeys(product.vector for product in self.products)]
         last = max([0, *map(self._first, code.outputs)])
         self._needed = [set() for _ in range(last + 1)]    # what each stage computes for each unit
         for stage in range(last + 1):
@@ -59,7 +67,7 @@ class Staged:
         return [self._lines[name][2][0] for name in self._sums_of(stage)]
 
     def _vectors_of(self, stage):
-        return [*dict.fromkeys(vector for reader, *_, vector, _ in self.products if reader == stage + 1)]
+        return [*dict.fromkeys(product.vector for product in self.products if product.stage == stage + 1)]
 
     def _is_at_hand(self, value):
         """Return whether a later stage can read a value or compute it again, from what is carried so far."""
@@ -89,13 +97,15 @@ class Staged:
     def _stage(self, k, results):
         # What depends on the number of units alone is known from the start, but the first row is that of stage 1.
         known = [v for v in self.of_row if k and max(1, self._first(v)) == k]
-        carries, products = [v for v in self.carried if self._level(v) == k], [v for n, v, *_ in self.products if n == k]
-        vectors, outputs = self._vectors_of(k), (*carries, *self._addends_of(k), *self._vectors_of(k), *results)
+        carries, vectors = [v for v in self.carried if self._level(v) == k], self._vectors_of(k)
+        products = [product.name for product in self.products if product.stage == k]
+        outputs = (*carries, *self._addends_of(k), *vectors, *results)
 
         def lines(names):
             return tuple(line for line in self._lines.values() if line[0] in names)
         row = Code(lines({*known} - {*self.sums}), tuple(known))
-        return Stage(row, Code(lines(self._needed[k] - {*products}), outputs), products, carries, self._sums_of(k), vectors)
+        units = Code(lines(self._needed[k] - {*products}), outputs)
+        return Stage(row, units, products, carries, self._sums_of(k), vectors)
 
 
 def in_c(staged, results):
@@ -123,8 +133,8 @@ def in_c(staged, results):
 
 def products_of(staged):
     """Return the numbers of each product in a struct cell_product of between.h."""
-    return [(stage, matrix[2:-1], int(operation == 'DotT'), staged.vectors.index(vector))
-            for stage, _, operation, vector, matrix in staged.products]
+    return [(product.stage, product.matrix[2:-1], int(product.operation == 'DotT'),
+             staged.vectors.index(product.vector)) for product in staged.products]
 
 
 def _in_stages(bodies):

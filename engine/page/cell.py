@@ -44,7 +44,7 @@ def formula_for_page(cell):
 
 
 def initial_for_page(cell, sizes):
-    """Return the initial values of a cell's own parameters by name: for each size, one number, a list, or null for W's."""
+    """Return a cell's own parameters by name: initial values by size, a number or a list, or None for a matrix."""
     arrays = {H: own_parameters(cell, H, np.random.default_rng(1)) for H in sizes}
     return {name: {H: own[name].tolist() if callable(value) else value for H, own in arrays.items()}
             if own_shape(name, 1) == (1,) else None for name, value in cell.own.items()}
