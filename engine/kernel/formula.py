@@ -50,7 +50,7 @@ def number_of_units(x):
 
 def product(x, M, out):
     """Return the matrix product of x, (B,H) or the same for all units, and M (H,H), in out (B,H)."""
-    return np.matmul(np.broadcast_to(x, out.shape), M, out)
+    return np.matmul(x if np.shape(x) == out.shape else np.broadcast_to(x, out.shape), M, out)
 
 
 def product_t(x, M, out):

@@ -65,7 +65,8 @@ class Elementwise:
         """
         scratch = np.empty((max(self._forward.scratch, self._backward.scratch), *shape), dtype)
         (_, *_, pairs), b, M = self._program, self.counts.b, self.counts.M
-        factors = np.empty((self._program.factors, *shape), dtype)
+        factors, of_matrices = np.empty((self._program.factors, *shape), dtype), [
+            [pair for k, *pair in pairs if k == matrix] for matrix in range(M)]
 
         def forward(x, y):
             self._forward.run(x, y, scratch)
@@ -73,8 +74,10 @@ class Elementwise:
         def backward(x, y):
             da, others, d_matrices = [*y[:b], *factors], y[b:len(y) - M], y[len(y) - M:]
             self._backward.run(x, [*da, *others], scratch)
-            for k, gradient in enumerate(d_matrices):
-                gradient[...] = sum(da[v].T.dot(da[g]) for matrix, v, g in pairs if matrix == k)
+            for gradient, of_matrix in zip(d_matrices, of_matrices):
+                gradient[...] = 0
+                for v, g in of_matrix:
+                    gradient += da[v].T.dot(da[g])
         return forward, backward
 
 
