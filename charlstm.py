@@ -46,7 +46,7 @@ __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_mean_squares', 'read_checkpo
 def lstm_cell(a_f, a_i, a_o, a_g, C_prev):
     """Return h and C of a layer after one step, from its pre-activations and the previous C; all are (B,H).
 
-    C runs cells that are elementwise or have sums over units; NumPy runs others, several times slower.
+    C runs cells of elementwise operations, sums over units and products; NumPy runs others, several times slower.
     """
     C = tt.nnet.sigmoid(a_f) * C_prev + tt.nnet.sigmoid(a_i) * tt.tanh(a_g)
     h = tt.nnet.sigmoid(a_o) * tt.tanh(C)
@@ -296,13 +296,14 @@ class CharLSTM:
         a_NAME          a row of pre-activations, such as a gate: U[k].x + W[k].h_prev + b[k]
         x_NAME, h_NAME  a row that reads only the input, U[k].x + b[k], or only h, W[k].h_prev + b[k]
         NAME_prev       a state before the step, at least one; in network, C is all of them side by side, (B,SH)
-        NAME=0.5        a cell parameter (1,H): one number per unit, trained like the others; 0.5 is the initial value
+        NAME=0.5        a cell parameter (1,H): one number per unit, trained like the others; 0.5 is the initial value,
+                        or a function of H and NumPy's generator that returns (H,) initial values
+        M_NAME          a matrix (H,H) of the cell, initially like a row of W, for tt.dot(v, M_NAME) of any v (B,H)
 
     remembers has, by name of a row, 1 if a large bias makes a new model remember, -1 if a negative one does. A change
-    to these, lp or functions above takes effect at the next call. After a change to anything else that they read, such
-    as a global number or an array from get_value(borrow=True), call compile. Do not share an object between threads.
-    copy.copy shares the parameters: training the copy changes the original. copy.deepcopy and pickle keep all except
-    compiled functions, so that training continues as it would have.
+    to these, lp or functions above takes effect at the next call; after one to anything else that they read, such as a
+    global number, call compile. Do not share an object between threads. copy.copy shares the parameters; copy.deepcopy
+    and pickle keep all except compiled functions, so that training continues as it would have.
     """
     cell = staticmethod(lstm_cell)
     layer = staticmethod(layer)

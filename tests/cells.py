@@ -142,9 +142,11 @@ def slstm_in_numpy(a_f, a_i, a_o, a_z, C_prev, n_prev, m_prev, keep=same):
     return sigmoid(a_o) * C / n, C, n, m
 
 
+def normalised(a):
+    return (a - a.mean(axis=0)) / np.sqrt(a.var(axis=0) + 1e-5)
+
+
 def normalised_in_numpy(a_f, a_i, a_o, a_g, C_prev, s_f, s_i, s_o, s_g, s_C, b_f, b_C, keep=same):
-    def normalised(a):
-        return (a - a.mean(axis=0)) / np.sqrt(a.var(axis=0) + 1e-5)
     C = keep(sigmoid(s_f * normalised(a_f) + b_f) * C_prev +
              sigmoid(s_i * normalised(a_i)) * np.tanh(s_g * normalised(a_g)))
     return sigmoid(s_o * normalised(a_o)) * np.tanh(s_C * normalised(C) + b_C), C

@@ -30,13 +30,16 @@ def random_parameters(seed, dtype='float64', V=V, H1=H1, H2=H2, rows=(4, 4, 4), 
             for name, shape in dict(shapes, V=(V, below), c=(V,)).items()}
 
 
-def lively_parameters(seed, V, H1, H2, rows=(4, 4, 4), layers=2):
-    """Return float32 parameters whose predictions depend on the text before, without being chaotic."""
+def lively_parameters(seed, V, H1, H2, cell=lstm, layers=2):
+    """Return float32 parameters whose predictions depend on the text before, without being chaotic. cell: in NumPy."""
+    rows, own, random = row_counts(cell), declared(cell)[2], np.random.default_rng(seed)
     p = random_parameters(seed, V=V, H1=H1, H2=H2, rows=rows, layers=layers)
     for name, array in p.items():
         scale = dict(W=1.5, U=2, V=18).get(name[0])
         if scale and name != 'U1':
             p[name] = array * (scale / array.shape[-1] ** 0.5)
+    p.update({f'{name}{k}': random.uniform(-1.2, 1.2, (H, H)) / H ** 0.5 if name[:2] == 'M_' else
+              random.uniform(-0.5, 0.5, H) for k, H in enumerate(units_of(H1, H2, layers), 1) for name in own})
     return {name: array.astype('float32') for name, array in p.items()}
 
 

@@ -17,7 +17,7 @@ from charlstm import CharLSTM  # noqa: E402
 from engine.kernel.cell import Cell  # noqa: E402
 from pages import context_of  # noqa: E402
 from engine.methods.state import optimiser_variables, zero_states  # noqa: E402
-from numpy_model import declared, forward, lively_parameters, row_counts, same, units_of  # noqa: E402
+from numpy_model import declared, forward, lively_parameters, same, units_of  # noqa: E402
 
 FIRST = 0x3041                         # the code of the first character
 STEPS = 2                              # training steps
@@ -45,12 +45,7 @@ class Case(NamedTuple):
     @property
     def parameters(self):
         """Return the eight parameters and then the cell's own, as float32 arrays by name."""
-        random, (*_, own) = np.random.default_rng(self.V), declared(self.in_numpy)
-        p = lively_parameters(self.V, self.V, self.H1, self.H2, row_counts(self.in_numpy), self.layers)
-        p.update({f'{name}{k}': random.uniform(-limit, limit, shape).astype('float32')
-                  for k, H in enumerate(self.units, 1) for name in own
-                  for limit, shape in [(1.2 / H ** 0.5, (H, H)) if name[:2] == 'M_' else (0.5, H)]})
-        return p
+        return lively_parameters(self.V, self.V, self.H1, self.H2, self.in_numpy, self.layers)
 
     @property
     def units(self):

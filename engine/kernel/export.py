@@ -66,7 +66,7 @@ def _own(cell, p, k):
 
 
 def _cell(cell):
-    """Return the lines of a step of a layer: products, what follows from sums, and a loop over units, stage by stage."""
+    """Return the lines of a step of a layer: for each stage products, what follows from sums, and a loop over units."""
     counts, staged = cell.counts, _staged(cell)
     parts = {name: name[:-1].split('[') for name in cell.named}                            # of a[0]: a and 0
     names = {**{name: array + i for name, (array, i) in parts.items()},

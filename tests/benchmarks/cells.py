@@ -23,7 +23,9 @@ UNITS, BATCH, EPOCHS, RATES, SEEDS = 128, 50, 15, (1, 1 / 3, 1 / 9), (1, 2, 3)
 # Each cell's class in engine/lesson/cells.py, or CharLSTM, and the name of its function in tests/cells.py.
 CELLS = {'RNN': ('RNN', 'rnn'), 'GRU': ('GRU', 'gru'), 'minGRU': ('MinGRU', 'mingru'),
          'LSTM, no forget gate': ('NoForgetGate', 'no_forget'), 'LSTM, coupled gates': ('NoInputGate', 'coupled'),
-         'LSTM': ('CharLSTM', 'standard'), 'LSTM, peepholes': ('Peepholes', 'peephole'), 'sLSTM': ('SLSTM', 'slstm')}
+         'LSTM': ('CharLSTM', 'standard'), 'LSTM, peepholes': ('Peepholes', 'peephole'), 'sLSTM': ('SLSTM', 'slstm'),
+         'GRU of 2014': ('GRU2014', 'gru_2014'), 'mLSTM': ('MLSTM', 'mlstm'),
+         'LSTM, normalised': ('Normalised', 'normalised')}
 
 
 def in_numpy(name):
@@ -91,12 +93,8 @@ def costs(options):
 
 def parameters(name, units):
     """Return the float32 parameters by name with which all sides start."""
-    import numpy as np
     import numpy_model
-    p = numpy_model.lively_parameters(1, V, units, units, numpy_model.row_counts(in_numpy(name)))
-    p.update({own + layer: np.zeros(units, 'float32') for own in numpy_model.declared(in_numpy(name))[2]
-              for layer in '12'})
-    return p
+    return numpy_model.lively_parameters(1, V, units, units, in_numpy(name))
 
 
 def make_ours(name, units):
@@ -122,14 +120,19 @@ def make_pytorch(name, units):
     batches, function = make_batches(BATCH), in_numpy(name)
     rows, states, own = numpy_model.declared(function)
     G, of_U, of_W = numpy_model.row_counts(function)
-    # The same formula with torch in place of NumPy.
-    cell = types.FunctionType(function.__code__, dict(np=torch, sigmoid=torch.sigmoid), None,
+    # The same formula with torch in place of NumPy. A row is a sequence here, and a column there.
+    names = dict(np=torch, sigmoid=torch.sigmoid, normalised=lambda a: nn.functional.layer_norm(a, a.shape[1:]))
+    cell = types.FunctionType(function.__code__, names, None,
                               (lambda value, state='C': value,))
+
+    def product(M):
+        return lambda vector: torch.mm(vector, M)
 
     def step(a_x, h, W, b, before, *values):
         a_h = [0] * (G - of_W) + list(torch.mm(h, W).chunk(of_W, 1) if of_W else ())
         of_x = [*a_x.chunk(of_U, 1), *b[of_U:]]
-        arguments = dict(zip(rows, [x + h for x, h in zip(of_x, a_h)]), **dict(zip(own, values)))
+        arguments = dict(zip(rows, [x + h for x, h in zip(of_x, a_h)]))
+        arguments.update(zip(own, [product(v) if v.ndim == 2 else v for v in values]))
         h, *after = cell(**arguments, **{f'{state}_prev': value for state, value in zip(states, before)})
         return h, after
     p = {each: torch.from_numpy(array) for each, array in parameters(name, units).items()}
