@@ -61,11 +61,10 @@ def stacked(U):
 def layer(a_x, W, b, own, before, truncate, cell):
     """Return h (T,B,H) and C (T,B,SH; S states) after each step of a layer, and the pair of them after the last.
 
-    theano.scan calls step for each of the T steps, with h and C of the step before. kernel=False runs this definition;
-    the kernel computes the same many times faster. a_x (T,B,4H): the rows U[k].x. own: the cell's own parameters, (H,)
-    each. before: h and C before the first step; C has the S states of the cell side by side. truncate: the gradient
-    flows through the last `truncate` steps; -1: all. cell: a Cell (engine/kernel/cell.py), called with a list of
-    symbols; cell.counts: how many rows b, U and W have, and S.
+    theano.scan calls step for each of the T steps, with h and C of the step before. kernel=False runs this; the kernel
+    computes the same many times faster. a_x (T,B,4H): the rows U[k].x. own: the cell's parameters (H,) and matrices.
+    before: h and C before the first step; C has the S states of the cell side by side. truncate: the gradient flows
+    through the last `truncate` steps; -1: all. cell: a Cell, called with symbols; cell.counts: rows of b, U, W, and S.
     """
     H, counts = b.shape[1], cell.counts                    # for lstm_cell: 4 rows of b, U and W, and S is 1
 
