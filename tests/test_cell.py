@@ -27,6 +27,7 @@ from test_kernel import INTERPRETED
 
 TEXT = ''.join(np.random.default_rng(1).choice(list('abcdefghijk'), 263)) + 'abcdefghijk'
 CELLS = lstm_cell, coupled_cell, peephole_cell
+HALF, EYE = theano.shared(np.float32(0.5)) * 1, tt.eye(7, dtype='float32')
 
 
 def model_with(cell, path, kernel=True, seed=1, **settings):
@@ -236,16 +237,29 @@ def test_functions_that_are_no_cells(refused, path, cell, words):
     (lambda a_f, C_prev: (a_f - a_f.mean(axis=0), C_prev), 'a sum over other axes'),
     (lambda a_f, C_prev: (a_f / tt.cast(a_f.size, 'float32'), C_prev), 'Prod'),
     (lambda a_f, C_prev: (a_f * tt.cumsum(a_f, axis=1), C_prev), 'CumOp'),
-    (lambda a_f, C_prev: (a_f - a_f.max(axis=1, keepdims=True), C_prev), 'a maximum over units')])
+    (lambda a_f, C_prev: (a_f - a_f.max(axis=1, keepdims=True), C_prev), 'a maximum over units'),
+    (lambda a_f, C_prev, M_a: (a_f + tt.dot(C_prev, M_a * 0.5), C_prev), 'a matrix product'),
+    (lambda a_f, C_prev, M_a: (a_f + tt.dot(C_prev, tt.dot(M_a, M_a)), C_prev), 'a matrix product'),
+    (lambda a_f, C_prev: (a_f + tt.dot(C_prev, EYE), C_prev), 'a matrix product')])
 def test_cells_that_are_no_code_for_one_unit(cell, what):
     found = Cell(cell, 'float32')
     assert found.program is None and what in found.unknown
 
 
-def test_formula_is_the_same_in_both_types():
+@pytest.mark.parametrize('cell', [lesson_cells.Normalised.cell, products_cell])
+def test_formula_is_the_same_in_both_types(cell):
     """Also that of a cell with a mean, which Theano casts to the type."""
-    normalised = lesson_cells.Normalised.cell
-    assert Cell(normalised, 'float32').formula == Cell(normalised, 'float64').formula
+    assert Cell(cell, 'float32').formula == Cell(cell, 'float64').formula
+
+
+def test_initial_values_that_are_functions(path, refused):
+    """Of a parameter of the cell, in each layer; those of a matrix are in the range of W's. A wrong shape is refused."""
+    p = {name: v.get_value() for name, v in model_with(products_cell, path).p.items()}
+    for k, H in enumerate((7, 5), 1):
+        assert p[f'p{k}'].shape == (H,) and 0.1 < p[f'p{k}'].min() < p[f'p{k}'].max() < 1
+        assert p[f'M_a{k}'].shape == (H, H) and 0.8 * H ** -0.5 < abs(p[f'M_a{k}']).max() < H ** -0.5
+    with refused(ValueError, 'p', '(3,)', '(7,)'):
+        model_with(lambda a_f, C_prev, p=lambda units, random: [1, 2, 3]: (a_f * p, C_prev), path)
 
 
 @pytest.mark.parametrize('cell, words', [
@@ -257,9 +271,6 @@ def test_sizes_that_do_not_match(refused, path, cell, words):
     """They are found with any batch size, and the cell's line is named."""
     with refused(ValueError, *words, f'test_cell.py, line {cell.__code__.co_firstlineno}'):
         model_with(cell, path).compile('check')
-
-
-HALF, EYE = theano.shared(np.float32(0.5)) * 1, tt.eye(7, dtype='float32')
 
 
 @pytest.mark.parametrize('cell', [

@@ -150,7 +150,7 @@ def test_a_loaded_model_writes_the_same_text_and_compiles_nothing_else(model, tm
 
 
 WRITES = '''
-from engine.lesson.cells import CharLSTM, Normalised
+from engine.lesson.cells import CharLSTM, MLSTM, Normalised
 model = {}(random_seed=3)
 model.model_setup(char_dim=7, num_units1=301, num_units2=290)      # more than WORTH_HELPER bytes in sampling.c
 model.uchar = list('abcdefg')
@@ -160,7 +160,7 @@ print(model.generate_text('ab', 700), model.generate_text('ab', 50, count=3))
 '''
 
 
-@pytest.mark.parametrize('name', ['CharLSTM', 'Normalised'])
+@pytest.mark.parametrize('name', ['CharLSTM', 'Normalised', 'MLSTM'])
 def test_two_threads_write_one_text_as_one_does(name):
     """Each computes some units of a step. The text has several pieces."""
     writes = WRITES.format(name)

@@ -35,8 +35,8 @@ void cell_forward(int stage, const between *m, const vector *a, const vector *be
                   vector *h, vector *after);
 void cell_forward_row(int stage, const between *m);
 void cell_backward(int stage, const between *m, const vector *kept, const vector *before, const vector *after,
-                   const vector *own, vector dh, const vector *d_after, vector *da, vector *factors, vector *d_before,
-                   vector *d_own);
+                   const vector *own, vector dh, const vector *d_after, vector *da, vector *d_before, vector *d_own,
+                   vector *factors);
 void cell_backward_row(int stage, const between *m);
 
 #endif

@@ -243,6 +243,7 @@ def c_functions(program):
     tables = [table_in_c(each) for each in (*map(stages.products_of, both), program.pairs)]
     text = re.sub(r'(\w+) = \d+', lambda found: f'{found[1]} = {values[found[1]]}', CELL_H)
     text = re.sub('(?<== ){}', lambda found: tables.pop(0), text)
+    bodies[2] = '(void)factors;\n    ' + bodies[2]         # of cell_backward; most cells have none
     return re.sub(r'void (.*?\));', lambda found: f'INLINE void {found[1]}\n{{\n    {bodies.pop(0)}\n}}\n', text,
                   flags=re.DOTALL)
 

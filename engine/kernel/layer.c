@@ -258,7 +258,7 @@ INLINE void backward_units(const backward_pass *p, const int stage, long t, cons
             after[s] = load_row(p->C + at * states + s * H + j, n, states);
             dC[s] = load(p->dC + at_state + s * H, n);
         }
-        cell_backward(stage, &m, kept, before, after, own, dh, dC, d, factors, dC_before, d + ROWS);
+        cell_backward(stage, &m, kept, before, after, own, dh, dC, d, dC_before, d + ROWS, factors);
         if (stage + 1 < BACKWARD_STAGES) continue;
         for (long k = 0; k < FACTORS; k++) store(p->factors + number_at(FACTORS, H, at, k, j), factors[k], n);
         for (long s = 0; s < STATES; s++) store(p->dC + at_state + s * H, dC_before[s], n);
@@ -374,18 +374,24 @@ static int backward_weights(long T, long B, long H, long first, const REAL *da, 
                   h + (start - 1) * B * H, H, 1, dW, H, with_h0, n_threads);
 }
 
+/* Number k of da and factors, (T * B, H): its first row, and the distance from row to row. */
+typedef struct { const REAL *first; long step; } factor;
+
+INLINE factor factor_of(const backward_pass *p, long k)
+{
+    const factor of_da = {p->da + k * p->H, ROWS * p->H}, other = {p->factors + (k - ROWS) * p->H, FACTORS * p->H};
+    return k < ROWS ? of_da : other;
+}
+
 /* The gradients of the cell's own matrices, (H, H) each: sums over steps t >= first of  v[t]^T . g[t] */
 static int backward_matrices(const backward_pass *p, REAL *const *d_matrices, int n_threads)
 {
     const long H = p->H, first = p->first * p->B, N = (p->T - p->first) * p->B;
     for (long k = 0; k < MATRICES; k++) memset(d_matrices[k], 0, H * H * sizeof(REAL));
     for (long k = 0; k < PAIRS; k++) {
-        const factor_pair pair = factor_pairs[k];
-        const long v_row = (pair.v < ROWS ? ROWS : FACTORS) * H, g_row = (pair.g < ROWS ? ROWS : FACTORS) * H;
-        const REAL *v = pair.v < ROWS ? p->da + pair.v * H : p->factors + (pair.v - ROWS) * H;
-        const REAL *g = pair.g < ROWS ? p->da + pair.g * H : p->factors + (pair.g - ROWS) * H;
-        if (matmul(H, H, N, v + first * v_row, 1, v_row, g + first * g_row, g_row, 1, d_matrices[pair.matrix], H, 1,
-                   n_threads)) return -1;
+        const factor v = factor_of(p, factor_pairs[k].v), g = factor_of(p, factor_pairs[k].g);
+        if (matmul(H, H, N, v.first + first * v.step, 1, v.step, g.first + first * g.step, g.step, 1,
+                   d_matrices[factor_pairs[k].matrix], H, 1, n_threads)) return -1;
     }
     return 0;
 }
