@@ -253,7 +253,7 @@ def test_formula_is_the_same_in_both_types(cell):
 
 
 def test_initial_values_that_are_functions(path, refused):
-    """Of a parameter of the cell, in each layer; those of a matrix are in the range of W's. A wrong shape is refused."""
+    """In each layer; those of a matrix are in the range of W's. A wrong shape is refused."""
     p = {name: v.get_value() for name, v in model_with(products_cell, path).p.items()}
     for k, H in enumerate((7, 5), 1):
         assert p[f'p{k}'].shape == (H,) and 0.1 < p[f'p{k}'].min() < p[f'p{k}'].max() < 1
