@@ -315,7 +315,7 @@ class CharLSTM:
     remembers = {'f': 1, 'i': -1}
     symbols = sys.modules[__name__]    # this file: engine/methods/compile.py takes update and sgd from it
 
-    def __init__(self, random_seed=None, kernel=True, comm=None, precision='float32'):
+    def __init__(self, random_seed=None, kernel=True, comm=None, precision='float32', device=None):
         """Make a model without a text and without parameters.
 
         random_seed: a whole number, or None for a new one each time. kernel: whether to use the kernel, in C if there
@@ -325,7 +325,7 @@ class CharLSTM:
         round the inputs of matrix products to it; everything else stays float32 (Kalamkar et al. 2019). Raises
         ValueError for other values, and for bfloat16 if this processor is not faster with it.
         """
-        begin(self, random_seed, kernel, comm, precision)
+        begin(self, random_seed, kernel, comm, precision, device)
 
     # Methods, from engine/methods/. See, for example, help(CharLSTM.fit).
     from engine.methods.analysis import (alternatives, correlations, passage_costs, read, score_lines, score_text,

@@ -79,7 +79,7 @@ def program(arguments):
     from charlstm import CharLSTM                          # imports Theano, which takes a second
     from engine.methods import fit
     from engine.run import results, schedule as schedules
-    model = terminal.load_class(o.cell, CharLSTM)(o.random_seed, o.kernel == 'on', group, o.precision)
+    model = terminal.load_class(o.cell, CharLSTM)(o.random_seed, o.kernel == 'on', group, o.precision, o.device)
     parameters = fit.set_up(model, o)
     schedule = schedules.Schedule.resumed(o, progress, model.n_batches['train'])
     run = results.Run(model, schedule)

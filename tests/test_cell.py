@@ -220,7 +220,8 @@ class Method(CharLSTM):
     (lambda a_f, p=0: (a_f, a_f), ['no state']), (lambda h_f, C_prev: (h_f, C_prev), ['reads the input']),
     (Method().cell, ['@staticmethod']), (None, ['no function']),
     (lambda a_f, /, C_prev: (a_f, C_prev), ['argument a_f']), (lambda a_f, C_prev, **a_g: (a_f, C_prev), ['**a_g']),
-    (lambda a_f, C_prev, a_g=1: (a_f, C_prev), ['a_g=1']), (lambda a_f, _prev: (a_f, _prev), ["''"]),
+    (lambda a_f, C_prev, M_=1: (a_f, C_prev), ["'M_'"]), (lambda a_f, C_prev, a_g=1: (a_f, C_prev), ['a_g=1']),
+    (lambda a_f, _prev: (a_f, _prev), ["''"]),
     (lambda a_f, t0_prev: (a_f, t0_prev), ["'t0'"]), (lambda a_f, α_prev: (a_f, α_prev), ['α', 'ASCII']),
     *[(lambda a_f, C_prev, W=1: (a_f, C_prev * W), ["'W'"]), (lambda a_f, C_prev, t0=1: (a_f, C_prev * t0), ["'t0'"]),
       (lambda a_f, h_prev: (a_f, h_prev), ["'h'"]), (lambda a_f, n_prev, n=1: (a_f, n_prev * n), ["'n'"])]])

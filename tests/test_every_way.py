@@ -27,7 +27,6 @@ from judges import assert_drawn, assert_most_probable, assert_near, to_bfloat16
 from models import default_mode
 from numpy_model import same
 from test_bfloat16 import INSTRUCTIONS
-from test_gpu import DEVICE, WHY_NOT, on
 from scripts import run, succeeded
 from ways import (CASES, EVERY_LINE, IMPROBABLE, OF_PAGE, SETTINGS, STEPS_OF_PAGE, InExportedC, InJavaScript,
                   InLearner, InNumPy, InStreams, InTheano, Resumed)
@@ -44,7 +43,7 @@ EVERYTHING = PREDICTED | WRITTEN | TRAINED | {
 def patched(floatX='float32', bfloat16_by=None, without_compiler=False, any_cell=False):
     """Compute in this way: with other instructions, without a compiler, or as if the cell could not be code.
 
-    A float64 value in a float32 graph would be slow on a GPU, so it is an error.
+    A float64 value in a float32 graph would be slow, so it is an error.
     """
     flags = dict(floatX=floatX, warn_float64='raise' if floatX == 'float32' else 'ignore')
     with pytest.MonkeyPatch.context() as patch, theano.change_flags(**flags):
@@ -84,10 +83,6 @@ def compiled(compiler='', options=''):
     return start
 
 
-def on_gpu(out):
-    on(DEVICE, f'import runpy; runpy.run_path({ways.__file__!r}, run_name="__main__")', out)
-
-
 def racer():
     return pytest.importorskip('py_mini_racer').MiniRacer
 
@@ -121,12 +116,14 @@ ROWS = {
                                              (', learning', InLearner, TRAINED, (None, 1e-4)))},
     'exported C': (lambda folder: InExportedC(folder, test_export.compiled, test_export.numbers_in_c), PREDICTED,
                    FLOAT32),
-    'GPU': (lambda folder: Elsewhere(folder, on_gpu), EVERYTHING, FLOAT32),
+    'PyTorch': (lambda folder: InTheano(device='torch:cpu'), EVERYTHING, FLOAT32),
+    'PyTorch float64': (lambda folder: InTheano(lambda: patched('float64'), device='torch:cpu'), EVERYTHING, FLOAT64),
 }
+TORCH = ['PyTorch', 'PyTorch float64']         # rows tested in test_torch.py
 ELSEWHERE = ['NumPy float64', 'any cell', 'any cell float64, without a compiler', 'scan', 'C, graph not optimised',
              'C bfloat16 emulated']            # rows tested in test_other_ways.py, by another process
 # Ways that differ from another row by no code of a cell's, as by a compiler, and scan, which calls its function.
-NO_NEW_CODE = ['C by clang', 'C, vectors of 32 bytes', 'C, vectors of 16 bytes', 'C, graph not optimised', 'GPU',
+NO_NEW_CODE = ['C by clang', 'C, vectors of 32 bytes', 'C, vectors of 16 bytes', 'C, graph not optimised', 'PyTorch',
                'any cell float64, without a compiler', 'NumPy float64', 'C bfloat16 emulated', 'resumed', 'scan',
                *[name for name in ROWS if 'no relaxed' in name]]
 EXACT = 'C float64'                    # the reference for trained parameters: its gradient is verified
@@ -216,7 +213,7 @@ def pairs(names):
     return [(name, case) for name in names for case in (EVERY_LINE if name in NO_NEW_CODE else CASES)]
 
 
-@pytest.mark.parametrize('name, case', pairs(name for name in ROWS if name not in ELSEWHERE), ids=str)
+@pytest.mark.parametrize('name, case', pairs(name for name in ROWS if name not in ELSEWHERE + TORCH), ids=str)
 def test_way(way, name, case):
     assert_right(way, name, case)
 
@@ -224,8 +221,6 @@ def test_way(way, name, case):
 def assert_right(way, name, case):
     """Assert that a way gives the right answers to all that it is asked."""
     _, asked, (atol, of_training) = ROWS[name]
-    if name == 'GPU' and DEVICE is None:
-        pytest.skip(WHY_NOT)
     if name.startswith('C bfloat16') and name.split()[-1] not in INSTRUCTIONS:
         pytest.skip('this processor has no such instructions')
     found, model = way(name).answers(case), InNumPy(to_bfloat16 if 'bfloat16' in name else same)

@@ -30,7 +30,7 @@ def instructions(precision, kernel=True):
         return None
     if precision != 'bfloat16':
         raise ValueError(f"precision is {precision!r}: expected 'float32' or 'bfloat16'")
-    if not (kernel and compiler.cxx and (theano.config.device, theano.config.floatX) == ('cpu', 'float32')):
+    if not (kernel and compiler.cxx and theano.config.floatX == 'float32'):
         raise ValueError('precision bfloat16 needs the C kernel, on a CPU and with a C++ compiler, and floatX=float32')
     macros = compiler.macros()
     usable = {'AMX': '__AMX_BF16__' in macros and _may_use_amx(), 'AVX-512': '__AVX512BF16__' in macros,

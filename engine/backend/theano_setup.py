@@ -1,6 +1,5 @@
 """Import Theano with this project's settings. Other modules take `theano`, and its tensor module `tt`, from here."""
 import functools
-import importlib.util
 import logging
 import os
 import sys
@@ -9,6 +8,7 @@ import warnings
 from engine.backend import compiler, patches
 from engine.terminal import warn
 
+DEVICE = 'cpu'                # what THEANO_FLAGS=device= or .theanorc ask for; PyTorch computes there, not Theano
 DEFAULTS = {                 # for Theano's options; the user's settings take precedence
     'floatX': 'float32',     # what GPUs compute in, and twice as fast on CPUs
     'blas.ldflags': '',      # NumPy's own BLAS; Theano finds no other
@@ -25,28 +25,28 @@ if 'OMP_WAIT_POLICY' not in os.environ:
 
 
 def _use_settings(configparser):
-    """Make DEFAULTS the defaults of Theano's options, and take its compiler away unless it computes on a GPU.
+    """Make DEFAULTS the defaults of Theano's options, and take its compiler and its device away.
 
     THEANO_FLAGS and .theanorc still take precedence.
     """
     add, config = configparser.AddConfigVar, configparser.config
 
+    def take_device(value):
+        global DEVICE
+        DEVICE = value
+        return 'cpu'
+
     def add_changed(name, doc, option, *arguments, **settings):
         option.default = DEFAULTS.get(name, option.default)
         if name == 'compiledir':
             option.filter = functools.partial(_folder, option.filter)
+        if name == 'device':
+            option.filter = take_device
         add(name, doc, option, *arguments, **settings)
-        if name == 'cxx' and config.device == 'cpu':
+        if name == 'cxx':
             compiler.cxx, config.cxx = config.cxx, ''
 
     configparser.AddConfigVar = add_changed
-
-
-def _on_gpu_patch_compiler(cmodule):
-    """Patch the module that compiles Theano's own C++, which only a GPU needs."""
-    if cmodule.config.device != 'cpu':
-        from engine.backend import gpu                     # late: few need it
-        gpu.patch_compiler(cmodule)
 
 
 def _folder(make, path):
@@ -59,13 +59,6 @@ def _folder(make, path):
 
 # ---------------------------------------------------------------- the import
 
-def _check_device(device):
-    """Raise ValueError for a device that cannot be used: Theano itself would continue on the CPU."""
-    if not getattr(sys.modules.get('theano.gpuarray'), 'pygpu_activated', False):
-        why = 'see the message of Theano above' if importlib.util.find_spec('pygpu') else 'pygpu is not installed'
-        raise ValueError(f'device={device} cannot be used ({why}): set THEANO_FLAGS=device=cpu')
-
-
 def _import_theano():
     """Import Theano with these settings and patches, and return it."""
     for name in ('theano.configdefaults', 'theano.tensor.blas', 'theano.gof.cmodule'):     # compilers and BLAS
@@ -73,15 +66,11 @@ def _import_theano():
     warnings.filterwarnings('ignore', module=r'(.*[/\\])?theano[./\\]|engine\.backend\.patches$')    # by file or module
     for name in [name for name in sys.modules if name.split('.')[0] == 'theano']:
         del sys.modules[name]                              # from an import without the patches, even a failed one
-    patches.before_import({'theano.configparser': _use_settings, 'theano.gof.cmodule': _on_gpu_patch_compiler})
+    patches.before_import({'theano.configparser': _use_settings})
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         import theano
         import theano.tensor
-    if theano.config.device != 'cpu':
-        from engine.backend import gpu
-        _check_device(theano.config.device)
-        gpu.patch(theano)
     compiler.use(compiler.cxx, theano.config.compiledir, theano.config.gcc.cxxflags)
     if compiler.cxx and not compiler.openmp() and compiler.threads() > 1:
         warn(f'{compiler.cxx} has no OpenMP, so the kernel uses one of {compiler.threads()} cores; {compiler.OPENMP}')
@@ -92,8 +81,6 @@ theano = _import_theano()
 tt = theano.tensor
 
 
-# ---------------------------------------------------------------- what Theano computes on
-
-def on_cpu():
-    """Return whether the kernel can compute the network: it needs a CPU, and float32 or float64."""
-    return theano.config.device == 'cpu' and theano.config.floatX in ('float32', 'float64')
+def suits_kernel():
+    """Return whether the kernel can compute in floatX: float16 is only Theano's own."""
+    return theano.config.floatX in ('float32', 'float64')

@@ -52,9 +52,14 @@ def parameter_shapes(V, units, rows=(4, 4, 4), own=()):
         f'{name}{k}': own_shape(name, H) for k, H in enumerate(units, 1) for name in own})
 
 
+def is_matrix(name):
+    """Return whether a cell's own parameter is a matrix (H,H), not a vector (H,)."""
+    return name.startswith('M_')
+
+
 def own_shape(name, H):
-    """Return the shape of a cell's own parameter: a matrix if its name begins with M_."""
-    return (H, H) if name.startswith('M_') else (H,)
+    """Return the shape of a cell's own parameter."""
+    return (H, H) if is_matrix(name) else (H,)
 
 
 def in_layers(names, layers):

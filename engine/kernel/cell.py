@@ -17,7 +17,7 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import own_shape
+from engine.data.parameters import is_matrix, own_shape
 from engine.kernel import stages
 from engine.kernel.formula import COSTLY, Code, Trace, code_of, equations
 
@@ -26,7 +26,7 @@ STANDARD_ARGUMENTS = 'a_f', 'a_i', 'a_o', 'a_g', 'C_prev'
 EXAMPLE = 'expected, for example, cell(a_z, x_n, h_n, C_prev, p=0), which returns h and C'
 CELL_H = (Path(__file__).parent / 'cell.h').read_text(encoding='utf-8').partition('*/\n')[2]
 # Names that others have: of parameters, of values in a formula, and of arrays in a checkpoint.
-TAKEN = re.compile(r'(U|W|b|h|t\d+|)$|(m|state|weights|carried|validation)_')
+TAKEN = re.compile(r'(U|W|b|h|M_|t\d+|)$|(m|state|weights|carried|validation)_')
 
 
 # ---------------------------------------------------------------- what a cell's signature declares
@@ -67,9 +67,9 @@ class Declared(NamedTuple):
     @property
     def counts(self):
         kinds = collections.Counter([name[0] for name in self.rows])
-        ndims = [len(own_shape(name, 1)) for name in self.own]
+        matrices = sum(map(is_matrix, self.own))
         return Counts(len(self.rows), kinds['x'] + kinds['a'], kinds['a'] + kinds['h'], len(self.states),
-                      ndims.count(1), ndims.count(2))
+                      len(self.own) - matrices, matrices)
 
 
 def declared(function, name):
@@ -330,7 +330,7 @@ class Cell:
         """Raise ValueError, with its line, if the function cannot compute H units, as sizes do not match."""
         random = np.random.default_rng(0)
         own, numbers = own_parameters(self, H, random), random.uniform(size=(H + 1, H))
-        values = {tt.TensorType(self.dtype, (name in own and own[name].ndim == 1, False))(name):
+        values = {tt.TensorType(self.dtype, (name in own and not is_matrix(name), False))(name):
                   np.atleast_2d(own.get(name, numbers)) for name in self.declared.names}
         try:
             with lines_of([self.function], f'the cell {self.name}', values):

@@ -390,5 +390,4 @@ def install():
     linker.make_all, gof.Op.make_thunk, elemwise.perform = make_all_at_once, make_planned_thunk, perform
 
 
-if theano.config.device == 'cpu':
-    install()
+install()

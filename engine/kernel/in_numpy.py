@@ -11,7 +11,7 @@ import functools
 import numpy as np
 
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import own_shape
+from engine.data.parameters import is_matrix
 from engine.kernel.cell import inputs_of, own_places, places
 from engine.kernel.elementwise import SameArrays
 from engine.kernel.formula import InNumPy
@@ -50,7 +50,8 @@ class Elementwise:
     """One step of an elementwise cell, and its gradient. program: the cell's Program."""
 
     def __init__(self, program):
-        self.counts, self.kept, self._program = counts, *_ = program.counts, program.kept, program
+        self.counts, self.kept, self._program = program.counts, program.kept, program
+        counts = program.counts
         self._forward = InNumPy(program.forward, inputs_of(counts))
         self._backward = InNumPy(program.backward, [
             *places('kept', program.kept), *places('before', counts.S), *places('after', counts.S),
@@ -64,9 +65,9 @@ class Elementwise:
         of the matrices. All are (B,H), but each of own is (H,), and each of the matrices (H,H).
         """
         scratch = np.empty((max(self._forward.scratch, self._backward.scratch), *shape), dtype)
-        (_, *_, pairs), b, M = self._program, self.counts.b, self.counts.M
-        factors, of_matrices = np.empty((self._program.factors, *shape), dtype), [
-            [pair for k, *pair in pairs if k == matrix] for matrix in range(M)]
+        b, M = self.counts.b, self.counts.M
+        factors = np.empty((self._program.factors, *shape), dtype)
+        of_matrices = [[pair for k, *pair in self._program.pairs if k == matrix] for matrix in range(M)]
 
         def forward(x, y):
             self._forward.run(x, y, scratch)
@@ -84,38 +85,41 @@ class Elementwise:
 class AnyCell:
     """The same for any Cell, by Theano's functions of one step. The pre-activations are kept for the gradient."""
 
-    def __init__(self, cell):
-        self.counts, self.kept, self._cell = cell.counts, cell.counts.b, cell
+    def __init__(self, cell, function=SameArrays):
+        """Make it of a Cell. function: what compiles a graph, with the arguments of SameArrays."""
+        self.counts, self.kept, self._cell, self._function = cell.counts, cell.counts.b, cell, function
 
     def _symbols(self):
         """Return the symbols of the rows and states, the cell's own parameters, and the outputs: h and the states."""
         dtype, n = self._cell.dtype, self.counts.b + self.counts.S
         inputs = [tt.matrix(name, dtype) for name in self._cell.declared.names[:n]]
-        own = [tt.TensorType(dtype, [False for _ in own_shape(name, 1)])(name) for name in self._cell.own]
+        own = [(tt.matrix if is_matrix(name) else tt.vector)(name, dtype) for name in self._cell.own]
         return inputs, own, self._cell([*inputs, *[v.dimshuffle('x', 0) if v.ndim == 1 else v for v in own]])
 
     @functools.cached_property
-    def _forward(self):
+    def forward(self):
+        """A function from the rows, states and own parameters to h and the states after the step."""
         inputs, own, outputs = self._symbols()
-        return SameArrays([*inputs, *own], [], outputs)
+        return self._function([*inputs, *own], [], outputs)
 
     @functools.cached_property
-    def _backward(self):
+    def backward(self):
+        """A function from these, dh and d_after to the gradients: of own parameters (1,H), and of matrices (H,H)."""
         inputs, own, outputs = self._symbols()
         known = collections.OrderedDict((tt.tensor_copy(v), v.type()) for v in outputs)
         gradients = theano.grad(None, [*inputs, *own], known_grads=known, disconnected_inputs='ignore')
         gradients = [gradient.dimshuffle('x', 0) if gradient.ndim == 1 else gradient for gradient in gradients]
-        return SameArrays([*inputs, *own, *known.values()], [], gradients)
+        return self._function([*inputs, *own, *known.values()], [], gradients)
 
     def functions(self, shape, dtype):
         """Return the functions forward and backward, as in Elementwise."""
         def forward(x, y):
-            for array, value in zip(y, [*self._forward(*x), *x[:self.kept]]):
+            for array, value in zip(y, [*self.forward(*x), *x[:self.kept]]):
                 array[...] = value
 
         def backward(x, y):
             n, S = self.kept + self.counts.S, self.counts.S            # the states after the step are not needed
-            for array, value in zip(y, self._backward(*x[:n], *x[n + S:])):
+            for array, value in zip(y, self.backward(*x[:n], *x[n + S:])):
                 array[len(value):] = 0         # the gradients of own, (1,H), are sums over all rows
                 array[:len(value)] = value
         return forward, backward

@@ -4,13 +4,14 @@ import functools
 import numpy as np
 
 from engine.backend import bfloat16, compiler
-from engine.backend.theano_setup import on_cpu, theano, tt
+from engine.backend.theano_setup import suits_kernel, theano, tt
 from engine.data.parameters import in_layers, layers_of, named_state, recurrent
 from engine.kernel.cell import in_files, lines_of
 from engine.kernel.elementwise import SameArrays
 from engine.kernel.fallback import StepByStep, costs_follow, flat, scores_of, state_symbols
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
+from engine.methods import state
 from engine.methods.record import is_standard
 from engine.methods.state import (REPLACEABLE, CompiledFunctions, arrays, cell_of_model, functions, kinds,
                                   new_kinds, optimiser_variables, sizes, vocabulary_size, zero_states)
@@ -19,7 +20,7 @@ from engine.terminal import number_of, warn
 
 
 def operations(model):
-    """Return the operations of the network: a Kernel or, on a GPU, a Scan."""
+    """Return the operations of the network: a Kernel or, without it, a Scan."""
     cell, made = cell_of_model(model), functions(model)
     if made.operations is None:
         check_parameters(model, cell)
@@ -28,7 +29,7 @@ def operations(model):
                              f'({cell.unknown}): use float32')
         for H in sizes(model) if model.p and not cell.program else ():
             cell.check(H)
-        if on_cpu() and model.kernel:
+        if suits_kernel() and model.kernel:
             own = None if is_standard(model, 'layer') else model.layer
             in_c = bool(compiler.cxx and cell.program)
             made.operations = Kernel(cell, in_c, bfloat16.instructions(model.precision), own)
@@ -51,9 +52,8 @@ def check_parameters(model, cell):
 
 def computes_on(model):
     """Return a description of what computes the network."""
-    if theano.config.device != 'cpu':
-        name = theano.gpuarray.type.get_context(None).devname.strip()      # as its driver gives it
-        return f'{theano.config.device} ({name}), by theano.scan, in {theano.config.floatX}'
+    if model.device != 'cpu':
+        return f'{state.in_torch().described(model.device)}, in {theano.config.floatX}'
     threads = compiler.threads() if not compiler.cxx or compiler.openmp() else 1
     by = 'the C kernel' if operations(model).in_c else 'NumPy' if model.kernel else 'theano.scan'
     instructions = bfloat16.instructions(model.precision)
@@ -90,14 +90,14 @@ def build_forward(model, ops, name):
     y = tt.imatrix('y') if name == 'check' else x          # the others' results do not depend on the targets
     outputs = model.network(x, y, states, model.p, ops)
     if name == 'check':
-        return SameArrays([x, y, *flat(states)], [outputs.costs.mean(), outputs.best, *flat(outputs.after),
+        return function_of(model, [x, y, *flat(states)], [outputs.costs.mean(), outputs.best, *flat(outputs.after),
                                                   outputs.costs])
     if name == 'predict' and not costs_follow(outputs, x):
         warn(f'the costs of the network of {type(model).__name__} could not be shown to be -log p: training and '
              'validation use them, but scores and alternatives are -log p')
     of_characters = dict(states=flat(outputs.states), scores=[scores_of(outputs)])
     results = of_characters.get(name) or [tt.nnet.logsoftmax(scores_of(outputs))]
-    return SameArrays([x, *flat(states)], results + flat(outputs.after))
+    return function_of(model, [x, *flat(states)], results + flat(outputs.after))
 
 
 def check_functions(model, ops):
@@ -132,6 +132,13 @@ def replaced_first(model):
     return sorted([getattr(model, name) for name in REPLACEABLE], key=lambda f: f.__module__ == model.symbols.__name__)
 
 
+def function_of(model, *arguments, **updates):
+    """Return a SameArrays or, if the model is on another device, its like there. Arguments: as for SameArrays."""
+    if model.device == 'cpu':
+        return SameArrays(*arguments, **updates)
+    return state.in_torch().Function(*arguments, **updates, cell=cell_of_model(model), device=model.device)
+
+
 def build_texts(model, ops, name):
     """Return what reads and writes texts: in C, a Texts or, if C does not compute this network, a StepByStep."""
     if ops.in_c and is_standard(model, 'network'):
@@ -148,7 +155,7 @@ def build_train(model, ops, name):
     if not model.lp:
         raise ValueError('no learning parameters yet: call model_setup first')
     cell, lp = cell_of_model(model), dict(model.lp)
-    if model.kernel and not cell.program:
+    if model.kernel and not cell.program and model.device == 'cpu':
         warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: it runs in NumPy, more slowly')
     (x, y), states, weights = tt.imatrices('x', 'y'), state_symbols(model.p), tt.matrix('cost_weights')
     trained = model.weights or model.p                     # if there are weights, p is their running average
@@ -164,7 +171,7 @@ def build_train(model, ops, name):
     results = [outputs.costs.mean(), outputs.best, *flat(outputs.after)]
     if model.group.size == 1:
         ratios, updates = second_half(model, ops, name, lp, gradients, outputs.costs.size)
-        return SameArrays(inputs, results + ratios, updates=updates)
+        return function_of(model, inputs, results + ratios, updates=updates)
     first = SameArrays(inputs, results, gradients + [outputs.costs.size])
     sums, size = [g.type() for g in gradients], tt.scalar('size')          # of the whole batch
     ratios, updates = second_half(model, ops, name, lp, sums, size)

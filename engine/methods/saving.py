@@ -14,7 +14,7 @@ from engine.data.parameters import in_layers, layers_of, named_state, parameter_
 from engine.methods import record
 from engine.methods.compile import computes_on
 from engine.methods.state import (CompiledFunctions, Learning, arrays, cell_of_model, kinds, new_kinds,
-                                  new_parameters, optimiser_variables, set_parameters, set_text, sizes, updated,
+                                  new_parameters, optimiser_variables, set_parameters, set_text, shared, sizes, updated,
                                   vocabulary_size, warn_if_truncated)
 from engine.run import table
 from engine.terminal import ROOT, near
@@ -52,8 +52,8 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
     model.lp = lp
     set_parameters(model, p, uchar)
     model.functions, model.optimiser_variables = CompiledFunctions(), {}
-    model.average_weight = theano.shared(np.zeros((), theano.config.floatX), 'average_weight', allow_downcast=True)
-    model.rate = theano.shared(np.asarray(lp['lrate'], theano.config.floatX), 'lrate', allow_downcast=True)
+    model.average_weight = shared(model, np.zeros((), theano.config.floatX), 'average_weight')
+    model.rate = shared(model, np.asarray(lp['lrate'], theano.config.floatX), 'lrate')
     warn_if_truncated(model)
 
 
@@ -180,7 +180,7 @@ def resume(model, filename):
                          f'{"with" if state["weights_"] else "without"} averaged parameters: resume needs the same')
     renumber_text(model, uchar)
     set_parameters(model, p, uchar)
-    model.weights, model.averaged_steps = updated(model.weights, state['weights_']), metadata['averaged_steps']
+    model.weights, model.averaged_steps = updated(model, model.weights, state['weights_']), metadata['averaged_steps']
     for name, variable in named_state(optimiser_variables(model), model.p).items():
         variable.set_value(state[''][name])
     model.carried, validation = [

@@ -3,6 +3,7 @@
 The first argument of each function is the model. Its attributes, besides those in the docstring of CharLSTM:
 
     group, precision, kernel    process group, precision of the inputs of matrix products, whether to use the C kernel
+    device                      'cpu', or the name of PyTorch's device that computes steps
     text, stateful              the prepared Text or None, and whether each batch continues the one before
     weights, averaged_steps     the trained weights by name, if p is their running average, or {}; steps averaged so far
     average_weight, rate        shared scalars: the weight of that average in a step, and dyn_lrate
@@ -21,7 +22,7 @@ import types
 import numpy as np
 
 from engine import checks
-from engine.backend import bfloat16
+from engine.backend import bfloat16, theano_setup
 from engine.backend.theano_setup import theano
 from engine.data.batches import Text
 from engine.data.parameters import NOT_PARAMETERS, map_state, named_state, units
@@ -64,9 +65,25 @@ class CompiledFunctions(dict):
         return CompiledFunctions, ()
 
 
-def begin(model, random_seed, kernel, comm, precision):
+def in_torch():
+    """Return the module in_torch. Raise ValueError without PyTorch, which only devices other than the CPU need."""
+    try:
+        from engine.kernel import in_torch
+    except ModuleNotFoundError as error:
+        raise ValueError(f'a device other than the CPU needs PyTorch ({error}): pip install -r '
+                         'engine/requirements-gpu.txt') from None
+    return in_torch
+
+
+def begin(model, random_seed, kernel, comm, precision, device):
     """Set the attributes of a new model. Arguments and errors: as for CharLSTM."""
     bfloat16.instructions(precision, kernel)               # raises ValueError before a text is read
+    model.device = theano_setup.DEVICE if device is None else device
+    if model.device != 'cpu':
+        if not kernel or precision != 'float32' or group_of(comm).size > 1:
+            raise ValueError(f'the device {model.device} computes by PyTorch, in one process: expected the kernel, and '
+                             'precision float32')
+        in_torch().device_of(model.device)
     model.group, model.precision, model.kernel = group_of(comm), precision, checks.flag('kernel', kernel)
     seed = secrets.randbits(128) if random_seed is None else checks.whole('random_seed', random_seed, 0, math.inf)
     model.random = np.random.default_rng(model.group.broadcast(int, seed))         # the same numbers in all processes
@@ -123,6 +140,16 @@ def warn_if_truncated(model):
 
 # ---------------------------------------------------------------- the parameters
 
+def shared(model, array, name=None):
+    """Return a shared variable with the values of an array, on the model's device."""
+    return theano.shared(array, name) if model.device == 'cpu' else in_torch().shared(array, name, model.device)
+
+
+def stored(variable):
+    """Return the array of a shared variable or, on another device, its tensor. Do not write to it."""
+    return variable.tensor if hasattr(variable, 'tensor') else variable.get_value(borrow=True)
+
+
 def arrays(variables):
     """Return the arrays of shared variables by name. Do not write to them."""
     return {name: variable.get_value(borrow=True) for name, variable in variables.items()}
@@ -132,13 +159,13 @@ def vocabulary_size(model):
     """Return the number of characters that the model knows. Raises ValueError if there are no parameters."""
     if not model.p:
         raise ValueError('no model yet: first call fit, or prepare_input and model_setup, or load a checkpoint')
-    return model.p['c'].get_value(borrow=True).shape[0]
+    return stored(model.p['c']).shape[0]
 
 
 def sizes(model):
     """Return the units of each layer, from the first on. Raises ValueError if there are no parameters."""
     vocabulary_size(model)
-    return units(arrays(model.p))
+    return units({name: stored(v) for name, v in model.p.items()})
 
 
 def new_parameters(model, V, units, initial, random):
@@ -174,10 +201,10 @@ def kinds(arrays):
     return {name: (array.shape, array.dtype) for name, array in arrays.items()}
 
 
-def updated(variables, new):
+def updated(model, variables, new):
     """Set shared variables to new values, and return them by name: new ones if a shape or a type changes."""
     if kinds(arrays(variables)) != kinds(new):
-        return {name: theano.shared(array, name) for name, array in new.items()}
+        return {name: shared(model, array, name) for name, array in new.items()}
     for name, array in new.items():
         variables[name].set_value(array)
     return variables
@@ -185,10 +212,10 @@ def updated(variables, new):
 
 def set_parameters(model, new, uchar):
     """Replace parameters and vocabulary, and end any running fit. Keep compiled functions if shapes and types stay."""
-    model.uchar, variables = list(uchar), updated(model.p, new)
+    model.uchar, variables = list(uchar), updated(model, model.p, new)
     if variables is not model.p:
         model.p, model.functions, model.optimiser_variables = variables, CompiledFunctions(), {}
-    model.weights, model.averaged_steps = updated(model.weights, new if model.lp.get('average') else {}), 0
+    model.weights, model.averaged_steps = updated(model, model.weights, new if model.lp.get('average') else {}), 0
     model.schedule, model.carried, model.validation = None, None, (None, 0)
 
 
@@ -198,15 +225,17 @@ def optimiser_variables(model):
                         model.optimiser_state(list(arrays(model.p).values())))
     now = arrays(named_state(model.optimiser_variables, model.p))
     if kinds(now) != kinds(named_state(initial, model.p)):
-        model.optimiser_variables = map_state(theano.shared, initial)
+        model.optimiser_variables = map_state(lambda array: shared(model, array), initial)
     return model.optimiser_variables
 
 
 def set_number(variable, value):
-    """Set a shared scalar. On a CPU its array stays the same, so that compiled functions plan nothing again."""
-    array = variable.get_value(borrow=True)
-    array[...] = value
-    variable.set_value(array, borrow=True)
+    """Set a shared scalar. Its array or tensor stays the same, so that compiled functions plan nothing again."""
+    number = stored(variable)
+    if isinstance(number, np.ndarray):
+        number[...] = value
+        value = number
+    variable.set_value(value, borrow=True)
 
 
 def set_rate(model, rate):

@@ -5,7 +5,7 @@ from engine import checks
 from engine.backend.theano_setup import theano
 from engine.data.parameters import recurrent
 from engine.methods.compile import compiled
-from engine.methods.state import set_number, sizes, vocabulary_size, zero_states
+from engine.methods.state import set_number, sizes, stored, vocabulary_size, zero_states
 
 
 def as_batch(model, x, y):
@@ -73,7 +73,7 @@ def kept_in_step(model, x, rows):
     random, dropout, dropconnect = model.random, model.lp['dropout'], model.lp['dropconnect']
     kept = kept_units(random, dropout, rows, len(x), sizes(model)) if dropout else []
     if dropconnect:
-        kept += kept_weights(random, dropconnect, [v.get_value(borrow=True).shape for v in recurrent(model.p).values()])
+        kept += kept_weights(random, dropconnect, [stored(v).shape for v in recurrent(model.p).values()])
     return kept
 
 

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 
-from engine.data.parameters import own_shape
+from engine.data.parameters import is_matrix
 from engine.kernel.cell import inputs_of, own_parameters, own_places, places, reads_of
 from engine.kernel.formula import COSTLY, PRODUCTS, code_of, equations, of_row
 
@@ -47,7 +47,7 @@ def initial_for_page(cell, sizes):
     """Return a cell's own parameters by name: initial values by size, a number or a list, or None for a matrix."""
     arrays = {H: own_parameters(cell, H, np.random.default_rng(1)) for H in sizes}
     return {name: {H: own[name].tolist() if callable(value) else value for H, own in arrays.items()}
-            if own_shape(name, 1) == (1,) else None for name, value in cell.own.items()}
+            if not is_matrix(name) else None for name, value in cell.own.items()}
 
 
 def cell_for_page(cell, sizes=()):

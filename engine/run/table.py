@@ -96,6 +96,8 @@ OPTIONS = {
                of_fit=False),
         Option('precision', ('float32', 'bfloat16'), 'float32', 'bfloat16: round the inputs of matrix products, sum in '
                'float32; faster on some processors', of_fit=False),
+        Option('device', 'NAME', None, "where PyTorch computes the training steps, such as cuda or cuda:1 "
+               '(engine/README.md; default: here, by the kernel)', of_fit=False, resumed='any'),
         Option('random_seed', int, None, 'whole number that makes a run repeatable (default: a new one, which is '
                'printed and stored)', (0, math.inf), of_fit=False, in_result=False)],
     'learning': [

@@ -1,0 +1,468 @@
+"""Compute Theano's graphs on a device by PyTorch: the same graphs as on a CPU, node by node, on tensors.
+
+Values of a graph are tensors on the device or, such as sizes, arrays of NumPy. What reads only these is Theano's own.
+Only --device imports this module.
+"""
+import contextlib
+import functools
+import math
+import operator
+
+import numpy as np
+import torch
+
+from engine.backend.theano_setup import theano, tt
+from engine.kernel import in_numpy, ops
+from engine.kernel.cell import inputs_of, own_places, places
+from engine.kernel.elementwise import CHANGES
+from engine.kernel.formula import OPERATIONS, PRODUCTS
+from engine.terminal import warn
+
+gof, subtensor = theano.gof, tt.subtensor
+
+
+# ---------------------------------------------------------------- devices, and variables on them
+
+def device_of(name):
+    """Return a device of PyTorch by its name, such as cuda:1, or torch:cpu. Raise ValueError if it is not there."""
+    try:
+        device = torch.device(name.removeprefix('torch:'))
+        torch.zeros(1, device=device)
+    except (AssertionError, RuntimeError) as error:        # what PyTorch says begins with the reason
+        there = [f'cuda:{k} ({torch.cuda.get_device_name(k)})' for k in range(torch.cuda.device_count())]
+        raise ValueError(f'the device {name} is not there ({str(error)[:60].partition(chr(10))[0]}): expected one of '
+                         f'{", ".join([*there, "torch:cpu"])}') from None
+    return device
+
+
+def described(name):
+    """Return the name of a device and of its processor."""
+    processor = f' ({torch.cuda.get_device_name(device_of(name))})' if name.startswith('cuda') else ''
+    return f'{name}{processor}, by PyTorch {torch.__version__}'
+
+
+class OnDevice(tt.sharedvar.TensorSharedVariable):
+    """A shared variable whose value is a tensor, which stays the same when a value of the same shape is set."""
+    tensor = None
+
+    def get_value(self, borrow=False, return_internal_type=False):
+        return self.tensor.cpu().numpy().copy()
+
+    def set_value(self, value, borrow=False):
+        CHANGES[0] += 1
+        value = torch.from_numpy(np.array(value, self.dtype))
+        if self.tensor.shape == value.shape:
+            self.tensor.copy_(value)
+        else:
+            self.tensor = value.to(self.tensor.device)
+
+    def __reduce__(self):
+        return shared, (self.get_value(), self.name, self.of)
+
+    def __deepcopy__(self, memo):
+        return shared(self.get_value(), self.name, self.of)
+
+
+def shared(array, name, device):
+    """Return an OnDevice with the values of an array. device: its name."""
+    array = np.asarray(array)
+    found = OnDevice(name, tt.TensorType(array.dtype, array.ndim * [False]), np.empty(array.ndim * (0,), array.dtype),
+                     strict=False)
+    found.of, found.tensor = device, torch.from_numpy(array.copy()).to(device_of(device))
+    return found
+
+
+# ---------------------------------------------------------------- elementwise operations
+
+def of_tensors(function):
+    """Return a function of tensors that may also get numbers, but not numbers alone."""
+    def called(*arguments):
+        like = next(v for v in arguments if isinstance(v, torch.Tensor))
+        return function(*[v if isinstance(v, torch.Tensor) else torch.full_like(like, v) for v in arguments])
+    return called
+
+
+# By name of Theano's scalar operation, for tensors and numbers. Others have the name of their function in formula.py.
+FUNCTIONS = {
+    'Add': operator.add, 'Sub': operator.sub, 'Mul': operator.mul, 'TrueDiv': operator.truediv, 'Neg': operator.neg,
+    'LT': operator.lt, 'GT': operator.gt, 'LE': operator.le, 'GE': operator.ge, 'EQ': operator.eq, 'NEQ': operator.ne,
+    'AND': operator.mul, 'Pow': operator.pow, 'Sqr': torch.square, 'Inv': torch.reciprocal, 'Invert': operator.invert,
+    'Identity': lambda x: x, 'Cast': lambda x: x, 'Second': of_tensors(lambda x, y: torch.broadcast_tensors(x, y)[1]),
+    'Minimum': of_tensors(torch.minimum), 'Maximum': of_tensors(torch.maximum), 'OR': of_tensors(torch.maximum),
+    'Switch': lambda which, yes, no: torch.where(which != 0, yes, no),
+    'Clip': lambda x, low, high: torch.where(x < low, low, torch.where(x > high, high, x)),
+    'ScalarSoftplus': lambda x: torch.logaddexp(x, torch.zeros_like(x)),
+    'Sum': lambda x: x.sum(dim=-1, keepdim=True), 'Dot': torch.matmul, 'DotT': lambda x, M: torch.matmul(x, M.t())}
+
+
+def function_of(name):
+    """Return a function of tensors for a scalar operation, or None."""
+    named = OPERATIONS.get(name, ('', None))[1]
+    return FUNCTIONS.get(name) or getattr(torch, getattr(named, '__name__', ''), None)
+
+
+def is_supported(op):
+    """Return whether there are functions for a scalar operation of Theano."""
+    if isinstance(op, theano.scalar.Composite):
+        return all(is_supported(node.op) for node in op.fgraph.apply_nodes)
+    return function_of(type(op).__name__) is not None
+
+
+def scalar_results(op, dtypes, arguments):
+    """Return the results of a scalar operation of Theano, of the types `dtypes`, on tensors and numbers."""
+    if isinstance(op, theano.scalar.Composite):
+        values = dict(zip(op.fgraph.inputs, arguments))
+        for node in op.fgraph.toposort():
+            read = [v.data.item() if isinstance(v, gof.Constant) else values[v] for v in node.inputs]
+            values.update(zip(node.outputs, scalar_results(node.op, [v.dtype for v in node.outputs], read)))
+        return [values[v] for v in op.fgraph.outputs]
+    dtype, name = getattr(torch, dtypes[0]), type(op).__name__
+    if dtype.is_floating_point:                            # functions of integers are computed in the result's type
+        arguments = [v.to(dtype) if isinstance(v, torch.Tensor) else v for v in arguments]
+    if dtype == torch.bool and name == 'Add':
+        name = 'OR'
+    found = functools.reduce(function_of(name), arguments) if name in ('Add', 'Mul') else function_of(name)(*arguments)
+    return [found.to(dtype) if isinstance(found, torch.Tensor) else found]
+
+
+def full(value, like):
+    """Return a tensor or a number in the shape of another tensor."""
+    return value.expand_as(like) if isinstance(value, torch.Tensor) else torch.full_like(like, value)
+
+
+class Lines:
+    """Code of formula.py as a function of tensors: from values by name, first of a (B,H) one, to the outputs (B,H)."""
+
+    def __init__(self, code):
+        self._code = [(name, operation, function_of(operation), arguments) for name, operation, arguments in code.lines]
+        self._outputs = code.outputs
+
+    def __call__(self, values):
+        values, like = dict(values), next(iter(values.values()))
+        for name, operation, function, arguments in self._code:
+            read = [values.get(v, v) for v in arguments]
+            if operation in PRODUCTS:
+                read[0] = full(read[0], like)
+            if operation == 'Units':
+                values[name] = float(like.shape[1])
+            elif any(isinstance(v, torch.Tensor) for v in read):
+                values[name] = function(*read).to(like.dtype)          # comparisons become numbers
+            else:
+                values[name] = float(OPERATIONS[operation][1](*read))
+        return [full(values.get(v, v), like) for v in self._outputs]
+
+
+# ---------------------------------------------------------------- a layer
+
+class Layer:
+    """A layer over whole sequences and its gradient, as in ops.py, on tensors. cell: a Cell."""
+
+    def __init__(self, cell, device):
+        self.counts = cell.counts
+        step = Elementwise(cell.program) if cell.program else AnyCell(cell, device)
+        self._forward, self._backward = step.forward, step.backward
+        if device.type == 'cuda' and cell.program:
+            self._forward, self._backward = [in_one_kernel(each, f'cell {cell.name}') for each in (
+                step.forward, step.backward)]
+
+    def forward(self, op, a_x, W, b, h, C, *own):
+        """Return h and C of all steps, kept, and h and C after the last step. kept: lists of tensors for each step."""
+        counts, (T, B, H) = self.counts, (*a_x.shape[:2], b.shape[1])
+        first, of_h, all_h, all_C, all_kept = counts.b - counts.W, W.reshape(counts.W * H, H).t(), [], [], []
+        of_x = a_x.reshape(T, B, counts.U, H) + b[:counts.U]
+        for t in range(T):
+            sums = torch.matmul(h, of_h).reshape(B, counts.W, H)
+            rows = [of_x[t, :, k] if k < first else sums[:, k - first] + (of_x[t, :, k] if k < counts.U else b[k])
+                    for k in range(counts.b)]
+            h, after, kept = self._forward(rows, C.split(H, dim=1), own)
+            C = torch.cat(after, dim=1)
+            all_h.append(h), all_C.append(C), all_kept.append(kept)
+        if not T:
+            return a_x.new_empty(0, B, H), a_x.new_empty(0, *C.shape), all_kept, h, C
+        return torch.stack(all_h), torch.stack(all_C), all_kept, h, C
+
+    def backward(self, op, dh, W, h, C, kept, h0, C0, *own):
+        """Return da (T,B,bH), dW, db, dC0 and the gradients of own."""
+        counts, (T, B, H) = self.counts, dh.shape
+        begin = 0 if op.truncate < 0 or op.truncate > T else T - op.truncate
+        first, of_h = (counts.b - counts.W) * H, W.reshape(counts.W * H, H)
+        da, d_own = [dh.new_zeros(B, counts.b * H)] * T, [torch.zeros_like(v) for v in own]
+        dh_next, dC = torch.zeros_like(h0), [torch.zeros_like(v) for v in C0.split(H, dim=1)]
+        for t in reversed(range(begin, T)):
+            before, after = (C[t - 1] if t else C0).split(H, dim=1), C[t].split(H, dim=1)
+            rows, dC, now = self._backward(kept[t], before, after, own, dh[t] + dh_next, dC)
+            da[t], d_own = torch.cat(rows, dim=1), [total + d for total, d in zip(d_own, now)]
+            dh_next = torch.matmul(da[t][:, first:], of_h)
+        da = torch.stack(da) if T else dh.new_zeros(0, B, counts.b * H)
+        h_before = torch.cat([h0[None], h[:-1]])[:T]
+        dW = torch.matmul(da[:, :, first:].reshape(T * B, -1).t(), h_before.reshape(T * B, H))
+        dC0 = torch.zeros_like(C0) if begin else torch.cat(dC, dim=1)
+        return da, dW.reshape(W.shape), da.sum(dim=(0, 1)).reshape(counts.b, H), dC0, *d_own
+
+
+class Elementwise:
+    """A step of a cell with a program, and its gradient."""
+
+    def __init__(self, program):
+        self._program, (self._counts, self._kept, *_) = program, program
+        self._lines = Lines(program.forward), Lines(program.backward)
+
+    def forward(self, a, before, own):
+        """Return h (B,H), the states after the step, and what the gradient needs of it, a list each."""
+        S = self._counts.S
+        h, *others = self._lines[0](dict(zip(inputs_of(self._counts), [*a, *before, *own])))
+        return h, others[:S], others[S:]
+
+    def backward(self, kept, before, after, own, dh, d_after):
+        """Return the gradients of the rows, of the states before the step, and of own, a list each."""
+        (b, _, _, S, n, M), pairs = self._counts, self._program.pairs
+        names = ['dh', *places('kept', self._kept), *places('before', S), *places('after', S),
+                 *own_places(self._counts), *places('d_after', S)]
+        found = self._lines[1](dict(zip(names, [dh, *kept, *before, *after, *own, *d_after])))
+        vectors, d_before, d_own = found[:b + self._program.factors], found[-n - S:][:S], found[len(found) - n:]
+        d_matrices = [sum([torch.matmul(vectors[v].t(), vectors[g]) for m, v, g in pairs if m == k],
+                          start=torch.zeros_like(own[n + k])) for k in range(M)]
+        return vectors[:b], d_before, [v.sum(dim=0) for v in d_own] + d_matrices
+
+
+class AnyCell:
+    """The same for a cell without a program, by Theano's graphs of one step."""
+
+    def __init__(self, cell, device):
+        self._step = in_numpy.AnyCell(cell, lambda inputs, _, outputs: Graph(inputs, outputs, cell, device))
+
+    def forward(self, a, before, own):
+        h, *after = self._step.forward(*a, *before, *own)
+        return h, after, a
+
+    def backward(self, kept, before, after, own, dh, d_after):
+        found, n = self._step.backward(*kept, *before, *own, dh, *d_after), len(kept)
+        d_own = [d[0] if v.ndim == 1 else d for v, d in zip(own, found[n + len(before):])]
+        return found[:n], found[n:n + len(before)], d_own
+
+
+def in_one_kernel(function, name):
+    """Return a function compiled by PyTorch or, if that fails when it is called, as it is."""
+    made = torch.compile(function)
+
+    def called(*arguments):
+        nonlocal made
+        try:
+            return made(*arguments)
+        except Exception as error:                         # PyTorch raises all kinds, as without a compiler
+            if made is function:
+                raise
+            warn(f'PyTorch cannot compile the {name} ({type(error).__name__}): it runs operation by operation')
+            made = function
+            return made(*arguments)
+    return called
+
+
+# ---------------------------------------------------------------- operations of graphs, to lists of results
+
+def of_columns(op, U, index, d):
+    """Return zeros like U with the rows of d added to its columns, by a product: sums in any order would differ."""
+    one_hot = torch.zeros(len(index), U.shape[1], dtype=d.dtype, device=d.device)
+    return [torch.matmul(d.t(), one_hot.scatter_(1, index[:, None].long(), 1))]
+
+
+def cross_entropy(op, scores, c, y):
+    logs = torch.log_softmax(scores + c, dim=1)
+    costs = -logs.gather(1, y[:, None].long())[:, 0]
+    return [costs, logs.argmax(dim=1).to(torch.int32), logs.exp(), -logs.mean(dim=1)]
+
+
+def cross_entropy_gradient(op, dcosts, dspread, p, y):
+    right = torch.zeros_like(p).scatter_(1, y[:, None].long(), 1)
+    dscores = dcosts[:, None] * (p - right) + dspread[:, None] * (p - 1 / p.shape[1])
+    return [dscores, dscores.sum(dim=0)]
+
+
+def dimshuffle(op, x):
+    kept = [k for k in op.new_order if k != 'x']
+    dropped = [k for k in range(x.ndim) if k not in kept]              # axes of one number
+    return [x.permute(kept + dropped).reshape([1 if k == 'x' else x.shape[k] for k in op.new_order])]
+
+
+def indexed(op, arguments):
+    """Return the index of a Subtensor or IncSubtensor."""
+    index = subtensor.get_idx_list((None, *map(int, arguments)), op.idx_list)
+    if any(isinstance(each, slice) and (each.step or 1) < 0 for each in index):
+        raise NotImplementedError                          # in PyTorch
+    return index
+
+
+def increased(op, x, y, *index):
+    x = x.clone()
+    part = x[indexed(op, index)]                           # a view
+    part.copy_(y if op.set_instead_of_inc else part + y)
+    return [x]
+
+
+OPERATIONS_OF_GRAPHS = {
+    tt.elemwise.DimShuffle: dimshuffle, tt.Reshape: lambda op, x, shape: [x.reshape(shape.tolist())],
+    theano.compile.ops.Shape_i: lambda op, x: [np.array(x.shape[op.i])],
+    theano.compile.ops.Shape: lambda op, x: [np.array(x.shape)],
+    theano.compile.ops.Rebroadcast: lambda op, x: [x], tt.Dot: lambda op, a, b: [torch.matmul(a, b)],
+    subtensor.Subtensor: lambda op, x, *index: [x[indexed(op, index)]], subtensor.IncSubtensor: increased,
+    subtensor.AdvancedSubtensor1: lambda op, x, index: [x[torch.as_tensor(index).long()]],
+    tt.Split: lambda op, x, axis, sizes: x.split(sizes.tolist(), dim=int(axis)),
+    tt.Join: lambda op, axis, *parts: [torch.cat(parts, dim=int(axis))],
+    tt.Sum: lambda op, x: [x.sum(dim=op.axis if op.axis is not None else tuple(range(x.ndim)))],
+    tt.Alloc: lambda op, value, *shape: [value.expand(*map(int, shape)).clone()],
+    tt.nnet.LogSoftmax: lambda op, x: [torch.log_softmax(x, dim=1)],
+    ops.Product: lambda op, a, b: [torch.matmul(a, b)],
+    ops.SumsOfSquares: lambda op, *arrays: [torch.square(x).sum() for x in arrays],
+    ops.TakeColumns: lambda op, U, index: [U.t()[index.long()]], ops.AddColumns: of_columns,
+    ops.SoftmaxCrossEntropy: cross_entropy, ops.SoftmaxCrossEntropyGradient: cross_entropy_gradient}
+
+
+class Graph:
+    """A graph of Theano, simplified, as a function of tensors and arrays. cell: the model's Cell."""
+    named = set()                                          # kinds of operations that were named in a warning
+
+    def __init__(self, inputs, outputs, cell, device):
+        self.device, layer = device, Layer(cell, device)
+        self._kinds = {**OPERATIONS_OF_GRAPHS, ops.LSTM: layer.forward, ops.LSTMGradient: layer.backward}
+        self.shared = [v for v in gof.graph.inputs(outputs)
+                       if isinstance(v, theano.compile.SharedVariable) and v not in inputs]
+        mode = theano.compile.mode.get_default_mode().excluding('inplace', 'fusion', 'BlasOpt')
+        self._graph = gof.FunctionGraph([*inputs, *self.shared], outputs)
+        mode.optimizer.optimize(self._graph)
+        self._nodes, last = self._graph.toposort(), {}
+        for k, node in enumerate(self._nodes):
+            last.update(dict.fromkeys([*node.inputs, *node.outputs], k))
+        kept = {*self._graph.outputs}
+        self._freed = [[v for v in {*node.inputs, *node.outputs} if last[v] == k and v not in kept]
+                       for k, node in enumerate(self._nodes)]
+        self._constants = {v: self._constant(v) for v in gof.graph.variables(self._graph.inputs, self._graph.outputs)
+                           if isinstance(v, gof.Constant)}
+
+    def _constant(self, v):
+        """Return a constant: a tensor if it has more than one number, and these are no sizes."""
+        return v.data if np.size(v.data) <= 1 or v.dtype.startswith('int') else self._tensor(v.data)
+
+    def __call__(self, *inputs):
+        shared = [v.tensor if isinstance(v, OnDevice) else v.get_value() for v in self.shared]
+        values = {**self._constants, **dict(zip(self._graph.inputs, (*inputs, *shared)))}
+        for node, freed in zip(self._nodes, self._freed):
+            values.update(zip(node.outputs, self._results(node, [values[v] for v in node.inputs])))
+            for v in freed:
+                values.pop(v, None)
+        return [values[v] for v in self._graph.outputs]
+
+    def _results(self, node, arguments):
+        """Return the results of an operation."""
+        op, kind = node.op, type(node.op)
+        if not any(isinstance(x, (torch.Tensor, list)) for x in arguments):
+            return self._in_numpy(node, arguments)
+        if kind is tt.Elemwise and is_supported(op.scalar_op):
+            read = [x.item() if isinstance(x, np.ndarray) and x.size == 1 else self._tensor(x) for x in arguments]
+            return scalar_results(op.scalar_op, [v.dtype for v in node.outputs], read)
+        function = self._kinds.get(kind)
+        if function:
+            read = [self._tensor(x) if 'float' in getattr(v, 'dtype', '') and not isinstance(x, list) else x
+                    for v, x in zip(node.inputs, arguments)]
+            with contextlib.suppress(NotImplementedError):
+                return function(op, *read)
+        if kind not in self.named:
+            self.named.add(kind)
+            warn(f'{kind.__name__} runs on the processor, not on {self.device}')
+        found = self._in_numpy(node, [x.cpu().numpy() if isinstance(x, torch.Tensor) else x for x in arguments])
+        return [self._tensor(x) if np.ndim(x) else x for x in found]
+
+    def _tensor(self, x):
+        return x if isinstance(x, torch.Tensor) else torch.as_tensor(np.array(x), device=self.device)
+
+    @staticmethod
+    def _in_numpy(node, arrays):
+        """Return the results of an operation as Theano computes them."""
+        cells = {v: [x] for v, x in zip(node.inputs, arrays)} | {v: [None] for v in node.outputs}
+        node.op.make_thunk(node, cells, {v: [v in node.inputs] for v in cells}, [])()
+        return [cells[v][0] for v in node.outputs]
+
+
+# ---------------------------------------------------------------- compiled functions
+
+class Function:
+    """A compiled function as elementwise.SameArrays, from arrays to arrays, which computes on a device."""
+    EAGER = 3                                              # calls on CUDA before a step is recorded
+
+    def __init__(self, inputs, outputs, borrowed=(), updates=(), *, cell, device):
+        """Arguments as for SameArrays. cell: the model's Cell. device: its name."""
+        updates = {**{v: v.default_update for v in gof.graph.inputs([*outputs, *borrowed])
+                      if getattr(v, 'default_update', None)}, **dict(updates)}
+        self._updated, self._count, self._dtypes = [*updates], len(outputs) + len(borrowed), [v.dtype for v in inputs]
+        self._graph, self._steps = Graph(inputs, [*outputs, *borrowed, *updates.values()], cell,
+                                         device_of(device)), {}
+
+    def __call__(self, *inputs):
+        inputs = [np.asarray(x, dtype) for x, dtype in zip(inputs, self._dtypes)]
+        # A variable has another tensor after a value of another shape was set.
+        read = [v.tensor if isinstance(v, OnDevice) else v for v in self._graph.shared]
+        key = (*[x.shape for x in inputs], *map(id, read))
+        if key not in self._steps:
+            self._steps[key] = Step(self._run, inputs, self._graph.device, read)
+        if self._updated:
+            CHANGES[0] += 1
+        return self._steps[key](inputs)
+
+    again = __call__
+
+    def _run(self, tensors):
+        """Return the outputs, after setting what is updated."""
+        found = self._graph(*tensors)
+        for v, value in zip(self._updated, found[self._count:]):
+            if isinstance(v, OnDevice):
+                v.tensor.copy_(value)
+            else:
+                v.set_value(value)
+        return found[:self._count]
+
+
+class Step:
+    """A function for inputs of certain shapes, whose tensors stay the same; on CUDA it is recorded, and replayed.
+
+    read: what else it reads: only tensors, if it may be recorded.
+    """
+
+    def __init__(self, function, inputs, device, read):
+        self._function, self._device, self._read, self.calls = function, device, read, 0
+        self._recorded = device.type == 'cuda' and all(isinstance(x, torch.Tensor) for x in read)
+        self.tensors = [torch.from_numpy(np.array(x)).to(device) for x in inputs]
+
+    def run(self):
+        """Return the outputs as bytes in one tensor, and set their shapes and types."""
+        found = [torch.as_tensor(x, device=self._device) for x in self._function(self.tensors)]
+        self.kinds = [(x.shape, str(x.dtype).removeprefix('torch.')) for x in found]
+        return torch.cat([x.contiguous().reshape(-1).view(torch.uint8) for x in found])
+
+    replay = run
+
+    def record(self):
+        """Let replay repeat the recorded kernels, which read the same tensors."""
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                found = self.run()
+        except RuntimeError as error:
+            warn(f'PyTorch cannot record a step ({str(error).partition(chr(10))[0]}): it runs kernel by kernel')
+            return
+
+        def replay():
+            graph.replay()
+            return found
+        self.replay = replay
+
+    def __call__(self, inputs):
+        for tensor, x in zip(self.tensors, inputs):
+            tensor.copy_(torch.from_numpy(np.array(x)))
+        self.calls += 1
+        if self._recorded and self.calls == 1 + Function.EAGER:
+            self.record()
+        numbers, begin, arrays = self.replay().cpu().numpy(), 0, []            # the only copy from the device
+        for shape, dtype in self.kinds:
+            end = begin + np.dtype(dtype).itemsize * math.prod(shape)
+            arrays.append(numbers[begin:end].view(dtype).reshape(shape))
+            begin = end
+        return arrays
