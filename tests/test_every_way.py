@@ -123,7 +123,7 @@ TORCH = ['PyTorch', 'PyTorch float64']         # rows tested in test_torch.py
 ELSEWHERE = ['NumPy float64', 'any cell', 'any cell float64, without a compiler', 'scan', 'C, graph not optimised',
              'C bfloat16 emulated']            # rows tested in test_other_ways.py, by another process
 # Ways that differ from another row by no code of a cell's, as by a compiler, and scan, which calls its function.
-NO_NEW_CODE = ['C by clang', 'C, vectors of 32 bytes', 'C, vectors of 16 bytes', 'C, graph not optimised', 'PyTorch',
+NO_NEW_CODE = ['C by clang', 'C, vectors of 32 bytes', 'C, vectors of 16 bytes', 'C, graph not optimised', *TORCH,
                'any cell float64, without a compiler', 'NumPy float64', 'C bfloat16 emulated', 'resumed', 'scan',
                *[name for name in ROWS if 'no relaxed' in name]]
 EXACT = 'C float64'                    # the reference for trained parameters: its gradient is verified

@@ -4,6 +4,7 @@ The rows of PyTorch in the table of ways are tested here, where PyTorch is insta
 """
 import contextlib
 import copy
+import functools
 import pickle
 
 import numpy as np
@@ -15,6 +16,7 @@ import cells  # noqa: E402
 from charlstm import CharLSTM  # noqa: E402
 from engine.backend.theano_setup import theano  # noqa: E402
 from engine.kernel import in_torch  # noqa: E402
+from engine.kernel.cell import Cell  # noqa: E402
 from engine.lesson import cells as lesson_cells  # noqa: E402
 from models import default_mode  # noqa: E402
 from scripts import PRODUCE, STATEFUL, TEXT, TRAIN, assert_refused, run, succeeded  # noqa: E402
@@ -64,10 +66,11 @@ def path(text_file):
     return text_file(''.join(np.random.default_rng(1).choice(list('abcdefghijk'), 900)) + 'abcdefghijk')
 
 
-@pytest.mark.parametrize('dtype, rtol', [('float32', 1e-5), ('float64', 1e-11)])
-@pytest.mark.parametrize('name, settings', [
-    *[(name, {}) for name in classes()], ('CharLSTM', dict(layers=1)), ('CharLSTM', dict(layers=3)),
-    ('CharLSTM', dict(stateful=False, initial='original', bptt_maxdepth=4))], ids=str)
+@pytest.mark.parametrize('name, settings, dtype, rtol', [
+    *[(name, settings, 'float64', 1e-11) for name, settings in (
+        *[(name, {}) for name in classes()], ('CharLSTM', dict(layers=1)), ('CharLSTM', dict(layers=3)),
+        ('CharLSTM', dict(stateful=False, initial='original', bptt_maxdepth=4)))],
+    *[(name, {}, 'float32', 1e-5) for name in ('CharLSTM', 'MLSTM', 'Normalised', 'Residual')]], ids=str)
 def test_twenty_steps_are_the_kernels(path, name, settings, dtype, rtol):
     mode = default_mode(theano.compile.mode.FAST_COMPILE) if name == 'Halved' else contextlib.nullcontext()
     with theano.change_flags(floatX=dtype), mode:
@@ -185,6 +188,22 @@ def test_a_recorded_step_follows_the_rate_and_new_values(path):
             change(model)
         expected, found = [trained(model, 2) for model in models]
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize('name', ['MLSTM', 'Normalised'])
+def test_a_compiled_cell_is_the_cell(monkeypatch, name):
+    """As PyTorch traces it. On CUDA, it makes kernels of the trace."""
+    monkeypatch.setattr(torch, 'compile', functools.partial(torch.compile, backend='eager'))
+    cell = Cell(classes()[name].cell, 'float32')
+    (b, _, _, S, own, M), step = cell.counts, in_torch.Elementwise(cell.program)
+    forward, backward = [in_torch.in_one_kernel(each, 'cell') for each in (step.forward, step.backward)]
+    for B, H in ((3, 7), (5, 16)):
+        a, before, dh, d_after = [torch.randn(n, B, H).unbind() for n in (b, S, 1, S)]
+        p = [*torch.randn(own, H), *torch.randn(M, H, H)]
+        h, after, kept = step.forward(a, before, p)
+        found = [*forward(a, before, p), *backward(kept, before, after, p, *dh, d_after)]
+        for one, other in zip([h, after, kept, *step.backward(kept, before, after, p, *dh, d_after)], found):
+            torch.testing.assert_close(one, other)
 
 
 def test_pytorch_is_imported_only_for_a_device():

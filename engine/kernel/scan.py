@@ -1,4 +1,4 @@
-"""The network's operations in Theano's own: for GPUs, and to check the kernel."""
+"""The network's operations in Theano's own, to check the kernel."""
 from engine.backend.theano_setup import tt
 from engine.data.parameters import stacked
 

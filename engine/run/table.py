@@ -11,7 +11,7 @@ from engine import checks
 from engine.terminal import ROOT
 
 # In a resumed run: see `resumed` below.
-MAY_CHANGE = 'only --epochs, --save-every, --patience may change, and --lrate may become smaller'
+MAY_CHANGE = 'only --epochs, --save-every, --patience, --device may change, and --lrate may become smaller'
 TITLES = {'train': 'text', 'valid': 'validation text', 'test': 'test text'}        # titles of a run's texts, by role
 
 

@@ -1,6 +1,7 @@
 """Measure training steps of CharLSTM, in C and in NumPy without a compiler, beside PyTorch's nn.LSTM and RMSprop.
 
     python tests/benchmarks/training.py [--units 128 256] [--batches 50] [--no-numpy] [--clang] [--bfloat16] [--peers]
+    python tests/benchmarks/training.py --device cuda [--units 256 512 1024] [--batches 25]
 
 All take turns, each in a separate process. They begin with the same parameters, and unless the costs of their first
 steps agree, nothing is timed. --clang adds CharLSTM compiled by clang++, and --bfloat16 with that precision, and
@@ -8,6 +9,9 @@ PyTorch with its autocast to it. --peers adds JAX, and Keras on TensorFlow, with
 several steps, since the first ones warm up threads and caches. Every number is from the median step. The share of the
 peak is 6 x the multiply-adds of a forward step, divided by the time and by the speed of the fastest product of matrices
 (2048, 2048) in the same precision, of NumPy's, PyTorch's and the kernel's.
+
+--device compares, on a device of PyTorch, CharLSTM operation by operation (eager), with the cell compiled, and with the
+step recorded, too, beside PyTorch's nn.LSTM, and prints the time in which the masks of a step are drawn here.
 """
 import argparse
 import functools
@@ -49,19 +53,24 @@ def in_turns(step):
     return turn
 
 
-def make_ours(units, batch, precision='float32', cxx=None):
-    """Return a turn of CharLSTM. cxx: the compiler, '' for none, None for the default one."""
+def make_ours(units, batch, precision='float32', cxx=None, device=None, way='recorded'):
+    """Return a turn of CharLSTM. cxx: the compiler, '' for none, None for the default one. way: on a device."""
     if cxx is not None:
         os.environ['THEANO_FLAGS'] = f'{os.environ.get("THEANO_FLAGS", "")},cxx={cxx}'
     import charlstm
     batches = make_batches(batch)
-    model = charlstm.CharLSTM(random_seed=1, precision=precision)
+    model = charlstm.CharLSTM(random_seed=1, precision=precision, device=device)
+    if device:
+        from engine.kernel import in_torch
+        if way == 'eager':
+            in_torch.in_one_kernel = lambda function, name: function
+        in_torch.Function.EAGER = in_torch.Function.EAGER if way == 'recorded' else float('inf')
     model.model_setup(char_dim=V, num_units1=units, num_units2=units, lrate=RATE)
     set_parameters(model)
     return in_turns(lambda: model.theano_train_rmsprop(*next(batches))[0])
 
 
-def make_pytorch(units, batch, autocast=False):
+def make_pytorch(units, batch, autocast=False, device='cpu'):
     import torch
     from torch import nn
     batches, p = make_batches(batch), stacked_parameters(V, units)
@@ -73,10 +82,12 @@ def make_pytorch(units, batch, autocast=False):
     with torch.no_grad():
         for weights, array in zip(trained, p.values()):
             weights.copy_(torch.from_numpy(array))
+    for module in (one_hot, lstm, output):
+        module.to(device)
     rule = torch.optim.RMSprop(trained, lr=RATE, alpha=DECAY, eps=1e-8)
 
     def step():
-        x, y = map(torch.from_numpy, next(batches))
+        x, y = [torch.from_numpy(each).to(device) for each in next(batches)]
         rule.zero_grad()
         with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
             h, _ = lstm(one_hot(x))                                                # (T, B, H)
@@ -195,6 +206,27 @@ def measure(units, batch, options):
     return take_turns(workers, TURNS, options.steps)
 
 
+def on_device(options):
+    """Print the table of a device, and the time of its masks."""
+    import numpy as np
+    from engine.kernel.in_torch import described
+    from engine.methods.step import kept_units, kept_weights
+    print(f'on {described(options.device)}\n')
+    row = table('units', 'batch', '      side', 'characters/s', 'ours over it', 'masks, ms')
+    for units, batch in itertools.product(options.units, options.batches):
+        sides = {f'ours, {way}': (make_ours, 'float32', None, options.device, way) for way in (
+            'eager', 'compiled', 'recorded')}
+        sides['PyTorch'] = make_pytorch, False, options.device.removeprefix('torch:')
+        workers = {name: Worker(make, units, batch, *more) for name, (make, *more) in sides.items()}
+        refuse_other_costs({name: worker.ready() for name, worker in workers.items()})
+        found, random = take_turns(workers, TURNS, options.steps), np.random.default_rng(1)
+        masks = median(timed(lambda: (kept_units(random, 0.13, slice(0, batch), STEPS, (units, units)), kept_weights(
+            random, 0.09, [(4, units, units)] * 2)), 9))
+        for name, (seconds, _) in found.items():
+            row(units, batch, name, f'{STEPS * batch / seconds:,.0f}', f'{seconds / found["ours, recorded"][0]:.2f}',
+                f'{masks * 1e3:.2f}' if 'ours' in name else '')
+
+
 def print_table(results, peaks):
     """Print the table. results: (units, batch) to what measure returned. peaks: flops a second by precision."""
     row = table('units', 'batch', '      side', 'characters/s', 'ours over it', 'bfloat16 over it', 'share of the peak',
@@ -216,8 +248,11 @@ def main():
     parser.add_argument('--clang', action='store_true', help='add CharLSTM compiled by clang++')
     parser.add_argument('--bfloat16', action='store_true', help='add both sides with products in bfloat16')
     parser.add_argument('--peers', action='store_true', help='add Keras on TensorFlow and on JAX, and JAX')
+    parser.add_argument('--device', help='compare on this device of PyTorch, such as cuda')
     options = parser.parse_args()
     print_head('torch', *['tensorflow-cpu', 'keras', 'jax'] * options.peers)
+    if options.device:
+        return on_device(options)
     kinds = [('numpy', False), *[(library, bfloat16) for library in ('torch', 'kernel')
                                  for bfloat16 in (False, True)[:1 + options.bfloat16]]]
     products = {kind: Worker(make_product, *kind) for kind in kinds}
