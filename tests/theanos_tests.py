@@ -26,7 +26,6 @@ from engine.backend.patches import REMOVED_NAMES  # noqa: E402
 # Tests that fail with NumPy 2.5 and SciPy 1.18, by pattern, with the reason. One that passes is reported as failed, so
 # that this list stays true.
 KNOWN = {
-    'test_sort.py::*TopK*': 'Theano indexes an array with a list',
     'test_basic.py::CeilTester::test_good': 'NumPy keeps integers here',
     'test_basic.py::FloorTester::test_good': 'NumPy keeps integers here',
     'test_basic.py::TruncTester::test_good': 'NumPy keeps integers here',
@@ -37,7 +36,6 @@ KNOWN = {
     'test_basic.py::test_numpy_assumptions::test_dtype_equality': 'it converts abstract types',
     'test_elemwise.py::test_CAReduce::test_perform': 'it converts -1 to uint8',
     'test_elemwise.py::test_DimShuffle::test_too_big_rank': 'NumPy allows more dimensions',
-    'test_extra_ops.py::test_Unique::test_infer_shape_matrix': 'inverse indices have the shape of the array',
     'test_subtensor.py::T_subtensor::test_boolean': 'it makes an array of rows of different lengths',
     'test_subtensor.py::T_subtensor::test_list_slice': 'a list of slices is no index',
     'test_vm.py::test_allow_gc_cvm': 'allow_gc is off by default here',
