@@ -6,6 +6,7 @@ import contextlib
 import copy
 import functools
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -114,6 +115,8 @@ def test_the_scripts(tmp_path, text_file):
 def test_what_a_device_cannot_do_is_refused(path, refused):
     for settings, words in ((dict(device='cuda:7'), ['cuda:7', 'not there', 'torch:cpu']),
                             (dict(device=DEVICE, kernel=False), ['kernel']),
+                            (dict(device=DEVICE, comm=SimpleNamespace(Get_size=lambda: 2, Get_rank=lambda: 1)),
+                             ['one process']),
                             (dict(device=DEVICE, precision='bfloat16'), ['float32'])):
         with refused(ValueError, *words):
             CharLSTM(**settings)

@@ -56,18 +56,18 @@ def _staged(cell):
     return Staged(code_of(lines, forward.outputs[:1 + cell.counts.S]), places('a', cell.counts.b))
 
 
-def _own(cell, p, k):
-    """Return the cell's own parameters of layer k one after the other, and then the matrix of each of its products."""
+def _own(cell, products, p, k):
+    """Return the cell's own parameters of layer k one after the other, and then the matrix of each of its Products."""
     names = [f'{name}{k}' for name in cell.own]
     vectors, matrices = names[:cell.counts.own], dict(zip(places('M', cell.counts.M), names[cell.counts.own:]))
-    read = [(p[matrices[product.matrix]], product.operation) for product in _staged(cell).products]
+    read = [(p[matrices[product.matrix]], product.operation) for product in products]
     return np.concatenate([[], *[p[name] for name in vectors],
                            *[(M.T if operation == 'DotT' else M).ravel() for M, operation in read]])
 
 
-def _cell(cell):
+def _cell(cell, staged):
     """Return the lines of a step of a layer: for each stage products, what follows from sums, and a loop over units."""
-    counts, staged = cell.counts, _staged(cell)
+    counts = cell.counts
     parts = {name: name[:-1].split('[') for name in cell.named}                            # of a[0]: a and 0
     names = {**{name: array + i for name, (array, i) in parts.items()},
              **{value: f'total{i}' for i, value in enumerate(staged.sums)},
@@ -108,11 +108,12 @@ def _functions(text):
 
 def c_file(cell, p, uchar):
     """Return the C file as bytes. The arguments are those of `write`."""
-    lines, strings, counts = _cell(cell), ',\n'.join(map(_string, uchar)), cell.counts
+    staged, strings, counts = _staged(cell), ',\n'.join(map(_string, uchar)), cell.counts
+    lines = _cell(cell, staged)
     layers = range(1, layers_of(p) + 1)
     arrays = {name: array for k in layers for name, array in {
         f'U{k}': stacked(p[f'U{k}']), f'W{k}': stacked(p[f'W{k}']), f'b{k}': p[f'b{k}'],
-        f'own{k}': _own(cell, p, k)}.items() if array.size}                                    # C has no empty arrays
+        f'own{k}': _own(cell, staged.products, p, k)}.items() if array.size}       # C has no empty arrays
     arrays.update(Vw=p['V'].T, c=p['c'])
     table = [[H, below, *[f'{name}{k}' if f'{name}{k}' in arrays else 0 for name in ('U', 'W', 'b', 'own')]]
              for k, H, below in zip(layers, units(p), (len(uchar), *units(p)))]

@@ -101,28 +101,14 @@ def function_of(name):
     return FUNCTIONS.get(name) or getattr(torch, getattr(named, '__name__', ''), None)
 
 
-def is_supported(op):
-    """Return whether there are functions for a scalar operation of Theano."""
-    if isinstance(op, theano.scalar.Composite):
-        return all(is_supported(node.op) for node in op.fgraph.apply_nodes)
-    return function_of(type(op).__name__) is not None
-
-
-def scalar_results(op, dtypes, arguments):
-    """Return the results of a scalar operation of Theano, of the types `dtypes`, on tensors and numbers."""
-    if isinstance(op, theano.scalar.Composite):
-        values = dict(zip(op.fgraph.inputs, arguments))
-        for node in op.fgraph.toposort():
-            read = [v.data.item() if isinstance(v, gof.Constant) else values[v] for v in node.inputs]
-            values.update(zip(node.outputs, scalar_results(node.op, [v.dtype for v in node.outputs], read)))
-        return [values[v] for v in op.fgraph.outputs]
-    dtype, name = getattr(torch, dtypes[0]), type(op).__name__
+def elementwise(op, dtype, arguments):
+    """Return the result of an Elemwise, which is not fused with others, on tensors and numbers. dtype: its type."""
+    name, function = type(op.scalar_op).__name__, function_of(type(op.scalar_op).__name__)
     if dtype.is_floating_point:                            # functions of integers are computed in the result's type
         arguments = [v.to(dtype) if isinstance(v, torch.Tensor) else v for v in arguments]
-    if dtype == torch.bool and name == 'Add':
-        name = 'OR'
-    found = functools.reduce(function_of(name), arguments) if name in ('Add', 'Mul') else function_of(name)(*arguments)
-    return [found.to(dtype) if isinstance(found, torch.Tensor) else found]
+    if name in ('Add', 'Mul'):                             # of any number of arguments; + of bools is or
+        return functools.reduce(FUNCTIONS['OR'] if dtype == torch.bool and name == 'Add' else function, arguments)
+    return function(*arguments).to(dtype)
 
 
 def full(value, like):
@@ -356,9 +342,9 @@ class Graph:
         op, kind = node.op, type(node.op)
         if not any(isinstance(x, (torch.Tensor, list)) for x in arguments):
             return self._in_numpy(node, arguments)
-        if kind is tt.Elemwise and is_supported(op.scalar_op):
+        if kind is tt.Elemwise and function_of(type(op.scalar_op).__name__):
             read = [x.item() if isinstance(x, np.ndarray) and x.size == 1 else self._tensor(x) for x in arguments]
-            return scalar_results(op.scalar_op, [v.dtype for v in node.outputs], read)
+            return [elementwise(op, getattr(torch, node.outputs[0].dtype), read)]
         function = self._kinds.get(kind)
         if function:
             read = [self._tensor(x) if 'float' in getattr(v, 'dtype', '') and not isinstance(x, list) else x
