@@ -259,7 +259,7 @@ def _set_up_streams(rank, size):
 def _message(error):
     """Return one line for an error that the user can correct; None for any other, which shows its traceback."""
     text = str(error)
-    if isinstance(error, MemoryError) or re.search('(?i)out of (host |device )?(memory|resources)', text):   # on a GPU
+    if isinstance(error, MemoryError) or re.search('(?i)out of memory', text):       # also a GPU's
         return f'not enough memory: {text.partition(chr(10))[0]}'
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or '').split('.')[0]

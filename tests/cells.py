@@ -48,10 +48,7 @@ def logical_cell(a_f, a_i, a_o, a_g, C_prev):
 
 
 def three_states(h_r, a_f, x_g, a_o, C_prev, n_prev, kept_prev, p_f=0.5, q=-0.25):
-    """Return h and three states from rows of all kinds; C is read by no other state, and kept by h alone.
-
-    On a GPU, Theano's code of maximum and minimum needs a patch.
-    """
+    """Return h and three states from rows of all kinds; C is read by no other state, and kept by h alone."""
     n = tt.nnet.sigmoid(a_f + p_f * n_prev) * n_prev + tt.exp(-tt.sqr(x_g))
     C = tt.tanh(h_r) * C_prev + q * x_g
     kept = tt.minimum(tt.maximum(kept_prev * 0.5, a_o), 0.7)

@@ -79,8 +79,3 @@ def _import_theano():
 
 theano = _import_theano()
 tt = theano.tensor
-
-
-def suits_kernel():
-    """Return whether the kernel can compute in floatX: float16 is only Theano's own."""
-    return theano.config.floatX in ('float32', 'float64')

@@ -4,7 +4,7 @@ import functools
 import numpy as np
 
 from engine.backend import bfloat16, compiler
-from engine.backend.theano_setup import suits_kernel, theano, tt
+from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import in_layers, layers_of, named_state, recurrent
 from engine.kernel.cell import in_files, lines_of
 from engine.kernel.elementwise import SameArrays
@@ -29,7 +29,7 @@ def operations(model):
                              f'({cell.unknown}): use float32')
         for H in sizes(model) if model.p and not cell.program else ():
             cell.check(H)
-        if suits_kernel() and model.kernel:
+        if model.kernel:
             own = None if is_standard(model, 'layer') else model.layer
             in_c = bool(compiler.cxx and cell.program)
             made.operations = Kernel(cell, in_c, bfloat16.instructions(model.precision), own)
