@@ -14,7 +14,7 @@ import pytest
 torch = pytest.importorskip('torch', reason='PyTorch is not installed')
 
 import cells  # noqa: E402
-from charlstm import CharLSTM  # noqa: E402
+from charlstm import CharLSTM, tt  # noqa: E402
 from engine.backend.theano_setup import theano  # noqa: E402
 from engine.kernel import in_torch  # noqa: E402
 from engine.kernel.cell import Cell  # noqa: E402
@@ -37,14 +37,36 @@ def halved(a_x, W, *more):
     return CharLSTM.layer(a_x, 0.5 * W, *more)
 
 
+class Delayed(CharLSTM):
+    """An optimiser that keeps the state of the step before, the old value of another variable."""
+
+    @staticmethod
+    def optimiser_state(parameters):
+        return dict(now=[0 * p for p in parameters], before=[0 * p for p in parameters])
+
+    @staticmethod
+    def optimiser(gradients, parameters, state, lrate, lp):
+        steps = [lrate * (g + 0.1 * before) for g, before in zip(gradients, state['before'])]
+        return steps, dict(now=gradients, before=state['now'])
+
+
+def of_sizes(x, y, states, p, ops, *more):
+    """Return a network's Outputs with conditions and arrays that depend on sizes, and bits of integers."""
+    c = tt.switch(x.shape[0] > 1, p['c'], 2 * p['c']) + tt.cast((x & 6).sum() | 1, p['c'].dtype) / 99
+    ones = tt.set_subtensor(tt.concatenate([tt.ones((1,), 'int32'), tt.zeros((1,), 'int32')])[1:], 1)
+    return CharLSTM.network(x, y, states, p | {'c': c * ones.sum() / p['c'].norm(2)}, ops, *more)
+
+
 def classes():
     """Return classes by name: cells, networks, an optimiser and a penalty of one's own, and another layer."""
     found = {**vars(lesson_cells), **cells.readme_classes()}
     names = 'Normalised GRU2014 MLSTM SLSTM Ordered Adam Fourth Residual Tied Learned'.split()
     found['Odd'] = type('Odd', (CharLSTM,), dict(cell=staticmethod(cells.products_cell)))
     found['Three'] = type('Three', (CharLSTM,), dict(cell=staticmethod(cells.three_states)))
+    found['Sizes'] = type('Sizes', (CharLSTM,), dict(network=staticmethod(of_sizes)))
+    found['Delayed'] = Delayed
     found['Halved'] = type('Halved', (CharLSTM,), dict(layer=staticmethod(halved)))
-    return {name: found[name] for name in (*names, 'CharLSTM', 'Odd', 'Three', 'Halved')}
+    return {name: found[name] for name in (*names, 'CharLSTM', 'Odd', 'Three', 'Sizes', 'Delayed', 'Halved')}
 
 
 def model_on(device, path, cls=CharLSTM, stateful=True, **settings):
@@ -195,8 +217,10 @@ def test_a_recorded_step_follows_the_rate_and_new_values(path):
 
 @pytest.mark.parametrize('name', ['MLSTM', 'Normalised'])
 def test_a_compiled_cell_is_the_cell(monkeypatch, name):
-    """As PyTorch traces it. On CUDA, it makes kernels of the trace."""
-    monkeypatch.setattr(torch, 'compile', functools.partial(torch.compile, backend='eager'))
+    """As PyTorch traces it, for each of ten models. On CUDA, it makes kernels of the trace."""
+    traced = []
+    monkeypatch.setattr(torch, 'compile', functools.partial(torch.compile, backend=lambda graph, inputs: (
+        traced.append(graph) or graph.forward)))
     cell = Cell(classes()[name].cell, 'float32')
     (b, _, _, S, own, M), step = cell.counts, in_torch.Elementwise(cell.program)
     forward, backward = [in_torch.in_one_kernel(each, 'cell') for each in (step.forward, step.backward)]
@@ -207,6 +231,10 @@ def test_a_compiled_cell_is_the_cell(monkeypatch, name):
         found = [*forward(a, before, p), *backward(kept, before, after, p, *dh, d_after)]
         for one, other in zip([h, after, kept, *step.backward(kept, before, after, p, *dh, d_after)], found):
             torch.testing.assert_close(one, other)
+    traced.clear()
+    for _ in range(10):
+        in_torch.in_one_kernel(step.forward, 'cell')(a, before, p)
+    assert len(traced) == 10
 
 
 def test_pytorch_is_imported_only_for_a_device():

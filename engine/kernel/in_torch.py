@@ -5,8 +5,11 @@ Only --device imports this module.
 """
 import contextlib
 import functools
+import itertools
 import math
 import operator
+import re
+import types
 
 import numpy as np
 import torch
@@ -26,12 +29,12 @@ gof, subtensor = theano.gof, tt.subtensor
 def device_of(name):
     """Return a device of PyTorch by its name, such as cuda:1, or torch:cpu. Raise ValueError if it is not there."""
     try:
-        device = torch.device(name.removeprefix('torch:'))
-        torch.zeros(1, device=device)
-    except (AssertionError, RuntimeError) as error:        # what PyTorch says begins with the reason
+        device = torch.device(str(name).removeprefix('torch:'))
+        torch.zeros(1, device=device).cpu()
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
         there = [f'cuda:{k} ({torch.cuda.get_device_name(k)})' for k in range(torch.cuda.device_count())]
-        raise ValueError(f'the device {name} is not there ({str(error)[:60].partition(chr(10))[0]}): expected one of '
-                         f'{", ".join([*there, "torch:cpu"])}') from None
+        raise ValueError(f'the device {name} is not there ({re.split("[,(]|$", str(error), flags=re.M)[0]}): expected '
+                         f'one of {", ".join([*there, "torch:cpu", "cpu"])}') from None
     return device
 
 
@@ -68,6 +71,7 @@ def shared(array, name, device):
     array = np.asarray(array)
     found = OnDevice(name, tt.TensorType(array.dtype, array.ndim * [False]), np.empty(array.ndim * (0,), array.dtype),
                      strict=False)
+    found.container.storage[0] = None                      # a user's own function of it fails; it would read no tensor
     found.of, found.tensor = device, torch.from_numpy(array.copy()).to(device_of(device))
     return found
 
@@ -77,8 +81,9 @@ def shared(array, name, device):
 def of_tensors(function):
     """Return a function of tensors that may also get numbers, but not numbers alone."""
     def called(*arguments):
-        like = next(v for v in arguments if isinstance(v, torch.Tensor))
-        return function(*[v if isinstance(v, torch.Tensor) else torch.full_like(like, v) for v in arguments])
+        device = next(v.device for v in arguments if isinstance(v, torch.Tensor))
+        return function(*[v if isinstance(v, torch.Tensor) else torch.full((), v, device=device, dtype=(
+            torch.float64 if isinstance(v, float) else None)) for v in arguments])         # () promotes no type
     return called
 
 
@@ -89,8 +94,9 @@ FUNCTIONS = {
     'AND': operator.mul, 'Pow': operator.pow, 'Sqr': torch.square, 'Inv': torch.reciprocal, 'Invert': operator.invert,
     'Identity': lambda x: x, 'Cast': lambda x: x, 'Second': of_tensors(lambda x, y: torch.broadcast_tensors(x, y)[1]),
     'Minimum': of_tensors(torch.minimum), 'Maximum': of_tensors(torch.maximum), 'OR': of_tensors(torch.maximum),
-    'Switch': lambda which, yes, no: torch.where(which != 0, yes, no),
-    'Clip': lambda x, low, high: torch.where(x < low, low, torch.where(x > high, high, x)),
+    'Switch': of_tensors(lambda which, yes, no: torch.where(which != 0, yes, no)),
+    'Clip': of_tensors(lambda x, low, high: torch.where(x < low, low, torch.where(x > high, high, x))),
+    'Abs': lambda x: x if x.dtype == torch.bool else x.abs(),
     'ScalarSoftplus': lambda x: torch.logaddexp(x, torch.zeros_like(x)),
     'Sum': lambda x: x.sum(dim=-1, keepdim=True), 'Dot': torch.matmul, 'DotT': lambda x, M: torch.matmul(x, M.t())}
 
@@ -106,8 +112,10 @@ def elementwise(op, dtype, arguments):
     name, function = type(op.scalar_op).__name__, function_of(type(op.scalar_op).__name__)
     if dtype.is_floating_point:                            # functions of integers are computed in the result's type
         arguments = [v.to(dtype) if isinstance(v, torch.Tensor) else v for v in arguments]
+    else:
+        function = {'AND': operator.and_, 'OR': operator.or_}.get(name, function)
     if name in ('Add', 'Mul'):                             # of any number of arguments; + of bools is or
-        return functools.reduce(FUNCTIONS['OR'] if dtype == torch.bool and name == 'Add' else function, arguments)
+        return functools.reduce(operator.or_ if dtype == torch.bool and name == 'Add' else function, arguments)
     return function(*arguments).to(dtype)
 
 
@@ -227,16 +235,22 @@ class AnyCell:
         return found[:n], found[n:n + len(before)], d_own
 
 
+NUMBERS = itertools.count()
+
+
 def in_one_kernel(function, name):
-    """Return a function compiled by PyTorch or, if that fails when it is called, as it is."""
-    made = torch.compile(function)
+    """Return a method compiled by PyTorch or, if that fails when it is called, as it is."""
+    # PyTorch compiles the same code object at most eight times; each model has one of its own.
+    code = function.__code__.replace(co_name=f'{function.__name__}_{next(NUMBERS)}')
+    made = torch.compile(types.MethodType(types.FunctionType(code, function.__globals__), function.__self__))
 
     def called(*arguments):
         nonlocal made
         try:
             return made(*arguments)
         except Exception as error:                         # PyTorch raises all kinds, as without a compiler
-            if made is function:
+            if made is function or isinstance(error, torch.OutOfMemoryError) or (
+                    torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()):
                 raise
             warn(f'PyTorch cannot compile the {name} ({type(error).__name__}): it runs operation by operation')
             made = function
@@ -285,6 +299,11 @@ def increased(op, x, y, *index):
     return [x]
 
 
+def total(op, x):
+    axes = tuple(range(x.ndim)) if op.axis is None else op.axis
+    return [(x.sum(dim=axes) if axes else x).to(getattr(torch, op.dtype or str(x.dtype).removeprefix('torch.')))]
+
+
 OPERATIONS_OF_GRAPHS = {
     tt.elemwise.DimShuffle: dimshuffle, tt.Reshape: lambda op, x, shape: [x.reshape(shape.tolist())],
     theano.compile.ops.Shape_i: lambda op, x: [np.array(x.shape[op.i])],
@@ -294,21 +313,30 @@ OPERATIONS_OF_GRAPHS = {
     subtensor.AdvancedSubtensor1: lambda op, x, index: [x[torch.as_tensor(index).long()]],
     tt.Split: lambda op, x, axis, sizes: x.split(sizes.tolist(), dim=int(axis)),
     tt.Join: lambda op, axis, *parts: [torch.cat(parts, dim=int(axis))],
-    tt.Sum: lambda op, x: [x.sum(dim=op.axis if op.axis is not None else tuple(range(x.ndim)))],
-    tt.Alloc: lambda op, value, *shape: [value.expand(*map(int, shape)).clone()],
+    tt.Sum: total, tt.Alloc: lambda op, value, *shape: [value.expand(*map(int, shape)).clone()],
     tt.nnet.LogSoftmax: lambda op, x: [torch.log_softmax(x, dim=1)],
+    tt.nnet.Softmax: lambda op, x: [torch.softmax(x, dim=1)],
+    tt.nnet.SoftmaxGrad: lambda op, d, p: [p * (d - (d * p).sum(dim=1, keepdim=True))],
     ops.Product: lambda op, a, b: [torch.matmul(a, b)],
     ops.SumsOfSquares: lambda op, *arrays: [torch.square(x).sum() for x in arrays],
     ops.TakeColumns: lambda op, U, index: [U.t()[index.long()]], ops.AddColumns: of_columns,
     ops.SoftmaxCrossEntropy: cross_entropy, ops.SoftmaxCrossEntropyGradient: cross_entropy_gradient}
 
 
+# Which arguments are sizes or indices, and stay arrays.
+SIZES = {tt.Join: [0], subtensor.IncSubtensor: range(2, 99), **dict.fromkeys(
+    (tt.Reshape, tt.Split, tt.Alloc, subtensor.Subtensor), range(1, 99))}
+
+
 class Graph:
-    """A graph of Theano, simplified, as a function of tensors and arrays. cell: the model's Cell."""
-    named = set()                                          # kinds of operations that were named in a warning
+    """A graph of Theano, simplified, as a function of tensors and arrays to tensors. cell: the model's Cell.
+
+    copied: what made a tensor of an array in a call, an operation that runs on the processor.
+    """
+    named = set()                                          # of these, those that were named in a warning
 
     def __init__(self, inputs, outputs, cell, device):
-        self.device, layer = device, Layer(cell, device)
+        self.device, self.copied, layer = device, set(), Layer(cell, device)
         self._kinds = {**OPERATIONS_OF_GRAPHS, ops.LSTM: layer.forward, ops.LSTMGradient: layer.backward}
         self.shared = [v for v in gof.graph.inputs(outputs)
                        if isinstance(v, theano.compile.SharedVariable) and v not in inputs]
@@ -323,6 +351,7 @@ class Graph:
                        for k, node in enumerate(self._nodes)]
         self._constants = {v: self._constant(v) for v in gof.graph.variables(self._graph.inputs, self._graph.outputs)
                            if isinstance(v, gof.Constant)}
+        self.copied.clear()
 
     def _constant(self, v):
         """Return a constant: a tensor if it has more than one number, and these are no sizes."""
@@ -335,11 +364,13 @@ class Graph:
             values.update(zip(node.outputs, self._results(node, [values[v] for v in node.inputs])))
             for v in freed:
                 values.pop(v, None)
-        return [values[v] for v in self._graph.outputs]
+        return [self._tensor(values[v]) for v in self._graph.outputs]
 
     def _results(self, node, arguments):
         """Return the results of an operation."""
         op, kind = node.op, type(node.op)
+        if kind is tt.Alloc and np.ndim(arguments[0]) == 0 and 'float' in node.outputs[0].dtype:
+            return [self._tensor(arguments[0]).expand([int(n) for n in arguments[1:]]).clone()]
         if not any(isinstance(x, (torch.Tensor, list)) for x in arguments):
             return self._in_numpy(node, arguments)
         if kind is tt.Elemwise and function_of(type(op.scalar_op).__name__):
@@ -347,18 +378,24 @@ class Graph:
             return [elementwise(op, getattr(torch, node.outputs[0].dtype), read)]
         function = self._kinds.get(kind)
         if function:
-            read = [self._tensor(x) if 'float' in getattr(v, 'dtype', '') and not isinstance(x, list) else x
-                    for v, x in zip(node.inputs, arguments)]
+            read = [x if k in SIZES.get(kind, ()) else self._tensor(x, kind) for k, x in enumerate(arguments)]
             with contextlib.suppress(NotImplementedError):
                 return function(op, *read)
-        if kind not in self.named:
-            self.named.add(kind)
-            warn(f'{kind.__name__} runs on the processor, not on {self.device}')
+        name = type(getattr(op, 'scalar_op', op)).__name__
+        if name not in self.named:
+            self.named.add(name)
+            warn(f'{name} runs on the processor in NumPy, in each step')
         found = self._in_numpy(node, [x.cpu().numpy() if isinstance(x, torch.Tensor) else x for x in arguments])
-        return [self._tensor(x) if np.ndim(x) else x for x in found]
+        return [self._tensor(x, kind) if np.ndim(x) else x for x in found]
 
-    def _tensor(self, x):
-        return x if isinstance(x, torch.Tensor) else torch.as_tensor(np.array(x), device=self.device)
+    def _tensor(self, x, kind=None):
+        """Return an array as a tensor, a number by filling one; what is no array as it is. kind: what needs it."""
+        if not isinstance(x, (np.ndarray, np.generic)):
+            return x
+        if not np.ndim(x):
+            return torch.full((), x.item(), dtype=getattr(torch, str(x.dtype)), device=self.device)
+        self.copied.add(kind)
+        return torch.as_tensor(np.array(x), device=self.device)
 
     @staticmethod
     def _in_numpy(node, arrays):
@@ -372,7 +409,6 @@ class Graph:
 
 class Function:
     """A compiled function as elementwise.SameArrays, from arrays to arrays, which computes on a device."""
-    EAGER = 3                                              # calls on CUDA before a step is recorded
 
     def __init__(self, inputs, outputs, borrowed=(), updates=(), *, cell, device):
         """Arguments as for SameArrays. cell: the model's Cell. device: its name."""
@@ -386,9 +422,10 @@ class Function:
         inputs = [np.asarray(x, dtype) for x, dtype in zip(inputs, self._dtypes)]
         # A variable has another tensor after a value of another shape was set.
         read = [v.tensor if isinstance(v, OnDevice) else v for v in self._graph.shared]
-        key = (*[x.shape for x in inputs], *map(id, read))
+        key = tuple(map(id, read)), *[x.shape for x in inputs]
         if key not in self._steps:
-            self._steps[key] = Step(self._run, inputs, self._graph.device, read)
+            self._steps = {each: step for each, step in self._steps.items() if each[0] == key[0]}
+            self._steps[key] = Step(self._run, inputs, self._graph, read)
         if self._updated:
             CHANGES[0] += 1
         return self._steps[key](inputs)
@@ -396,55 +433,75 @@ class Function:
     again = __call__
 
     def _run(self, tensors):
-        """Return the outputs, after setting what is updated."""
+        """Return the outputs as bytes in one tensor, and their shapes and types, after setting what is updated."""
         found = self._graph(*tensors)
-        for v, value in zip(self._updated, found[self._count:]):
+        outputs, new = found[:self._count], found[self._count:]
+        kinds = [(x.shape, str(x.dtype).removeprefix('torch.')) for x in outputs]
+        as_bytes = torch.cat([x.contiguous().reshape(-1).view(torch.uint8) for x in outputs])
+        # A new value may be the old one of another variable.
+        old = {v.tensor.untyped_storage()._cdata for v in self._updated if isinstance(v, OnDevice)}
+        new = [value.clone() if isinstance(value, torch.Tensor) and value.untyped_storage()._cdata in old else value
+               for value in new]
+        for v, value in zip(self._updated, new):
             if isinstance(v, OnDevice):
                 v.tensor.copy_(value)
             else:
                 v.set_value(value)
-        return found[:self._count]
+        return as_bytes, kinds
+
+
+@functools.cache
+def memory_of(device):
+    """Return the memory that all recorded steps on a device share, as no two run at the same time."""
+    return torch.cuda.graph_pool_handle()
 
 
 class Step:
     """A function for inputs of certain shapes, whose tensors stay the same; on CUDA it is recorded, and replayed.
 
-    read: what else it reads: only tensors, if it may be recorded.
+    graph: what it computes. read: what else it reads, only tensors if it may be recorded.
     """
+    EAGER = 3                                              # calls before that
 
-    def __init__(self, function, inputs, device, read):
-        self._function, self._device, self._read, self.calls = function, device, read, 0
-        self._recorded = device.type == 'cuda' and all(isinstance(x, torch.Tensor) for x in read)
-        self.tensors = [torch.from_numpy(np.array(x)).to(device) for x in inputs]
+    def __init__(self, function, inputs, graph, read):
+        self._function, self._graph, self._read, self.calls = function, graph, read, 0
+        self.tensors = [torch.from_numpy(np.array(x)).to(graph.device) for x in inputs]
 
     def run(self):
         """Return the outputs as bytes in one tensor, and set their shapes and types."""
-        found = [torch.as_tensor(x, device=self._device) for x in self._function(self.tensors)]
-        self.kinds = [(x.shape, str(x.dtype).removeprefix('torch.')) for x in found]
-        return torch.cat([x.contiguous().reshape(-1).view(torch.uint8) for x in found])
+        found, self.kinds = self._function(self.tensors)
+        return found
 
     replay = run
 
     def record(self):
         """Let replay repeat the recorded kernels, which read the same tensors."""
-        graph = torch.cuda.CUDAGraph()
+        device, graph = self._graph.device, torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            # After an error, the stream is to be the one of before.
+            with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)), torch.cuda.graph(
+                    graph, memory_of(device), torch.cuda.Stream(device)):
                 found = self.run()
-        except RuntimeError as error:
+        except Exception as error:                         # PyTorch raises all kinds
             warn(f'PyTorch cannot record a step ({str(error).partition(chr(10))[0]}): it runs kernel by kernel')
             return
 
         def replay():
-            graph.replay()
+            with torch.cuda.device(device):
+                graph.replay()
             return found
         self.replay = replay
+
+    def may_be_recorded(self):
+        """Return whether this is a device that records, and nothing was copied to it from the processor in a call."""
+        tensors = all(isinstance(x, torch.Tensor) for x in self._read)
+        return self._graph.device.type == 'cuda' and tensors and not self._graph.copied
 
     def __call__(self, inputs):
         for tensor, x in zip(self.tensors, inputs):
             tensor.copy_(torch.from_numpy(np.array(x)))
         self.calls += 1
-        if self._recorded and self.calls == 1 + Function.EAGER:
+        if self.calls == 1 + self.EAGER and self.may_be_recorded():
             self.record()
         numbers, begin, arrays = self.replay().cpu().numpy(), 0, []            # the only copy from the device
         for shape, dtype in self.kinds:

@@ -64,7 +64,7 @@ def make_ours(units, batch, precision='float32', cxx=None, device=None, way='rec
         from engine.kernel import in_torch
         if way == 'eager':
             in_torch.in_one_kernel = lambda function, name: function
-        in_torch.Function.EAGER = in_torch.Function.EAGER if way == 'recorded' else float('inf')
+        in_torch.Step.EAGER = in_torch.Step.EAGER if way == 'recorded' else float('inf')
     model.model_setup(char_dim=V, num_units1=units, num_units2=units, lrate=RATE)
     set_parameters(model)
     return in_turns(lambda: model.theano_train_rmsprop(*next(batches))[0])
