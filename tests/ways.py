@@ -13,8 +13,9 @@ import numpy as np
 sys.path[:0] = map(str, Path(__file__).resolve().parents[:2])
 
 from cells import CELLS  # noqa: E402
-from charlstm import CharLSTM  # noqa: E402
+from charlstm import CharLSTM, theano  # noqa: E402
 from engine.kernel.cell import Cell  # noqa: E402
+from models import default_mode  # noqa: E402
 from pages import context_of  # noqa: E402
 from engine.methods.state import optimiser_variables, zero_states  # noqa: E402
 from numpy_model import declared, forward, lively_parameters, same, units_of  # noqa: E402
@@ -149,7 +150,9 @@ class InTheano:
         return model
 
     def answers(self, case):
-        with self.mode():
+        # Graphs are simplified alike for each cell, which takes seconds.
+        quick = contextlib.nullcontext() if case in EVERY_LINE else default_mode(theano.compile.mode.FAST_COMPILE)
+        with quick, self.mode():
             return {name: value for ask in self.asked
                     for name, value in getattr(self, ask)(self.model(case), case).items()}
 
