@@ -40,13 +40,15 @@ EVERYTHING = PREDICTED | WRITTEN | TRAINED | {
 
 
 @contextlib.contextmanager
-def patched(floatX='float32', bfloat16_by=None, without_compiler=False, any_cell=False):
+def patched(floatX='float32', bfloat16_by=None, without_compiler=False, any_cell=False, simplified=True):
     """Compute in this way: with other instructions, without a compiler, or as if the cell could not be code.
 
+    simplified: whether Theano simplifies graphs, which takes seconds; other rows do.
     A float64 value in a float32 graph would be slow, so it is an error.
     """
     flags = dict(floatX=floatX, warn_float64='raise' if floatX == 'float32' else 'ignore')
-    with pytest.MonkeyPatch.context() as patch, theano.change_flags(**flags):
+    mode = contextlib.nullcontext() if simplified else not_optimised()
+    with pytest.MonkeyPatch.context() as patch, theano.change_flags(**flags), mode:
         if bfloat16_by:
             patch.setenv(bfloat16.VARIABLE, bfloat16_by)
         if without_compiler:
@@ -78,7 +80,7 @@ def compiled(compiler='', options=''):
             pytest.skip(f'{compiler} is not installed')
         if options and platform.machine() != 'x86_64':
             pytest.skip('options of another processor')
-        flags = [f'cxx={compiler}'] if compiler else [f'gcc.cxxflags={options}']
+        flags = ['mode=FAST_COMPILE', f'cxx={compiler}' if compiler else f'gcc.cxxflags={options}']
         succeeded(run(ways.__file__, out, flags=','.join([*flags, f'base_compiledir={theano.config.base_compiledir}'])))
     return start
 
@@ -93,7 +95,8 @@ FLOAT32, FLOAT64, BFLOAT16 = (2e-5, 1e-3), (1e-9, 1e-6), (4e-3, 0.1)
 ROWS = {
     'C float64': (lambda folder: InTheano(lambda: patched('float64')), EVERYTHING, FLOAT64),
     'C float32': (lambda folder: InTheano(), EVERYTHING, FLOAT32),
-    **{f'C bfloat16 {by}': (lambda folder, by=by: InTheano(lambda: patched(bfloat16_by=by), precision='bfloat16'),
+    **{f'C bfloat16 {by}': (lambda folder, by=by: InTheano(
+        lambda: patched(bfloat16_by=by, simplified=False), precision='bfloat16'),
                             EVERYTHING, BFLOAT16) for by in bfloat16.MACROS},
     'C by clang': (lambda folder: Elsewhere(folder, compiled('clang++')), EVERYTHING, FLOAT32),
     'C, vectors of 32 bytes': (lambda folder: Elsewhere(folder, compiled(options='-march=haswell')), EVERYTHING,
@@ -102,10 +105,11 @@ ROWS = {
                                FLOAT32),
     'C, graph not optimised': (lambda folder: InTheano(not_optimised), EVERYTHING, FLOAT32),
     'NumPy': (lambda folder: InTheano(lambda: patched(without_compiler=True)), EVERYTHING, FLOAT32),
-    'NumPy float64': (lambda folder: InTheano(lambda: patched('float64', without_compiler=True)), EVERYTHING, FLOAT64),
-    'any cell': (lambda folder: InTheano(lambda: patched(any_cell=True)), EVERYTHING, FLOAT32),
-    'any cell float64, without a compiler': (
-        lambda folder: InTheano(lambda: patched('float64', without_compiler=True, any_cell=True)), EVERYTHING, FLOAT64),
+    'NumPy float64': (lambda folder: InTheano(
+        lambda: patched('float64', without_compiler=True, simplified=False)), EVERYTHING, FLOAT64),
+    'any cell': (lambda folder: InTheano(lambda: patched(any_cell=True, simplified=False)), EVERYTHING, FLOAT32),
+    'any cell float64, without a compiler': (lambda folder: InTheano(
+        lambda: patched('float64', without_compiler=True, any_cell=True, simplified=False)), EVERYTHING, FLOAT64),
     'scan': (lambda folder: InTheano(not_optimised, asked=['predicted', 'trained'], kernel=False),
              EVERYTHING - WRITTEN, FLOAT32),
     'resumed': (lambda folder: Resumed(folder / 'p.npz'), TRAINED, FLOAT32),
