@@ -7,7 +7,8 @@
 /* A product v.M of the cell: the stage that reads it, which matrix M is, whether transposed, and which vector v is. */
 typedef struct { int stage, matrix, transposed, vector; } cell_product;
 
-/* Two vectors whose product v^T.g is a part of the gradient of a matrix: their numbers in da and, from ROWS on, factors. */
+/* Two vectors whose product v^T.g is a part of the gradient of a matrix: their numbers in da and, from ROWS on, in
+ * factors. */
 typedef struct { int matrix, v, g; } factor_pair;
 
 /* Some rows of the batch, which pass the stages together, and the memory for that, of between_size numbers: packed
@@ -76,26 +77,18 @@ INLINE void pack_vector(const between *m, long k, vector x)
 /* Adds these units' x to sum k. */
 INLINE void add_up(const between *m, long k, vector x)
 {
-    REAL *sum = m->addends + k * LANES;
-    vector addend = x;
-    if (m->n < LANES) {                  /* past the last unit there is nothing to add */
-        const vector part = x;
-        addend = number(0);
-        memcpy(&addend, &part, m->n * sizeof(REAL));
-    }
+    REAL *sum = m->addends + k * LANES, units[LANES];
+    store(units, x, LANES);
+    const vector addend = load(units, m->n); /* past the last unit there is nothing to add */
     store(sum, m->begins ? addend : load(sum, LANES) + addend, LANES);
 }
 
 /* Returns sum k, in all lanes, for units that begin with the first. */
 INLINE vector total(const between *m, long k)
 {
-    REAL parts[LANES];
     vector lanes = {0};
     for (long i = 0; i < m->strips; i++) lanes += load(m->addends + i * m->strip_step + k * LANES, LANES);
-    store(parts, lanes, LANES);
-    for (long n = LANES / 2; n > 0; n /= 2)
-        for (long l = 0; l < n; l++) parts[l] += parts[l + n];
-    return number(parts[0]);
+    return number(sum_of_lanes(lanes));
 }
 
 #endif

@@ -50,8 +50,8 @@ class Elementwise:
     """One step of an elementwise cell, and its gradient. program: the cell's Program."""
 
     def __init__(self, program):
-        self.counts, self.kept, self._program = program.counts, program.kept, program
-        counts = program.counts
+        self.counts = counts = program.counts
+        self.kept, self._program = program.kept, program
         self._forward = InNumPy(program.forward, inputs_of(counts))
         self._backward = InNumPy(program.backward, [
             *places('kept', program.kept), *places('before', counts.S), *places('after', counts.S),

@@ -198,7 +198,7 @@ class Elementwise:
     """A step of a cell with a program, and its gradient."""
 
     def __init__(self, program):
-        self._program, (self._counts, self._kept, *_) = program, program
+        self._program, self._counts = program, program.counts
         self._lines = Lines(program.forward), Lines(program.backward)
 
     def forward(self, a, before, own):
@@ -210,7 +210,7 @@ class Elementwise:
     def backward(self, kept, before, after, own, dh, d_after):
         """Return the gradients of the rows, of the states before the step, and of own, a list each."""
         (b, _, _, S, n, M), pairs = self._counts, self._program.pairs
-        names = ['dh', *places('kept', self._kept), *places('before', S), *places('after', S),
+        names = ['dh', *places('kept', self._program.kept), *places('before', S), *places('after', S),
                  *own_places(self._counts), *places('d_after', S)]
         found = self._lines[1](dict(zip(names, [dh, *kept, *before, *after, *own, *d_after])))
         vectors, d_before, d_own = found[:b + self._program.factors], found[-n - S:][:S], found[len(found) - n:]
@@ -331,12 +331,12 @@ SIZES = {tt.Join: [0], subtensor.IncSubtensor: range(2, 99), **dict.fromkeys(
 class Graph:
     """A graph of Theano, simplified, as a function of tensors and arrays to tensors. cell: the model's Cell.
 
-    copied: what made a tensor of an array in a call, an operation that runs on the processor.
+    copied: whether a call made a tensor of an array.
     """
-    named = set()                                          # of these, those that were named in a warning
+    named = set()                                          # operations that were named in a warning
 
     def __init__(self, inputs, outputs, cell, device):
-        self.device, self.copied, layer = device, set(), Layer(cell, device)
+        self.device, layer = device, Layer(cell, device)
         self._kinds = {**OPERATIONS_OF_GRAPHS, ops.LSTM: layer.forward, ops.LSTMGradient: layer.backward}
         self.shared = [v for v in gof.graph.inputs(outputs)
                        if isinstance(v, theano.compile.SharedVariable) and v not in inputs]
@@ -351,7 +351,7 @@ class Graph:
                        for k, node in enumerate(self._nodes)]
         self._constants = {v: self._constant(v) for v in gof.graph.variables(self._graph.inputs, self._graph.outputs)
                            if isinstance(v, gof.Constant)}
-        self.copied.clear()
+        self.copied = False
 
     def _constant(self, v):
         """Return a constant: a tensor if it has more than one number, and these are no sizes."""
@@ -369,16 +369,15 @@ class Graph:
     def _results(self, node, arguments):
         """Return the results of an operation."""
         op, kind = node.op, type(node.op)
-        if kind is tt.Alloc and np.ndim(arguments[0]) == 0 and 'float' in node.outputs[0].dtype:
-            return [self._tensor(arguments[0]).expand([int(n) for n in arguments[1:]]).clone()]
-        if not any(isinstance(x, (torch.Tensor, list)) for x in arguments):
+        is_number = kind is tt.Alloc and 'float' in node.outputs[0].dtype      # it is filled in, not copied
+        if not is_number and not any(isinstance(x, (torch.Tensor, list)) for x in arguments):
             return self._in_numpy(node, arguments)
         if kind is tt.Elemwise and function_of(type(op.scalar_op).__name__):
             read = [x.item() if isinstance(x, np.ndarray) and x.size == 1 else self._tensor(x) for x in arguments]
             return [elementwise(op, getattr(torch, node.outputs[0].dtype), read)]
         function = self._kinds.get(kind)
         if function:
-            read = [x if k in SIZES.get(kind, ()) else self._tensor(x, kind) for k, x in enumerate(arguments)]
+            read = [x if k in SIZES.get(kind, ()) else self._tensor(x) for k, x in enumerate(arguments)]
             with contextlib.suppress(NotImplementedError):
                 return function(op, *read)
         name = type(getattr(op, 'scalar_op', op)).__name__
@@ -386,15 +385,15 @@ class Graph:
             self.named.add(name)
             warn(f'{name} runs on the processor in NumPy, in each step')
         found = self._in_numpy(node, [x.cpu().numpy() if isinstance(x, torch.Tensor) else x for x in arguments])
-        return [self._tensor(x, kind) if np.ndim(x) else x for x in found]
+        return [self._tensor(x) if np.ndim(x) else x for x in found]
 
-    def _tensor(self, x, kind=None):
-        """Return an array as a tensor, a number by filling one; what is no array as it is. kind: what needs it."""
+    def _tensor(self, x):
+        """Return an array as a tensor, a number by filling one; what is no array as it is."""
         if not isinstance(x, (np.ndarray, np.generic)):
             return x
         if not np.ndim(x):
             return torch.full((), x.item(), dtype=getattr(torch, str(x.dtype)), device=self.device)
-        self.copied.add(kind)
+        self.copied = True
         return torch.as_tensor(np.array(x), device=self.device)
 
     @staticmethod

@@ -76,10 +76,10 @@ static void strip_sums(long rows, long first, long count, long fresh, long K, co
 }
 
 /* Computes a stage of the cell for a tile's n units from j on at step t: the first one from the sums W.h, (ROWS,
- * row_step) with rows of PANEL, and others from products in their place.  The last one stores the states, h and what the backward pass needs, and packs h for the
- * next step.  tile: its first row and number of rows among those of the thread, which begin at row `begin`. */
-INLINE void forward_units(const forward_pass *p, const int stage, long t, const stage_rows *rows, tile_rows tile, long j,
-                          const long n, const REAL *sums, long row_step, REAL *packed_h)
+ * row_step) with rows of PANEL, and others from products in their place.  The last one stores the states, h and what
+ * the backward pass needs, and packs h for the next step.  tile: rows of a thread. */
+INLINE void forward_units(const forward_pass *p, const int stage, long t, const stage_rows *rows, tile_rows tile,
+                          long j, const long n, const REAL *sums, long row_step, REAL *packed_h)
 {
     const long B = p->B, H = p->H;
     const REAL *C_before = t > 0 ? p->C + (t - 1) * B * STATES * H : p->C0; /* (B, STATES*H) */
@@ -145,8 +145,8 @@ static void stage_of_rows(const forward_pass *p, int stage, const stage_rows *ro
     }
 }
 
-/* Computes the rest of that stage for a strip; products is scratch.  Unrolled, k is a constant: each stage has code of its
- * own, which loads only what it reads. */
+/* Computes the rest of that stage for a strip; products is scratch.  Unrolled, k is a constant: each stage has code of
+ * its own, which loads only what it reads. */
 static void later_stage(const forward_pass *p, int stage, long t, const stage_rows *rows, long strip,
                         REAL *products, REAL *packed_h)
 {
@@ -236,9 +236,9 @@ typedef struct {
 } backward_pass;
 
 /* Computes a stage of the cell's gradient for a tile's n units from j on at step t: the first one from the sums
- * da[t+1].W, rows of PANEL, and others from products in their place.  The last one stores da of step t, and packs it for step t-1.  It replaces dC, the gradient
- * on C[t], by that on C[t-1], and adds da and the gradients of the cell's own parameters to db (ROWS + OWN,
- * round_up(H, LANES)). */
+ * da[t+1].W, rows of PANEL, and others from products in their place.  The last one stores da of step t, and packs it for
+ * step t-1.  It replaces dC, the gradient on C[t], by that on C[t-1], and adds da and the gradients of the cell's own
+ * parameters to db (ROWS + OWN, round_up(H, LANES)). */
 INLINE void backward_units(const backward_pass *p, const int stage, long t, const stage_rows *rows, tile_rows tile,
                            long j, const long n, const REAL *sums, REAL *packed_da, REAL *db)
 {
@@ -250,7 +250,8 @@ INLINE void backward_units(const backward_pass *p, const int stage, long t, cons
         const long row = rows->begin + tile.first + r, at = t * B + row, at_state = row * states + j;
         between m = between_of(rows, H, tile.first + r, words_at(tile, H, r, j), j, n);
         m.products = sums + r * PANEL, m.product_step = rows->count * PANEL;
-        vector dh = {0}, kept[ROWS], d[ROWS + OWN], factors[FACTORS + 1], before[STATES], after[STATES], dC[STATES], dC_before[STATES];
+        vector dh = {0}, kept[ROWS], d[ROWS + OWN], factors[FACTORS + 1];
+        vector before[STATES], after[STATES], dC[STATES], dC_before[STATES];
         if (stage == 0) dh = load_row(p->dh + at * H + j, n, H) + load(sums + r * PANEL, LANES);
         for (long k = 0; k < KEPT; k++) kept[k] = load_row(p->kept + number_at(ROWS, H, at, k, j), n, ROWS * H);
         for (long s = 0; s < STATES; s++) {

@@ -11,10 +11,9 @@ from engine.kernel.elementwise import SameArrays
 from engine.kernel.fallback import StepByStep, costs_follow, flat, scores_of, state_symbols
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
-from engine.methods import state
 from engine.methods.record import is_standard
-from engine.methods.state import (REPLACEABLE, CompiledFunctions, arrays, cell_of_model, functions, kinds,
-                                  new_kinds, optimiser_variables, sizes, vocabulary_size, zero_states)
+from engine.methods.state import (REPLACEABLE, CompiledFunctions, arrays, cell_of_model, functions, in_torch,
+                                  kinds, new_kinds, optimiser_variables, sizes, vocabulary_size, zero_states)
 from engine.parallel import DataParallelStep
 from engine.terminal import number_of, warn
 
@@ -53,7 +52,7 @@ def check_parameters(model, cell):
 def computes_on(model):
     """Return a description of what computes the network."""
     if model.device != 'cpu':
-        return f'{state.in_torch().described(model.device)}, in {theano.config.floatX}'
+        return f'{in_torch().described(model.device)}, in {theano.config.floatX}'
     threads = compiler.threads() if not compiler.cxx or compiler.openmp() else 1
     by = 'the C kernel' if operations(model).in_c else 'NumPy' if model.kernel else 'theano.scan'
     instructions = bfloat16.instructions(model.precision)
@@ -90,8 +89,8 @@ def build_forward(model, ops, name):
     y = tt.imatrix('y') if name == 'check' else x          # the others' results do not depend on the targets
     outputs = model.network(x, y, states, model.p, ops)
     if name == 'check':
-        return function_of(model, [x, y, *flat(states)], [outputs.costs.mean(), outputs.best, *flat(outputs.after),
-                                                  outputs.costs])
+        return function_of(model, [x, y, *flat(states)], [
+            outputs.costs.mean(), outputs.best, *flat(outputs.after), outputs.costs])
     if name == 'predict' and not costs_follow(outputs, x):
         warn(f'the costs of the network of {type(model).__name__} could not be shown to be -log p: training and '
              'validation use them, but scores and alternatives are -log p')
@@ -136,7 +135,7 @@ def function_of(model, *arguments, **updates):
     """Return a SameArrays or, if the model is on another device, its like there. Arguments: as for SameArrays."""
     if model.device == 'cpu':
         return SameArrays(*arguments, **updates)
-    return state.in_torch().Function(*arguments, **updates, cell=cell_of_model(model), device=model.device)
+    return in_torch().Function(*arguments, **updates, cell=cell_of_model(model), device=model.device)
 
 
 def build_texts(model, ops, name):

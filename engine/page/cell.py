@@ -44,10 +44,10 @@ def formula_for_page(cell):
 
 
 def initial_for_page(cell, sizes):
-    """Return a cell's own parameters by name: initial values by size, a number or a list, or None for a matrix."""
+    """Return the initial values of a cell's own parameters (H,) by name and size, each a number or a list."""
     arrays = {H: own_parameters(cell, H, np.random.default_rng(1)) for H in sizes}
     return {name: {H: own[name].tolist() if callable(value) else value for H, own in arrays.items()}
-            if not is_matrix(name) else None for name, value in cell.own.items()}
+            for name, value in cell.own.items() if not is_matrix(name)}
 
 
 def cell_for_page(cell, sizes=()):
@@ -57,7 +57,8 @@ def cell_for_page(cell, sizes=()):
     h, after, kept = forward.outputs[0], forward.outputs[1:1 + S], forward.outputs[1 + S:]
     width = ['width'] * bool(M)
     read = *places('kept', n_kept), *places('before', S), *places('after', S), *own_places(counts), *width, 'dh'
-    return dict(rows=b, ofU=of_U, ofW=of_W, matrices=M, factors=cell.program.factors, pairs=pairs, names=cell.rows,
+    return dict(rows=b, ofU=of_U, ofW=of_W, matrices=[*filter(is_matrix, cell.own)],
+                factors=cell.program.factors, pairs=pairs, names=cell.rows,
                 states=cell.states, own=initial_for_page(cell, sizes), remembers=cell.remembers,
                 standard=cell.standard, formula=formula_for_page(cell),
                 forward=code_for_page((*inputs_of(counts), *width), forward, (*after, h, *kept)),

@@ -5,8 +5,7 @@ function insideView() {
   const BEFORE = 40, AFTER = 24;                           // characters shown around the current one
   const DEEPEST = 2;                                       // |C| with the deepest colour
   const squares = once(makeDrawing), {cell} = data;
-  const own = Object.keys(cell.own), read = [...cell.states.map(name => name + '_prev'),
-    ...own.slice(0, own.length - cell.matrices)];
+  const own = Object.keys(cell.own), read = [...cell.states.map(name => name + '_prev'), ...own];
 
   const unit = () => units.of(state.unit || byId('units').value);
   const place = () => Math.min(text.place, text.numbers.length - 1);
@@ -52,7 +51,8 @@ function insideView() {
     network.read(text.numbers[place()]);
     const {a, H} = network.layers[layer - 1];
     const inputs = [...cell.names.map((_, k) => network.numbers.subarray(a.at + k * H, a.at + (k + 1) * H)),
-      ...cell.states.map(name => states(name, layer, 0)), ...own.map(name => model.parameters()[name + layer])];
+      ...cell.states.map(name => states(name, layer, 0)),
+      ...[...own, ...cell.matrices].map(name => model.parameters()[name + layer])];
     const valueOf = valuesOf(cell.forward, inputs, number);
     return Object.fromEntries([...[...cell.names, ...read].map((name, k) => [name, inputs[k][number]]),
       ...cell.formula.map(([name, , of]) => [name, valueOf(of)])]);

@@ -39,10 +39,10 @@ function initialParameters(cell, V, units, random) {
       const steps = 1 + 98 * random.next();
       for (const [row, sign] of Object.entries(remembers)) p[`b${k + 1}`][row * H + unit] = sign * Math.log(steps);
     }
-    for (const [name, values] of Object.entries(own)) {
-      const initial = values && values[H];                 // a number, or one for each unit
-      p[name + (k + 1)] = !values ? uniform(H * H, H) : Float32Array.from({length: H}, (_, j) => initial[j] ?? initial);
+    for (const [name, {[H]: initial}] of Object.entries(own)) {            // a number, or one for each unit
+      p[name + (k + 1)] = Float32Array.from({length: H}, (_, j) => initial[j] ?? initial);
     }
+    for (const name of cell.matrices) p[name + (k + 1)] = uniform(H * H, H);
   }
   return p;
 }
@@ -64,7 +64,7 @@ class Learner {
       layer.da = memory.place(rows, layer.a.columns);
       layer.dh = memory.place(rows, layer.H);
       layer.dC = memory.place(2 * rows, layer.C.columns);  // after a step and before it, in turns
-      layer.dOwn = memory.place(rows, (layer.own.length - cell.matrices) * layer.H);
+      layer.dOwn = memory.place(rows, layer.own.length * layer.H);
       layer.factors = memory.place(rows, cell.factors * layer.H);
     }
     this.gradient = new Program(cell.backward, memory, Math.max(...network.layers.map(({H}) => H)));
@@ -122,7 +122,7 @@ class Learner {
       }
       yield;
     }
-    for (const {at, rows: height, width, columns} of layers.flatMap(({U, own}) => [U, ...own])) {
+    for (const {at, rows: height, width, columns} of layers.flatMap(({U, matrices}) => [U, ...matrices])) {
       for (let r = 0; r < roundedUp(height, 4); r++) {     // the padding has the gradients of what is beside them
         numbers.fill(0, gradients + at + r * width + (r < height ? columns : 0), gradients + at + (r + 1) * width);
       }
@@ -163,23 +163,23 @@ class Learner {
 
   /** Add to the gradients of a layer's own matrices. */
   matricesGradient({number, H, da, factors}) {
-    const {rows, matrices, pairs, own} = this.network.cell, names = Object.keys(own).slice(-matrices);
+    const {rows, matrices, pairs} = this.network.cell;
     const vector = k => k < rows ? {...da, at: da.at + k * H} : {...factors, at: factors.at + (k - rows) * H};
-    for (const [k, v, g] of pairs) this.addGradient(names[k] + number, vector(v), 0, vector(g));
+    for (const [k, v, g] of pairs) this.addGradient(matrices[k] + number, vector(v), 0, vector(g));
   }
 
   /** Set da, and dC for the previous step. Adds to the gradients of b and of the cell's own parameters. */
   cellGradient(layer, t) {
     const {H, kept, C, b, own, da, dh, dC, dOwn, factors} = layer;
-    const {rows, cell} = this.network, S = cell.states.length, row = t * rows, vectors = own.length - cell.matrices;
+    const {rows, cell} = this.network, S = cell.states.length, row = t * rows;
     const dStates = step => valuesIn(dC, step % 2 * rows, S, H);
     this.gradient.run(H, this.B, [...valuesIn(da, 0, cell.rows, H), ...valuesIn(factors, 0, cell.factors, H),
-      ...dStates(t), ...valuesIn(dOwn, 0, vectors, H), ...valuesIn(kept, row, kept.columns / H, H), ...valuesIn(C, row, S, H),
-      ...valuesIn(C, row + rows, S, H), ...this.network.ownValues(layer), ...valuesIn(dh, 0, 1, H),
-      ...dStates(t + 1)]);
+      ...dStates(t), ...valuesIn(dOwn, 0, own.length, H), ...valuesIn(kept, row, kept.columns / H, H),
+      ...valuesIn(C, row, S, H), ...valuesIn(C, row + rows, S, H), ...this.network.ownValues(layer),
+      ...valuesIn(dh, 0, 1, H), ...dStates(t + 1)]);
     for (let s = 0; s < this.B; s++) {
       this.addToGradient(b, 0, da, s);
-      own.slice(0, vectors).forEach((place, k) => this.addToGradient(place, 0, {...dOwn, at: dOwn.at + k * H}, s));
+      own.forEach((place, k) => this.addToGradient(place, 0, {...dOwn, at: dOwn.at + k * H}, s));
     }
   }
 

@@ -79,22 +79,22 @@ class Network {
     const memory = this.memory = new Memory(), rows = this.rows = B === 1 ? 1 : roundedUp(B, 4);
     const names = Object.keys(p), outputs = {V: p.c.length}, states = cell.states.length;
     const units = names.filter(name => /^b\d$/.test(name)).map(name => p[name].length / cell.rows);
-    const matrices = Object.keys(cell.own).slice(Object.keys(cell.own).length - cell.matrices);
     units.forEach((H, k) => Object.assign(outputs, {[`U${k + 1}`]: cell.ofU * H, [`W${k + 1}`]: cell.ofW * H},
-      Object.fromEntries(matrices.map(name => [name + (k + 1), H]))));
+      Object.fromEntries(cell.matrices.map(name => [name + (k + 1), H]))));
     const place = (height, columns) => memory.place(height, columns, rows === 1 ? 32 : 8);
     Object.assign(this, {B, V: p.c.length, cell});
     this.places = Object.fromEntries(names.map(name => {
       const columns = name in outputs ? outputs[name] : p[name].length;
-      return [name, {...place(columns && p[name].length / columns, columns), own: matrices.includes(name.slice(0, -1))}];
+      const own = cell.matrices.includes(name.slice(0, -1));
+      return [name, {...place(columns && p[name].length / columns, columns), own}];
     }));
     this.size = memory.size;                               // of all parameters
     this.layers = units.map((H, k) => {
       const number = k + 1, of = letter => this.places[letter + number];
       const after = columns => place((T + 1) * rows, columns);             // before the first step, and after each
       const room = cell.ofW < cell.rows ? 64 : 0;          // a product with W begins within a, and is wider than W
-      return {number, H, U: of('U'), W: of('W'), b: of('b'), own: Object.keys(cell.own).map(of), held: [],
-        a: place(rows, cell.rows * H + room), first: (cell.rows - cell.ofW) * H, h: after(H), C: after(states * H),
+      return {number, H, U: of('U'), W: of('W'), b: of('b'), own: Object.keys(cell.own).map(of),
+        matrices: cell.matrices.map(of), held: [], a: place(rows, cell.rows * H + room), first: (cell.rows - cell.ofW) * H, h: after(H), C: after(states * H),
         kept: place(T * rows, (cell.forward.outputs.length - 1 - states) * H)};
     });
     this.scores = place(T * rows, this.V);
@@ -226,9 +226,9 @@ class Network {
   }
 
   /** Return a layer's own parameters as Program.run() takes them. */
-  ownValues({own}) {
-    const values = own.map(({at}) => ({at, width: 0}));
-    return this.cell.matrices ? [...values, {at: own.at(-1).width, width: 0}] : values;
+  ownValues({own, matrices}) {
+    return [...[...own, ...matrices].map(({at}) => ({at, width: 0})),
+      ...matrices.slice(-1).map(({width}) => ({at: width, width: 0}))];
   }
 
   /** Set h, C and what the gradient needs after a step. row: of what is stored for it. */
