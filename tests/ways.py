@@ -278,14 +278,14 @@ class InJavaScript:
 
     def answers(self, case):
         """Return the predictions for three rows of the batch, and texts, from network.js."""
-        def texts(top_k, seeds, hold=[]):
-            choice = f'{{temperature: 1, topK: {top_k}, seed}}'
+        def texts(temperature, seeds, hold=[]):
+            choice = f'{{temperature: {temperature}, seed}}'
             return f'{[*seeds]}.map(seed => writing({1 + WRITTEN}, {choice}, {json.dumps(hold)}))'
 
         held = [dict(state=name[:-1], layer=int(name[-1]), number=unit, value=value)
                 for name, values in case.hold.items() for unit, value in values.items()]
-        read, *written = self.value(case, f'[{case.batch[0].T[:3].tolist()}.map(row => reading(row)), {texts(1, [1])}, '
-                                          f'{texts(case.V, range(30))}, {texts(1, [1], held)}]')
+        read, *written = self.value(case, f'[{case.batch[0].T[:3].tolist()}.map(row => reading(row)), {texts(0, [1])}, '
+                                          f'{texts(1, range(30))}, {texts(0, [1], held)}]')
         found = dict(probabilities=np.array([[step[0] for step in row] for row in read]).swapaxes(0, 1))
         found.update(zip(case.states, case.split(np.array([states for _, states in read[0]]))))
         return dict(found, **{name: np.array(text).T for name, text in zip(('greedy', 'drawn', 'held'), written)})

@@ -1,11 +1,9 @@
 // The view Cells: a gallery of cells with names (gallery.js), a frozen cell (freeze.js), and the text coloured by C or
-// h of one cell. All cells, and several side by side, are behind a button. Reading the text gives the values.
+// h of one cell. All cells are behind a button. Reading the text gives the values.
 
 function cellsView() {
-  const MULTIPLES = 8;                                     // units side by side
-  const WIDE = isNarrow.matches ? 32 : 64;                 // characters shown of each
   let order = [];                                          // names of units, the best followers of the feature first
-  let compared = [];                                       // the units side by side, by unitsBeside()
+  let values = [];                                         // of the chosen unit after each character, once read
 
   const names = units.all(), feature = () => state.feature || gallery.features()[0]?.feature;
   const correlation = name => feature() ? data.correlations[feature()][names.indexOf(name)] : 0;
@@ -26,8 +24,7 @@ function cellsView() {
     byId('of').value = state.of;
     byId('units').value = unit();
     byId('text-title').textContent = `${text.own ? 'Your line' : 'The text'} in the colours of ${valueName(unit())}`;
-    byId('multiples').hidden = true;                       // until the text has been read
-    compared = [];
+    values = [];
     gallery.show();
     if (text.reading().done < text.numbers.length) text.paint(() => 0);
     work.begin(read(), share => {
@@ -43,8 +40,8 @@ function cellsView() {
   }
 
   function paint() {
-    compared = unitsBeside();
-    const [{values, ends: [pale, deep]}] = compared;
+    values = text.valuesOf(unit(), state.of);
+    const [pale, deep] = colour.ends(text.valuesInPage(unit(), state.of), correlation(unit()) < 0);
     byId('pale').textContent = `value ${format.twoDigits(pale)} or ${pale > deep ? 'more' : 'less'}`;
     byId('deep').textContent = `${format.twoDigits(deep)} or ${pale > deep ? 'less' : 'more'}`;
     text.paint(k => k < values.length ? colour.between(values[k], pale, deep) : 0);
@@ -54,26 +51,10 @@ function cellsView() {
     follow();
   }
 
-  /** Return the chosen unit and the first ones of the list, each {name, values, ends}. ends: as of colour.ends(). */
-  const unitsBeside = () => [unit(), ...order.filter(name => name !== unit())].slice(0, MULTIPLES).map(name => {
-    const ends = colour.ends(text.valuesInPage(name, state.of), correlation(name) < 0);
-    return {name, values: text.valuesOf(name, state.of), ends};
-  });
-
-  /** Show several units side by side, at the characters around the one that the reader looks at. */
-  function showMultiples() {
-    const first = Math.max(0, Math.min(text.numbers.length - WIDE, text.place - WIDE / 2));
-    byId('multiples-strips').replaceChildren(...compared.flatMap(({name, values, ends}) => (
-      [element('span', 'quiet', name), stripOf(text.spelled, values, ends, first, first + WIDE)])));
-  }
-
   function follow() {
-    if (!compared.length) return;
-    const place = Math.min(text.place, text.numbers.length - 1), value = compared[0].values[place];
+    const place = Math.min(text.place, text.numbers.length - 1), value = values[place];
     byId('value').replaceChildren(...value === undefined ? [] : [`Value of ${valueName(unit())} after `,
       vocabulary.inBold(text.numbers[place]), ': ' + format.twoDigits(value)]);
-    byId('multiples').hidden = !byId('all-cells').open;
-    if (byId('all-cells').open) showMultiples();
   }
 
   const shown = () => state.view === 'cells';
@@ -83,7 +64,6 @@ function cellsView() {
   on('feature', 'change', () => state.change({feature: byId('feature').value, unit: null}));
   on('units', 'change', () => state.change({unit: byId('units').value}));
   on('of', 'change', () => state.change({of: byId('of').value}));
-  on('all-cells', 'toggle', () => shown() && follow());
   on('freeze', 'click', () => state.change({
     hold: state.hold?.unit === unit() ? null : freezing.holdOf(unit(), correlation(unit()))}));
   gallery.prepare();
@@ -92,9 +72,8 @@ function cellsView() {
   state.follow(['feature'], listUnits);
   state.follow(['feature', 'unit', 'of'], () => shown() && show());
 
-  /** Return the values of the compared units. The column names are as in the class: C2:7 or h2:7. */
-  const table = () => text.table(compared.map(({name}) => valueName(name)),
-    k => compared.map(({values}) => k < values.length ? values[k] : ''));
+  /** Return the values of the unit. The column's name is as in the class: C2:7 or h2:7. */
+  const table = () => text.table([valueName(unit())], k => [values[k] ?? '']);
 
   return {show, follow, table};
 }

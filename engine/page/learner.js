@@ -268,7 +268,7 @@ class Lesson {
       costs.push(-network.logs()[heldOut[k + 1]]);
       yield;
     }
-    for (const number of written(network, [], {temperature: 0.7, topK: network.V, seed: 1})) {
+    for (const number of written(network, [], {temperature: 0.7, seed: 1})) {
       if (sample.push(number) === Lesson.SAMPLE) break;
       yield;
     }

@@ -12,7 +12,7 @@ const live = {
   },
 
   numbers: () => live.reading() ? live.reading().numbers : [],
-  choice: () => ({temperature: state.temperature, topK: numberIn('top-k'), seed: state.seed}),
+  choice: () => ({temperature: state.temperature, seed: state.seed}),
 
   /** Show the next letters and how the network goes on, once the line has been read. */
   write() {
@@ -36,8 +36,8 @@ const live = {
   },
 
   /** Show the most probable next letters, which a click types. Their bars show the temperature at work. */
-  showChoices(logs, {temperature, topK}) {
-    const p = likely(tempered(logs, temperature), topK), total = p.reduce((a, b) => a + b, 0);
+  showChoices(logs, {temperature}) {
+    const p = tempered(logs, temperature), total = p.reduce((a, b) => a + b, 0);
     const most = mostProbable(logs, Math.min(live.CHOICES, logs.length));
     byId('choices').replaceChildren(...most.flatMap(number => (
       bar(vocabulary.nameOf(number), p[number] / total, format.percent(p[number] / total), '',
@@ -68,8 +68,6 @@ const live = {
   },
 
   prepare() {
-    byId('top-k').value = byId('top-k').max = data.uchar.length;
-    byId('top-k').labels[0].firstChild.textContent = `Choose among the likeliest (${data.uchar.length}: all)`;
     live.takeWords(data.line);
     on('words', 'input', () => live.type(byId('words').value));
     on('words-none', 'click', () => {
@@ -80,7 +78,7 @@ const live = {
     on('another', 'click', () => state.change({seed: (state.seed + 1) % 2 ** 32}));
     on('temperature', 'input', () => state.change({temperature: byId('temperature').valueAsNumber}));
     on('seed', 'change', () => state.change({seed: numberIn('seed')}));
-    for (const id of ['top-k', 'length']) on(id, 'input', live.write);
+    on('length', 'input', live.write);
     state.follow(['temperature', 'seed'], live.showSettings);
     live.showSettings();
   },

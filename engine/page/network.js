@@ -331,13 +331,6 @@ function tempered(logs, temperature) {
   return logs.map(log => Math.exp((log - largest) / temperature));
 }
 
-/** Return the probabilities p (V) with those below the topK-th largest set to zero. */
-function likely(p, topK) {
-  if (topK >= p.length) return p;
-  const least = Float64Array.from(p).sort()[p.length - topK];
-  return p.map(value => value < least ? 0 : value);
-}
-
 /** Draw the number of a character from p (V), with a random number in [0, 1). p need not add up to 1. */
 function draw(p, random) {
   const total = p.reduce((a, b) => a + b, 0);
@@ -393,9 +386,9 @@ function* written(network, prime, choice) {
 }
 
 /** Yield the numbers of an endless text that continues what a network has read. */
-function* continued(network, random, {temperature, topK}) {
+function* continued(network, random, {temperature}) {
   for (;;) {
-    const x = draw(likely(tempered(network.logs(), temperature), topK), random.next());
+    const x = draw(tempered(network.logs(), temperature), random.next());
     network.read(x);
     yield x;
   }
