@@ -1,4 +1,5 @@
 """Cells that the tests train with, the same cells in NumPy, and the code in "Changing the model" of the READMEs."""
+import inspect
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 from charlstm import lstm_cell, tt
 from engine.kernel.formula import OPERATIONS, PRODUCTS
 from engine.lesson.cells import GRU, GRU2014, MLSTM, RNN, SLSTM, MinGRU, Normalised, Peepholes
+from engine.page.page import LSTM
 from numpy_model import lstm, same, sigmoid
 
 OWN = ('p_f', 'p_i', 'p_o')            # parameters of the cell with peepholes
@@ -161,6 +163,15 @@ CELLS = {'standard': (lstm_cell, lstm), 'RNN': (RNN.cell, rnn_in_numpy), 'GRU': 
          'minGRU': (MinGRU.cell, mingru_in_numpy), 'sLSTM': (SLSTM.cell, slstm_in_numpy),
          'peepholes': (Peepholes.cell, peephole_in_numpy), 'normalised': (Normalised.cell, normalised_in_numpy),
          'three states': (three_states, three_in_numpy)}
+
+
+def in_lab(function):
+    """Return the code of a cell in Python as a formula for a page's laboratory."""
+    return inspect.getsource(function).replace('@staticmethod', '')
+
+
+# Cells that a page's laboratory can train, by formula.
+LAB = {'standard': LSTM, **{name: in_lab(CELLS[name][0]) for name in ('RNN', 'GRU', 'minGRU', 'sLSTM')}}
 
 
 def evaluate(code, inputs):

@@ -171,6 +171,13 @@ def assert_mean(browser, selector, costs):
     np.testing.assert_allclose(numbers(browser.text(selector))[-1], costs.mean(), atol=5.1e-3)
 
 
+def assert_chance(text, p):
+    """Assert that a text names a chance p as '1 in 40' or '36 %', rounded."""
+    one_in, percent = re.search(r'chance (?:of )?(?:1 in ([\d,]+)|([\d.]+) %)', text).groups()
+    found, expected = (float(one_in.replace(',', '')), 1 / p) if one_in else (float(percent), 100 * p)
+    assert abs(found - expected) < 0.51, (text, p)
+
+
 def place(k):
     """Return the selector of character k of the text."""
     return f'#character-{k}'

@@ -19,6 +19,7 @@ from engine.kernel.cell import Cell, held_cell
 from engine.backend import compiler
 from engine.kernel.library import joined
 from engine.lesson import cells as lesson_cells
+from engine.page.page import formulas
 from engine.backend.theano_setup import theano
 from engine.methods.compile import operations
 from pages import context_of, run_in_javascript
@@ -142,10 +143,16 @@ def test_functions_in_javascript_are_theanos():
         np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-37, err_msg=name)
 
 
-@pytest.mark.parametrize('cell', [odd_cell, logical_cell, three_states, sums_cell, same_sums_cell, products_cell, *[
-    each.cell for each in vars(lesson_cells).values() if inspect.isclass(each)]])
-def test_gradient_in_javascript_is_the_programs(cell):
-    """As are h, the states and what is kept, in float64: all cells of the lesson, and odd ones."""
+LESSON = [each for each in vars(lesson_cells).values() if inspect.isclass(each)]
+ELEMENTWISE = [each for each in LESSON if 'def cell(' in cells.in_lab(each.cell)
+               and not re.search(r'\b(dot|normalised)\(', cells.in_lab(each.cell))]
+
+
+@pytest.mark.parametrize('cell, in_lab', [*[(cell, None) for cell in (
+    odd_cell, logical_cell, three_states, sums_cell, same_sums_cell, products_cell, *[each.cell for each in LESSON])],
+    *[(each.cell, cells.in_lab(each.cell)) for each in ELEMENTWISE]])
+def test_gradient_in_javascript_is_the_programs(cell, in_lab):
+    """As are h, the states and what is kept, in float64: all cells of the lesson, odd ones, and formulas in Lab."""
     racer, made, H = pytest.importorskip('py_mini_racer'), Cell(cell, 'float64'), 7
     context, random = context_of(racer.MiniRacer, dict(own=made)), np.random.default_rng(3)
     counts, forward, backward = made.counts, made.program.forward, made.program.backward
@@ -153,16 +160,66 @@ def test_gradient_in_javascript_is_the_programs(cell):
                                   for name in cells_in_code.inputs_of(counts)}, [H] * bool(counts.M)
     h, *after = cells.evaluate(forward, inputs)
     expected, kept = [*after[:S], h, *after[S:]], after[S:]
-    found = run_in_javascript(context, 'cells.own.forward', H, [*inputs.values(), *width], len(expected))
-    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    if in_lab:
+        context.eval(f'cells.own = cellOf({json.dumps(in_lab)})')
+    found = run_in_javascript(context, 'cells.own.forward', H, [*inputs.values(), *width],
+                              context.eval('cells.own.forward.outputs.length'))
+    compared = 1 + S if in_lab else len(expected)          # it keeps others
+    np.testing.assert_allclose(found[:compared], expected[:compared], rtol=1e-12, atol=1e-12)
     states, dh, *d_after = [np.array([inputs[f'before[{k}]'] for k in range(S)]), *random.uniform(-2, 2, (1 + S, H))]
     own = [inputs[name] for name in cells_in_code.own_places(counts)]
-    read = [*kept, *states, *after[:S], *own, *width, dh, *d_after]
+    read = [*found[1 + S:], *states, *after[:S], *own, *width, dh, *d_after]
     named = {**inputs, 'dh': dh, **{f'{name}[{k}]': value for name, values in (
         ('kept', kept), ('after', after[:S]), ('d_after', d_after)) for k, value in enumerate(values)}}
     expected = cells.evaluate(backward, named)
     found = run_in_javascript(context, 'cells.own.backward', H, read, len(expected))
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_formula_as_a_class(tmp_path):
+    """The class has the cell of each formula in Lab, and of one with its own remembers and all operations."""
+    racer = pytest.importorskip('py_mini_racer')
+    context = context_of(racer.MiniRacer, {})
+    odd = """remembers = {'g': -1}
+    cell(a_f, x_g, C_prev, p_o=-0.5)               # a comment
+    k, l = clip(a_f, -1, 1.5), softplus(-x_g)**2 / 3
+    C = minimum(k*C_prev, maximum(l, relu(a_f))) - log(1e1 + sqrt(abs(p_o) + exp(-a_f)**-1))
+
+    h = tanh(-(C - (k - l)) * sigmoid(x_g))"""
+    for name, source in [*formulas().items(), ('odd', odd)]:
+        (tmp_path / f'{name}.py').write_text(context.eval(f'classOf({json.dumps(source)})'))
+        names = {}
+        exec((tmp_path / f'{name}.py').read_text(), names)
+        cell, random = Cell(names['Mine'].cell, 'float64', names['Mine'].remembers), np.random.default_rng(5)
+        inputs = {place: random.uniform(-2, 2, 7) for place in cells_in_code.inputs_of(cell.counts)}
+        h, *after = cells.evaluate(cell.program.forward, inputs)[:1 + cell.counts.S]
+        context.eval(f'cells.own = cellOf({json.dumps(source)})')
+        found = run_in_javascript(context, 'cells.own.forward', 7, [*inputs.values()],
+                                  context.eval('cells.own.forward.outputs.length'))
+        np.testing.assert_allclose(found[:1 + cell.counts.S], [*after, h], rtol=1e-12, atol=1e-12)
+        assert json.loads(context.eval('JSON.stringify(cells.own.remembers)')) == {
+            str(k): sign for k, sign in cell.remembers.items()}
+
+
+@pytest.mark.parametrize('formula, said, wrong', [
+    ('', 'the end found, cell( ... ), which declares what the cell reads, expected', ''),
+    ('cell(a_f, C_prv)', 'C_prv is no row (a_C_prv), no state (C_prv_prev) and no parameter (C_prv=0)', 'C_prv'),
+    ('cell(a_f)', 'declare a state, such as C_prev, and a row that reads the input, such as a_g', ''),
+    ('cell(a_f, h_prev)', 'h is taken: choose another name', 'h_prev'),
+    ('cell(a_f, a_f, C_prev)', 'a_f is declared twice', 'a_f'),
+    ('cell(a_f, C_prev)\nC = C_prev', 'the end found, h = ... expected', ''),
+    ('cell(a_f, C_prev)\nC = mean(C_prev)', 'mean( ) is none of sigmoid, tanh, softplus', 'mean'),
+    ('cell(a_f, C_prev)\nC = maximum(C_prev)', 'maximum( ) takes 2 values, not 1', 'maximum'),
+    ('cell(a_f, C_prev)\nC = toString + constructor', 'toString is not declared', 'toString'),
+    ('cell(a_f, C_prev)\nC = 2**C_prev', 'C_prev found, a number expected', 'C_prev'),
+    ('cell(a_f, C_prev)\nh = C_prev > 2', '> found, a line end expected', '>'),
+    ('cell(a_f, C_prev)\nC, h = C_prev', '2 values expected: C, h', '')])
+def test_error_in_a_formula(formula, said, wrong):
+    racer = pytest.importorskip('py_mini_racer')
+    found = json.loads(context_of(racer.MiniRacer, {}).eval(
+        'try { cellOf(%s) } catch (error) { JSON.stringify([error.message, error.token]) }' % json.dumps(formula)))
+    assert found[0].startswith(said) and found[1]['text'].strip() == wrong
+    assert formula[found[1]['at']:].startswith(wrong)
 
 
 @pytest.mark.parametrize('cell', [

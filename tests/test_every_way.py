@@ -16,6 +16,7 @@ import pytest
 
 import test_export
 import ways
+from cells import LAB
 from engine.run import table
 from engine.backend import bfloat16, compiler
 from engine.backend.theano_setup import theano
@@ -29,7 +30,7 @@ from numpy_model import same
 from test_bfloat16 import INSTRUCTIONS
 from scripts import run, succeeded
 from ways import (CASES, EVERY_LINE, IMPROBABLE, OF_PAGE, SETTINGS, STEPS_OF_PAGE, InExportedC, InJavaScript,
-                  InLearner, InNumPy, InStreams, InTheano, Resumed)
+                  InLab, InLearner, InNumPy, InStreams, InTheano, Resumed)
 
 PREDICTED = {'probabilities'}          # and the states of the case
 WRITTEN = {'greedy', 'drawn', 'held'}
@@ -118,6 +119,7 @@ ROWS = {
        for part, of, answers, tolerances in (('', InJavaScript, PREDICTED | WRITTEN, FLOAT32),
                                              (', streams', InStreams, {'streams'}, FLOAT32),
                                              (', learning', InLearner, TRAINED, (None, 1e-4)))},
+    'JavaScript, laboratory': (lambda folder: InLab(racer()), TRAINED, (None, 1e-4)),
     'exported C': (lambda folder: InExportedC(folder, test_export.compiled, test_export.numbers_in_c), PREDICTED,
                    FLOAT32),
     'PyTorch': (lambda folder: InTheano(device='torch:cpu'), EVERYTHING, FLOAT32),
@@ -214,7 +216,9 @@ def judge_streams(found, case, model, atol):
 
 def pairs(names):
     """Return names of rows, each with all cases that it is tested with."""
-    return [(name, case) for name in names for case in (EVERY_LINE if name in NO_NEW_CODE else CASES)]
+    of = dict.fromkeys(NO_NEW_CODE, EVERY_LINE)
+    of['JavaScript, laboratory'] = [case for case in CASES if case.cell in LAB]
+    return [(name, case) for name in names for case in of.get(name, CASES)]
 
 
 @pytest.mark.parametrize('name, case', pairs(name for name in ROWS if name not in ELSEWHERE + TORCH), ids=str)
@@ -235,7 +239,7 @@ def assert_right(way, name, case):
     if 'greedy' in asked:
         judge_written(found, case, model, atol)
     if 'weights' in asked:
-        judge_trained(found, case, way('of page' if 'learning' in name else EXACT).answers(case), of_training)
+        judge_trained(found, case, way('of page' if 'JavaScript' in name else EXACT).answers(case), of_training)
     if 'streams' in asked:
         judge_streams(found, case, model, atol)
 

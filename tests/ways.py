@@ -12,7 +12,7 @@ import numpy as np
 
 sys.path[:0] = map(str, Path(__file__).resolve().parents[:2])
 
-from cells import CELLS  # noqa: E402
+from cells import CELLS, LAB  # noqa: E402
 from charlstm import CharLSTM, theano  # noqa: E402
 from engine.kernel.cell import Cell  # noqa: E402
 from models import default_mode  # noqa: E402
@@ -316,6 +316,15 @@ class InLearner(InJavaScript):
                  for step, left in enumerate(steps, 1) for kind, arrays in left['arrays']
                  for name, values in arrays.items()}
         return dict(found, reported=np.array([[left['cost']] for left in steps]))
+
+
+class InLab(InLearner):
+    """The same of cells that formula.js reads, with its gradients."""
+
+    def __init__(self, MiniRacer):
+        super().__init__(MiniRacer)
+        self.context.eval(f'for (const [name, formula] of Object.entries({json.dumps(LAB)})) '
+                          'cells[name] = cellOf(formula);')
 
 
 READING_IN_C = '''

@@ -88,30 +88,17 @@ class Program {
     const {at, lines, memory: {numbers}} = this;
     values.forEach((value, k) => { at[k] = value.at; });
     for (let s = 0; s < B; s++) {
+      if (s) for (let k = 0; k < values.length; k++) at[k] += values[k].width;
       for (const {loop, to, x, y, z} of lines) {
         loop(numbers, at[to], at[x], at[y], at[z], H);
         if (held[to]) for (const [unit, value] of held[to]) numbers[at[to] + unit] = value;
       }
-      for (let k = 0; k < values.length; k++) at[k] += values[k].width;
     }
   }
-}
 
-/**
- * Compute code in float64, from inputs (H) and then matrices (H,H). Return a function from a value's name, or a number as
- * text, to a unit's.
- */
-function valuesOf(code, inputs, unit) {
-  const H = inputs[0].length, MOST = 4, values = valuesIn({at: 0, width: 0}, 0, code.outputs.length, H);
-  let size = values.length * H;
-  for (const {length} of inputs) {
-    values.push({at: size, width: 0});
-    size += length;
+  /** Return a unit's number of a value by name, or of a number as text, in the last stream of run(). */
+  valueOf(name, unit) {
+    const {at, places, memory: {numbers}} = this;
+    return places.has(name) ? numbers[at[places.get(name)] + unit] : Number(name);
   }
-  values.push({at: H, width: 0});                          // the width of matrices, which other code does not read
-  const numbers = new Float64Array(size + MOST * (code.lines.length + code.outputs.length) * H);        // MOST: a line's
-  const program = new Program(code, {numbers, place: () => ({at: size, width: H}), loops: LOOPS}, H);
-  inputs.forEach((from, k) => numbers.set(from, values[code.outputs.length + k].at));
-  program.run(H, 1, values.slice(0, code.outputs.length + code.inputs.length));
-  return name => program.places.has(name) ? numbers[program.at[program.places.get(name)] + unit] : Number(name);
 }

@@ -44,9 +44,9 @@ def formula_for_page(cell):
 
 
 def initial_for_page(cell, sizes):
-    """Return the initial values of a cell's own parameters (H,) by name and size, each a number or a list."""
+    """Return the initial values of a cell's own parameters (H,) by name, each a number or, by size, a list."""
     arrays = {H: own_parameters(cell, H, np.random.default_rng(1)) for H in sizes}
-    return {name: {H: own[name].tolist() if callable(value) else value for H, own in arrays.items()}
+    return {name: {H: own[name].tolist() for H, own in arrays.items()} if callable(value) else value
             for name, value in cell.own.items() if not is_matrix(name)}
 
 

@@ -7,7 +7,7 @@ function cellsView() {
 
   const names = units.all(), feature = () => state.feature || gallery.features()[0]?.feature;
   const correlation = name => feature() ? data.correlations[feature()][names.indexOf(name)] : 0;
-  const unit = () => state.unit || order[0];
+  const unit = () => state.unit || gallery.features().find(each => each.feature === feature())?.name || order[0];
   const valueName = name => units.valueOf(units.of(name), state.of);
 
   /** List all units, those that follow the chosen feature best first. */
@@ -47,7 +47,6 @@ function cellsView() {
     text.paint(k => k < values.length ? colour.between(values[k], pale, deep) : 0);
     gallery.show();
     freezing.show();
-    gallery.showSelected();
     follow();
   }
 
@@ -57,7 +56,8 @@ function cellsView() {
       vocabulary.inBold(text.numbers[place]), ': ' + format.twoDigits(value)]);
   }
 
-  const shown = () => state.view === 'cells';
+  const shown = () => state.view === 'cells', {states} = data.cell;
+  if (states.length > 1) byId('cells-states').textContent = `${states.length} numbers, ${states.join(', ')},`;
   for (const {feature: name, match} of gallery.features()) {
     byId('feature').append(new Option(`${name} (match ${Math.abs(match).toFixed(2)} of 1)`, name));
   }
@@ -66,7 +66,6 @@ function cellsView() {
   on('of', 'change', () => state.change({of: byId('of').value}));
   on('freeze', 'click', () => state.change({
     hold: state.hold?.unit === unit() ? null : freezing.holdOf(unit(), correlation(unit()))}));
-  gallery.prepare();
   freezing.prepare();
   listUnits();
   state.follow(['feature'], listUnits);

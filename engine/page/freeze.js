@@ -5,8 +5,16 @@ const freezing = {
   LENGTH: 500,                                             // characters written
   network: once(() => new Network(model.parameters(), data.cell)),
 
+  /** Return the network without memory and with a frozen unit. */
+  networkWith({unit, value}) {
+    const network = freezing.network();
+    network.hold([{...units.of(unit), value}]);
+    network.reset();
+    return network;
+  },
+
   /** Return the entry of the state that freezes a cell where it is deepest in colour. match: with its feature. */
-  holdOf: (name, match) => ({unit: name, value: text.rangeOf(name)[match < 0 ? 0 : 1]}),
+  holdOf: (name, match) => ({unit: name, value: units.rangeOf(name)[match < 0 ? 0 : 1]}),
 
   /** Return what to look for if a cell with a name is frozen near an end of its range. */
   hint({unit, value}, low, high) {
@@ -24,7 +32,7 @@ const freezing = {
       'Freeze this cell and let it write';
     writing.stop();
     if (!hold) return;
-    const [least, most] = text.rangeOf(hold.unit), [words] = byId('frozen-range').children, slider = byId('frozen-at');
+    const [least, most] = units.rangeOf(hold.unit), [words] = byId('frozen-range').children, slider = byId('frozen-at');
     slider.min = Math.min(least, hold.value);          // an address may hold any value
     slider.max = Math.max(most, hold.value);
     slider.value = hold.value;
@@ -32,9 +40,8 @@ const freezing = {
     say('frozen-hint', freezing.hint(hold, least, most));
     byId('frozen-temperature').textContent = state.temperature.toFixed(2);
     words.textContent = `Its value; in the text it goes from ${format.twoDigits(least)} to ${format.twoDigits(most)}`;
-    freezing.network().hold([{...units.of(hold.unit), value: hold.value}]);
     const choice = live.choice(), numbers = live.numbers();
-    const panes = [['normal', live.network()], ['frozen-text', freezing.network()]].map(([id, network]) => {
+    const panes = [['normal', live.network()], ['frozen-text', freezing.networkWith(hold)]].map(([id, network]) => {
       const prime = element('span', 'prime', ''), rest = element('span', '', '');
       byId(id).replaceChildren(prime, rest);
       return {prime, rest, characters: written(network, numbers, choice)};
@@ -46,8 +53,7 @@ const freezing = {
   *writeCharacters(panes, first) {
     for (let k = 0; k < first + freezing.LENGTH; k++, yield) {
       for (const {prime, rest, characters} of panes) {
-        const character = format.visible(vocabulary.uchar[characters.next().value]);
-        (k < first ? prime : rest).lastChild.appendData(glyphs.MARKS[character] || character);
+        (k < first ? prime : rest).lastChild.appendData(glyphs.shown(vocabulary.uchar[characters.next().value]));
       }
     }
   },

@@ -9,21 +9,22 @@ function stored(array) {
     base64: btoa(bytes.reduce((all, byte) => all + String.fromCharCode(byte), ''))};
 }
 
-/** Return the page of the best network of a training here, as the text of a file. It shows the held-out text. */
-function pageOf({best, looks, passage, lesson, uchar, H, name}) {
-  const numbers = lesson.heldOut, n = numbers.length, spelled = numbers.map(number => uchar[number]);
-  const reading = new Reading(new Network(best.p, data.cell), numbers, text.EXPECTED);
+/** Return the page of the best network of a Lesson, as the text of a file. It shows the held-out text. */
+function pageOf({best, looks, passage, heldOut: numbers, uchar, H, name, cell}) {
+  const n = numbers.length, spelled = numbers.map(number => uchar[number]);
+  const reading = new Reading(new Network(best.p, cell), numbers, text.EXPECTED);
   Array.from(reading.to(n));
   const columns = Array.from({length: reading.width}, (_, place) => valuesAt(reading, place))
-    .filter((_, place) => place % ((1 + data.cell.states.length) * H) >= H);                // the cell states, not h
+    .filter((_, place) => place % ((1 + cell.states.length) * H) >= H);                     // the cell states, not h
   const {costs, most} = reading, first = (array, each) => stored(array.slice(0, (n - 1) * each));
   const times = looks.map(({time}) => time), each = passage.length - 1;
-  const made = {...data, name, title: name, uchar, model: '', read: true, written: null, copies: null, against: null,
-    line: spelled.join('').replace(/^\S*\s+/, '').split('\n')[0].slice(0, 30),       // from a whole word on
+  const made = {...data, cell, name, title: name, uchar, model: '', read: true, line: null, written: null, copies: null,
+    against: null,
     source: 'The last tenth of the text; it was trained on the rest.',
     text: stored(Uint16Array.from(numbers)), costs: first(costs, 1), best: first(reading.best, most),
     chances: first(reading.chances, most), sizes: [H, H], layers: `2 layers of ${H} and ${H} cells`,
     correlations: correlationsOf(spelled, columns),
+    ranges: columns.map(values => [Math.min(...values), Math.max(...values)]),
     info: [['trained in a browser', `on ${name}, 2 layers of ${H} cells`]],
     epochs: looks.map(({time, training, valid}) => [time, isNaN(training) ? null : training, valid]),
     learning: {text: 'held-out', passage, epochs: times, samples: looks.map(({sample}) => sample),

@@ -1,13 +1,14 @@
-// The view Inside: one step of the network, at the character that the reader looks at. It shows all units of both
-// layers, the formula of one of them with its values, and what the network expects next.
+// The view Inside: one step of the network, at the character that the reader looks at. It draws the character, all
+// units of the layers, and what the network expects next, and shows the formula of a chosen unit with its values.
 
 function insideView() {
   const BEFORE = 40, AFTER = 24;                           // characters shown around the current one
   const DEEPEST = 2;                                       // |C| with the deepest colour
+  const PACE = 700;                                        // milliseconds per step while playing
   const squares = once(makeDrawing), {cell} = data;
   const own = Object.keys(cell.own), read = [...cell.states.map(name => name + '_prev'), ...own];
 
-  const unit = () => units.of(state.unit || byId('units').value);
+  const unit = () => units.of(state.unit);                 // or null
   const place = () => Math.min(text.place, text.numbers.length - 1);
 
   /** Compute the step at the character that the reader looks at, and draw it. */
@@ -19,7 +20,8 @@ function insideView() {
   }
 
   function show() {
-    byId('inside-unit').value = units.nameOf(unit());
+    byId('inside-unit').value = state.unit || '';
+    byId('inside-one').hidden = !state.unit;
     follow();
   }
 
@@ -44,69 +46,89 @@ function insideView() {
     return [...sums, sums.reduce((a, b) => a + b)];
   }
 
-  /** Return the values in the formula by name. The cell is computed again, for all units, as it may have sums. */
+  /** Return the values in the formula by name. The cell of this layer is computed once more, and last. */
   function namedValues() {
-    const {layer, number} = unit(), network = model.network();
-    network.setStates(0, text.reading().states(place() - 1));
+    const {layer, number} = unit(), network = model.network(), before = text.reading().states(place() - 1);
+    const {forward, layers} = network, {inputs} = cell.forward;
+    network.setStates(0, before);
     network.read(text.numbers[place()]);
-    const {a, H} = network.layers[layer - 1];
-    const inputs = [...cell.names.map((_, k) => network.numbers.subarray(a.at + k * H, a.at + (k + 1) * H)),
-      ...cell.states.map(name => states(name, layer, 0)),
-      ...[...own, ...cell.matrices].map(name => model.parameters()[name + layer])];
-    const valueOf = valuesOf(cell.forward, inputs, number);
-    return Object.fromEntries([...[...cell.names, ...read].map((name, k) => [name, inputs[k][number]]),
-      ...cell.formula.map(([name, , of]) => [name, valueOf(of)])]);
+    network.setStates(0, before);
+    network.stepCell(layers[layer - 1], 0, 1);
+    const named = [...cell.names, ...read].map((name, k) => [name, inputs[k]]);
+    return Object.fromEntries([...named, ...cell.formula.map(([name, , of]) => [name, of])].map(([name, of]) => (
+      [name, forward.valueOf(of, number)])));
   }
 
-  /** Return an expression of the formula with values in place of names. */
+  /** Return an expression of the formula with values in place of names; negative operands have brackets. */
   function inNumbers(expression, values) {
-    return expression.replace(/(?<![\w.])[A-Za-z_]\w*(?!\w*\()/g,
-      name => name in values ? format.fourDigits(values[name]) : name);
+    return expression.replace(/(?<![\w.])[A-Za-z_]\w*(?! *\w*\()/g, (name, at) => {
+      if (!(name in values)) return name;
+      const isOperand = /[^(,\s] *$/.test(expression.slice(0, at)), number = format.fourDigits(values[name]);
+      return isOperand && values[name] < 0 ? `(${number})` : number;
+    });
   }
 
   function showStep() {
-    const k = place(), chosen = unit(), sums = cell.names.map((_, row) => sumsOf(row));
-    const values = namedValues();
-    const {best, chances, most} = text.reading(), came = text.numbers[k + 1], first = k * most;
+    const k = place(), {best, chances, most} = text.reading(), came = text.numbers[k + 1], chosen = unit();
     byId('inside-status').replaceChildren('It read ', vocabulary.inBold(text.numbers[k]), ' and expects ',
-      vocabulary.inBold(best[first]), ` next, with a probability of ${format.percent(chances[first])}.`,
+      vocabulary.inBold(best[k * most]), ` next, with a chance of ${format.percent(chances[k * most])}.`,
       ...came === undefined ? [] : [' The actual next one is ', vocabulary.inBold(came), '.']);
-    byId('inside-below').textContent = chosen.layer === 1 ? 'x, the character' : `x, h of layer ${chosen.layer - 1}`;
+    byId('inside-letter').textContent = vocabulary.nameOf(text.numbers[k]);
+    byId('inside-next').replaceChildren(barsOf(text.reading(), k + 1));
+    byId('inside-next-step').textContent = came === undefined ? 'Begin again' : 'Next step';
+    squares().forEach((ofLayer, j) => {
+      const values = states((chosen || units.of(cell.states[0] + '1:0')).state, j + 1, 1);
+      ofLayer.forEach((square, number) => {
+        colour.tint(square, Math.max(-1, Math.min(1, values[number] / DEEPEST)));
+        square.classList.toggle('chosen', j + 1 === chosen?.layer && number === chosen.number);
+      });
+    });
+    if (chosen) showUnit();
+  }
+
+  /** Show the sums and the formula of the chosen unit in this step. */
+  function showUnit() {
+    const {layer} = unit(), sums = cell.names.map((_, row) => sumsOf(row)), values = namedValues();
+    byId('inside-name').textContent = units.nameOf(unit());
+    byId('inside-below').textContent = layer === 1 ? 'x, the character' : `x, h of layer ${layer - 1}`;
     byId('inside-sums').replaceChildren(...cell.names.map((name, j) => element('tr', '', element('th', '', name),
       ...sums[j].map(number => element('td', 'number', number === null ? '' : format.fourDigits(number))))));
     const inputs = read.map(name => [name, format.fourDigits(values[name])]);
     byId('inside-formula').replaceChildren(
       ...inputs.flatMap(([name, x]) => [element('dt', '', name), element('dd', 'number', '= ', element('b', '', x))]),
       ...cell.formula.flatMap(([name, code]) => {
-        const expression = code.replace(/ \* /g, ' \xd7 ').replace(/(?<!\w)-/g, '\u2212');
-        const value = element('b', '', format.fourDigits(values[name]));
+        const expression = code.replace(/ ?(?<!\*)\*(?!\*) ?/g, ' \xd7 ').replace(/(?<!\w)-/g, '\u2212');
+        const number = format.fourDigits(values[name]), numbers = inNumbers(expression, values);
         return [element('dt', '', `${name} = ${expression}`),
-          element('dd', 'number', `= ${inNumbers(expression, values)} = `, value)];
+          element('dd', 'number', numbers === number ? '= ' : `= ${numbers} = `, element('b', '', number))];
       }));
-    byId('inside-next').replaceChildren(barsOf(text.reading(), k + 1));
-    byId('inside-next-step').textContent = came === undefined ? 'Begin again' : 'Next step';
-    squares().forEach((ofLayer, k) => ofLayer.forEach((square, number) => {
-      const layer = k + 1, C = states(chosen.state, layer, 1)[number];
-      colour.tint(square, Math.max(-1, Math.min(1, C / DEEPEST)));
-      square.classList.toggle('chosen', layer === chosen.layer && number === chosen.number);
-    }));
   }
 
-  /** Draw a square for each unit. Returns one list of squares per layer. */
+  /** Draw each layer: a square for each unit, and the arrow to its next step. Returns a list of squares per layer. */
   function makeDrawing() {
-    const SIDE = 10, APART = 40, width = H => Math.ceil(Math.sqrt(H)) * SIDE;
-    const widths = units.sizes.map(width), svg = byId('inside-units');
-    const leftOf = k => widths.slice(0, k).reduce((left, each) => left + each + APART, 0);
-    svg.setAttribute('viewBox', `-1 -1 ${leftOf(widths.length) - APART + 2} ${Math.max(...widths) + 2}`);
-    return units.sizes.map((H, k) => Array.from({length: H}, (_, number) => {
-      const layer = k + 1, columns = widths[k] / SIDE, left = leftOf(k);
-      const square = drawn('rect', {x: left + number % columns * SIDE, y: Math.floor(number / columns) * SIDE,
-        width: SIDE - 1, height: SIDE - 1}), name = () => units.nameOf({...unit(), layer, number});
-      square.append(drawn('title', {}, name()));
-      square.addEventListener('click', () => state.change({unit: name()}));
-      svg.append(square);
-      return square;
-    }));
+    const SIDE = 10, LEFT = 30, TOP = 34, LEAST = 80, carried = ['h', ...cell.states].join(', ');
+    return units.sizes.map((H, k) => {
+      const columns = Math.ceil(Math.sqrt(H)), W = Math.max(LEAST, columns * SIDE), layer = k + 1;
+      const height = Math.ceil(H / columns) * SIDE, middle = TOP + height / 2, right = LEFT + W;
+      const svg = drawn('svg', {viewBox: `0 0 ${W + 2 * LEFT} ${TOP + height + 2}`, role: 'img',
+        'aria-label': `Layer ${layer}`});
+      svg.append(drawn('path', {class: 'loop', d: `M${right + 4} ${middle}h14V20H12V${middle}h8`}),
+        drawn('path', {class: 'head', d: `M${LEFT - 3} ${middle}l-9 -5v10z`}),
+        drawn('text', {x: LEFT + W / 2, y: 14, 'text-anchor': 'middle'}, `${carried} to the next step`));
+      const all = Array.from({length: H}, (_, number) => {
+        const x = LEFT + (W - columns * SIDE) / 2 + number % columns * SIDE, name = () => (
+          units.nameOf({...unit() || units.of(cell.states[0] + '1:0'), layer, number}));
+        const square = drawn('rect', {x, y: TOP + Math.floor(number / columns) * SIDE, width: SIDE - 1,
+          height: SIDE - 1});
+        square.append(drawn('title', {}, `${layer}:${number}`));
+        square.addEventListener('click', () => state.change({unit: name()}));
+        return square;
+      });
+      svg.append(...all);
+      const caption = element('figcaption', '', `layer ${layer}: ${H} cells`);
+      byId('inside-chances').before(element('figure', '', svg, caption));
+      return all;
+    });
   }
 
   /** Show the text around the current character. */
@@ -130,9 +152,19 @@ function insideView() {
   });
   onKeys(byId('inside-strip'), {ArrowRight: () => place() + 1, ArrowLeft: () => place() - 1}, text.goTo);
   on('inside-next-step', 'click', () => text.goTo((place() + 1) % text.numbers.length));
+  player('inside-play', () => {
+    const goesOn = state.view === 'inside' && place() < text.numbers.length - 1;
+    if (goesOn) text.goTo(place() + 1);
+    return goesOn;
+  }, () => PACE);
   byId('inside-standard').hidden = !cell.standard;
   byId('inside-own').hidden = cell.standard;
   byId('inside-sizes').textContent = data.layers;
+  byId('inside-state').textContent = cell.states[0];
+  byId('inside-carried').textContent = ['h', ...cell.states].join(', ').replace(/, (?=\w+$)/, ' and ');
+  byId('inside-example').textContent = cell.states[0] + '1:2';
+  byId('inside-depth').textContent = 'The chances are softmax(V h + c)' + (units.sizes.length === 1 ? '.' :
+    ', with the h of the last layer. Each other layer\'s h is the x of the next one.');
   state.follow(['unit', 'feature'], () => state.view === 'inside' && show());
 
   /** Return the states and h of all units after the step. */

@@ -24,27 +24,33 @@ class Streams {
   }
 }
 
-/** Return initial parameters as with --initial chrono. cell: as in cell.js. units: of each layer. */
-function initialParameters(cell, V, units, random) {
-  const uniform = (length, H) => Float32Array.from({length}, () => (2 * random.next() - 1) / Math.sqrt(H));
-  const {rows, ofU, ofW, remembers, own} = cell, p = {}, last = units.at(-1);
+/**
+ * Return initial parameters as with --initial chrono. cell: as in cell.js. units: of each layer. Each row has random
+ * numbers of its own, from the seed and its name: rows of one name begin equal in all cells.
+ */
+function initialParameters(cell, V, units, seed) {
+  const {names, rows, ofU, ofW, remembers, own, matrices} = cell, p = {}, last = units.at(-1);
+  const randomOf = name => new Random(Array.from(name).reduce((sum, one) => (
+    Math.imul(31, sum) + one.codePointAt(0) >>> 0), seed));
+  const uniform = (letter, parts, length, H) => Float32Array.from(parts.flatMap(name => {
+    const random = randomOf(letter + name);
+    return Array.from({length}, () => (2 * random.next() - 1) / Math.sqrt(H));
+  }));
   for (const [k, H] of units.entries()) {
-    p[`U${k + 1}`] = k ? uniform(ofU * H * units[k - 1], H) : uniform(ofU * H * V, 1);
-    p[`W${k + 1}`] = uniform(ofW * H * H, H);
-    p[`b${k + 1}`] = uniform(rows * H, H);
-  }
-  Object.assign(p, {V: uniform(V * last, last), c: uniform(V, last)});
-  for (const [k, H] of units.entries()) {
+    const number = k + 1, steps = randomOf('steps' + number);
+    p['U' + number] = uniform('U' + number, names.slice(0, ofU), H * (k ? units[k - 1] : V), k ? H : 1);
+    p['W' + number] = uniform('W' + number, names.slice(rows - ofW), H * H, H);
+    p['b' + number] = uniform('b' + number, names, H, H);
     for (let unit = 0; unit < H >> 2; unit++) {            // these units remember for longer
-      const steps = 1 + 98 * random.next();
-      for (const [row, sign] of Object.entries(remembers)) p[`b${k + 1}`][row * H + unit] = sign * Math.log(steps);
+      const log = Math.log(1 + 98 * steps.next());
+      for (const [row, sign] of Object.entries(remembers)) p['b' + number][row * H + unit] = sign * log;
     }
-    for (const [name, {[H]: initial}] of Object.entries(own)) {            // a number, or one for each unit
-      p[name + (k + 1)] = Float32Array.from({length: H}, (_, j) => initial[j] ?? initial);
+    for (const [name, {[H]: initial = own[name]}] of Object.entries(own)) {            // a number, or one for each unit
+      p[name + number] = Float32Array.from({length: H}, (_, j) => initial[j] ?? initial);
     }
-    for (const name of cell.matrices) p[name + (k + 1)] = uniform(H * H, H);
+    for (const name of matrices) p[name + number] = uniform(number, [name], H * H, H);
   }
-  return p;
+  return {...p, V: uniform('V', [''], V * last, last), c: uniform('c', [''], V, last)};
 }
 
 /** A network in training. Gradients, averages and optimiser state have the same layout as the parameters. */
@@ -215,20 +221,25 @@ class Learner {
   }
 }
 
-/** The training on a text, except for its end, which is held out. */
+/** The training of a cell on a text, except for its end, which is held out. */
 class Lesson {
   static HELD_OUT = 5000;                                  // characters at most, within the last tenth
   static PASSAGE = 800;                                    // how many of these are shown
   static SAMPLE = 300;                                     // characters written at each look
 
-  /** p, cell: as for Network. numbers: of the text. recipe: as for Learner, plus warmup. rate: learning rate. */
-  constructor(p, cell, numbers, recipe, rate) {
-    const end = Math.ceil(0.9 * numbers.length);
-    Object.assign(this, {recipe, rate, steps: 0});
+  /** text: {name, characters, H}, with H units in both layers. options: {recipe, rates}, by for_learning in page.py. */
+  constructor(cell, {name, characters, H}, {recipe, rates}) {
+    const uchar = Array.from(new Set(characters)).sort(), codes = new Map(uchar.map((one, k) => [one, k]));
+    const numbers = characters.map(one => codes.get(one)), end = Math.ceil(0.9 * numbers.length);
+    const p = initialParameters(cell, uchar.length, [H, H], 1);
     this.streams = new Streams(numbers.slice(0, end));
     this.heldOut = numbers.slice(end, end + Lesson.HELD_OUT);
     this.learner = new Learner(p, cell, this.streams.B, this.streams.T, recipe);
     this.network = new Network(p, cell);                   // with the averages, for look()
+    this.passage = this.heldOut.slice(0, Lesson.PASSAGE).map(number => uchar[number]);
+    Object.assign(this, {cell, name, H, uchar, recipe, rate: rates[H], steps: 0, costs: [], looks: [], best: null,
+      about: 'the beginning of the held-out last tenth of the text', count: numbers.length,
+      size: Object.values(p).reduce((sum, {length}) => sum + length, 0)});
   }
 
   /** How many times the text was read for training. */
@@ -236,42 +247,52 @@ class Lesson {
     return this.steps / this.streams.batches;
   }
 
-  /** Train until stopped. Yields often. Calls show() with the result of look() at once and about every second. */
-  *go(show) {
-    const {learner, streams, recipe} = this, LONGEST = 10_000;         // milliseconds between two looks
-    let seen = -Infinity, pause = 0, costs = [];
-    for (;;) {
-      if (performance.now() - seen >= pause) {
-        const begun = performance.now();
-        show({...yield* this.look(), cost: costs.reduce((a, b) => a + b, 0) / costs.length});      // NaN at first
-        seen = performance.now();
-        pause = Math.min(LONGEST, Math.max(1000, 4 * (seen - begun)));     // looking takes about a fifth of the time
-        costs = [];
-      }
-      const batch = this.steps % streams.batches, warmUp = Math.min(1, (this.steps + 1) / recipe.warmup);
-      if (!batch) learner.network.reset();
-      costs.push(yield* learner.step(...streams.batch(batch), warmUp * this.rate));
-      this.steps++;
-    }
+  /** Train on the next batch. Yields often. */
+  *step() {
+    const {learner, streams, recipe} = this, batch = this.steps % streams.batches;
+    const rate = Math.min(1, (this.steps + 1) / recipe.warmup) * this.rate;
+    if (!batch) learner.network.reset();
+    this.costs.push(yield* learner.step(...streams.batch(batch), rate));
+    this.steps++;
   }
 
   /**
-   * Evaluate the averaged parameters. Return {valid, costs, sample}. valid: mean cost of the held-out text. costs: of
-   * all characters of its passage except the first. sample: numbers of the characters written.
+   * Evaluate the averaged parameters, and add a look: {time, training, valid, costs, sample}. time: in epochs.
+   * training: mean cost since the last look, NaN at first. valid: mean cost of the held-out text. costs: of all
+   * characters of its passage except the first. sample: what they write. `best` also has the parameters, p.
    */
   *look() {
-    const {network, heldOut, learner} = this, costs = [], sample = [];
-    network.load(learner.network.parameters(learner.averages));
+    const {network, heldOut, learner, uchar} = this, costs = [], p = learner.network.parameters(learner.averages);
+    let sample = '';
+    network.load(p);
     network.reset();
     for (let k = 0; k < heldOut.length - 1; k++) {
       network.read(heldOut[k]);
       costs.push(-network.logs()[heldOut[k + 1]]);
       yield;
     }
-    for (const number of written(network, [], {temperature: 0.7, seed: 1})) {
-      if (sample.push(number) === Lesson.SAMPLE) break;
-      yield;
+    const characters = written(network, [], {temperature: 0.7, seed: 1});
+    for (let k = 0; k < Lesson.SAMPLE; k++, yield) sample += uchar[characters.next().value];
+    const look = {time: this.epochs, training: mean(this.costs), valid: mean(costs), sample,
+      costs: costs.slice(0, Lesson.PASSAGE - 1)};
+    this.costs = [];
+    this.looks.push(look);
+    if (!this.best || look.valid < this.best.valid) this.best = {...look, p};
+  }
+}
+
+/** Train lessons until stopped, a step of each in turn. Yields often. Looks at once and about every second: show(). */
+function* trained(lessons, show) {
+  const LONGEST = 10_000;                                  // milliseconds between two looks
+  let seen = -Infinity, pause = 0;
+  for (;;) {
+    if (performance.now() - seen >= pause) {
+      const begun = performance.now();
+      for (const lesson of lessons) yield* lesson.look();
+      show();
+      seen = performance.now();
+      pause = Math.min(LONGEST, Math.max(1000, 4 * (seen - begun)));       // looking takes about a fifth of the time
     }
-    return {valid: mean(costs), costs: costs.slice(0, Lesson.PASSAGE - 1), sample};
+    for (const lesson of lessons) yield* lesson.step();
   }
 }

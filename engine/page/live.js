@@ -3,16 +3,24 @@
 const live = {
   CHOICES: 6,                                              // next letters shown
   network: once(() => new Network(model.parameters(), data.cell)),
-  opening: once(() => new Reading(live.network(), vocabulary.taken(data.line, text.MOST).numbers, 1)),
+  opening: once(() => new Reading(live.network(), vocabulary.taken(live.line(), text.MOST).numbers, 1)),
+
+  /** The line at first: a known one, or the beginning of a line of the page's text. */
+  line: once(() => data.line || openingOf(text.page.spelled.join(''))),
+
+  /** The cell that counts the letters of a line, {name, match}, or undefined, and its values for none and for many. */
+  counter: once(() => gallery.good().find(({feature}) => feature === 'position in the line')),
+  ends: () => units.rangeOf(live.counter().name).sort((a, b) => live.counter().match * (a - b)),
 
   /** Return the Reading of the line, or null if there is nothing to read. Below: its numbers, how to write. */
   reading() {
     if (text.own) return text.reading();
-    return byId('words').value === data.line && data.line ? live.opening() : null;
+    return byId('words').value === live.line() && live.line() ? live.opening() : null;
   },
 
   numbers: () => live.reading() ? live.reading().numbers : [],
   choice: () => ({temperature: state.temperature, seed: state.seed}),
+  held: () => state.hold && state.hold.unit === live.counter()?.name ? state.hold : null,
 
   /** Show the next letters and how the network goes on, once the line has been read. */
   write() {
@@ -20,19 +28,30 @@ const live = {
     if (reading && reading.done < n) return work.begin(reading.to(n), () => {});       // then this is called again
     writing.stop();
     if (!reading) return [byId('ghost'), byId('choices')].forEach(part => part.replaceChildren());
-    const network = live.network(), choice = live.choice();
-    network.setStates(0, reading.states(n - 1));
-    network.expect(0, 0);
-    live.showChoices(network.logs(), choice);
-    const show = ghost => { byId('ghost').textContent = ghost; };
-    writing.begin(live.ghost(continued(network, new Random(choice.seed), choice), numberIn('length')), show, show);
+    if (live.counter()) live.showCounter(reading.states(n - 1));
+    const show = ghost => { byId('ghost').textContent = ghost || byId('ghost').textContent; };
+    writing.begin(live.ghost(reading, numberIn('length')), show, show);
   },
 
-  /** Yield how the network goes on, with one character more each time. */
-  *ghost(characters, length) {
+  /** Yield how the network goes on, with one character more each time. With a held cell, it reads the line anew. */
+  *ghost(reading, length) {
+    const held = live.held(), choice = live.choice(), network = held ? freezing.networkWith(held) : live.network();
+    if (held) for (const x of reading.numbers) yield network.read(x);
+    else network.setStates(0, reading.states(reading.numbers.length - 1));
+    network.expect(0, 0);
+    live.showChoices(network.logs(), choice);
+    const characters = continued(network, new Random(choice.seed), choice);
     let shown = '';
-    for (let k = 0; k < length; k++) yield shown += format.visible(vocabulary.uchar[characters.next().value]);
+    for (let k = 0; k < length; k++) yield shown += glyphs.shown(vocabulary.uchar[characters.next().value]);
     return shown;
+  },
+
+  /** Show the counter's value after the line, or that at which it is held. */
+  showCounter(states) {
+    const {name} = live.counter(), [none, many] = live.ends(), held = live.held();
+    const value = held ? held.value : states[units.placeOf(units.of(name), 'C')];
+    byId('count').value = (value - none) / (many - none);
+    byId('count-on').hidden = !held;
   },
 
   /** Show the most probable next letters, which a click types. Their bars show the temperature at work. */
@@ -48,7 +67,8 @@ const live = {
   type(typed) {
     const words = Array.from(typed.slice(0, 2 * text.MOST)).slice(0, text.MOST + 1).join('');
     byId('words').focus({preventScroll: true});
-    state.change({words, place: words ? Infinity : text.strikingPlace(), pinned: false});
+    const known = vocabulary.taken(words, text.MOST).numbers.length;
+    state.change({words, place: known ? Infinity : text.strikingPlace(), pinned: false});
     live.takeWords(words);
   },
 
@@ -57,7 +77,7 @@ const live = {
     const field = byId('words');
     if (field.value !== words) field.value = words;
     byId('typed').textContent = field.value;               // the ghost goes on where it ends
-    byId('words-none').hidden = field.value === data.line;
+    byId('words-none').hidden = field.value === live.line();
   },
 
   showSettings() {
@@ -68,17 +88,25 @@ const live = {
   },
 
   prepare() {
-    live.takeWords(data.line);
+    live.takeWords(live.line());
+    byId('counter').hidden = !live.counter();
+    byId('counter-of').textContent = format.grouped(units.all().length);
+    on('count', 'input', () => {
+      const {name} = live.counter(), [none, many] = live.ends();
+      state.change({hold: {unit: name, value: none + byId('count').valueAsNumber * (many - none)}});
+    });
+    on('count-on', 'click', () => state.change({hold: null}));
     on('words', 'input', () => live.type(byId('words').value));
     on('words-none', 'click', () => {
       live.type('');
-      live.takeWords(data.line);
+      live.takeWords(live.line());
       live.write();
     });
     on('another', 'click', () => state.change({seed: (state.seed + 1) % 2 ** 32}));
     on('temperature', 'input', () => state.change({temperature: byId('temperature').valueAsNumber}));
     on('seed', 'change', () => state.change({seed: numberIn('seed')}));
     on('length', 'input', live.write);
+    state.follow(['hold'], () => state.view === 'surprise' && live.write());
     state.follow(['temperature', 'seed'], live.showSettings);
     live.showSettings();
   },

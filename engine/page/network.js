@@ -30,12 +30,16 @@ function bytesOf(base64) {
   return bytes;
 }
 
+/** The bytes of the WebAssembly module that this browser can run, if there is one. */
+const PRODUCT = typeof WebAssembly === 'undefined' ? undefined :
+  PRODUCTS.map(bytesOf).find(bytes => WebAssembly.validate(bytes));
+
 /** The memory of a network, and matrix products in it. */
 class Memory {
   static product = null;                                   // the WebAssembly module, once compiled
 
   constructor() {
-    Memory.product ||= new WebAssembly.Module(PRODUCTS.map(bytesOf).find(bytes => WebAssembly.validate(bytes)));
+    Memory.product ||= new WebAssembly.Module(PRODUCT);
     this.wasm = new WebAssembly.Memory({initial: 1});
     this.room = 0;                                         // bytes without the last page, for rows() in product.c
     this.functions = new WebAssembly.Instance(Memory.product, {env: {memory: this.wasm}}).exports;
@@ -94,7 +98,8 @@ class Network {
       const after = columns => place((T + 1) * rows, columns);             // before the first step, and after each
       const room = cell.ofW < cell.rows ? 64 : 0;          // a product with W begins within a, and is wider than W
       return {number, H, U: of('U'), W: of('W'), b: of('b'), own: Object.keys(cell.own).map(of),
-        matrices: cell.matrices.map(of), held: [], a: place(rows, cell.rows * H + room), first: (cell.rows - cell.ofW) * H, h: after(H), C: after(states * H),
+        matrices: cell.matrices.map(of), held: [], a: place(rows, cell.rows * H + room),
+        first: (cell.rows - cell.ofW) * H, h: after(H), C: after(states * H),
         kept: place(T * rows, (cell.forward.outputs.length - 1 - states) * H)};
     });
     this.scores = place(T * rows, this.V);

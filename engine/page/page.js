@@ -55,10 +55,22 @@ function onKeys(target, steps, act) {
   });
 }
 
-/** Return a number, by default that in a field, moved into the field's range; the least one if it is none. */
+/** Return a number, by default that in a field, moved into the field's range; the field's first one if it is none. */
 function numberIn(id, number = byId(id).valueAsNumber) {
-  const {min, max} = byId(id);
-  return Math.max(Number(min), Math.min(Number(max), number || 0));
+  const {min, max, defaultValue} = byId(id);
+  return Math.max(Number(min), Math.min(Number(max), isNaN(number) ? Number(defaultValue) : number));
+}
+
+/** Return play(goesOn) of a button: it calls next() after pace() milliseconds, again and again until that is false. */
+function player(id, next, pace) {
+  let timer = 0;
+  const play = goesOn => {
+    clearTimeout(timer);
+    timer = goesOn ? setTimeout(() => play(next()), pace()) : 0;
+    byId(id).textContent = timer ? 'Pause' : 'Play';
+  };
+  on(id, 'click', () => play(!timer));
+  return play;
 }
 
 /** Show a line in an element, or hide the element if the line is empty. */
@@ -112,7 +124,8 @@ function worker(idle, wait) {
 /** The reading or training of the current view, and its writing. They stop when another view is shown. */
 const work = worker(() => call('idle'), 0), writing = worker(() => {}, 1);      // what was typed is shown first
 
-const DEFAULTS = {mode: 'surprise', of: 'C', temperature: 0.7, seed: 1, source: 'run'};    // not in the address
+const DEFAULTS = {mode: 'surprise', of: 'C', temperature: 0.7, seed: 1, source: 'run',
+  formula: data.learner.formulas['no forget gate']};       // not in the address
 
 /**
  * What the page shows. Only change() changes it. The page's address stores it after the #, so that a reload, a bookmark
@@ -122,7 +135,7 @@ const DEFAULTS = {mode: 'surprise', of: 'C', temperature: 0.7, seed: 1, source: 
  * it was chosen by a click or a key, so that pointing does not change it. unit: a name, or null for the first in the
  * list. feature: its name, or null for the first. of: the value of a unit that colours the text, 'C' or 'h'. hold: a
  * frozen unit and its C, {unit, value}, or null. words: the reader's own text, or '' for the page's text. temperature,
- * seed: of what the network writes. source: what Learning shows, 'run' or 'here'.
+ * seed: of what the network writes. source: what Learning shows, 'run' or 'here'. formula: of the cell in Lab.
  */
 const state = {
   ...DEFAULTS, view: null, place: 0, pinned: false, unit: null, feature: null, hold: null, words: '',
@@ -155,9 +168,10 @@ const address = {
   write() {
     address.timer = 0;
     if (location.hash !== address.known) return;           // the reader has followed a link: read() comes next
-    const {mode, place, pinned, feature, unit, of, hold, words, source, temperature, seed} = state;
+    const {mode, place, pinned, feature, unit, of, hold, words, source, temperature, seed, formula} = state;
     const parts = {mode, place: pinned ? place : '', feature, unit, of,
-      hold: hold && `${hold.unit}=${hold.value.toFixed(4)}`, words, source, temperature, seed};
+      hold: hold && `${hold.unit}=${hold.value.toFixed(4)}`, words, source, temperature, seed,
+      formula};
     const encode = value => encodeURIComponent(String(value).replace(/\p{Cs}/gu, '\ufffd'));
     const written = Object.entries(parts).filter(([name, value]) => ![null, '', DEFAULTS[name]].includes(value))
       .map(([name, value]) => `&${name}=${encode(value).replace(/%3A/g, ':').replace(/%3D/g, '=')}`);
@@ -166,16 +180,16 @@ const address = {
   },
 
   /** Return the parts of the state in the address, except those that name no view, feature or unit of this page. */
-  read(names) {
+  read(names, hash = location.hash) {
     address.known = location.hash;
-    const [view, ...rest] = location.hash.slice(1).split('&'), said = new URLSearchParams(rest.join('&'));
+    const [view, ...rest] = hash.slice(1).split('&'), said = new URLSearchParams(rest.join('&'));
     const found = {view: names.includes(view) ? view : state.view || names[0]};
     const [held, value] = (said.get('hold') || '').split('='), place = Number(said.get('place'));
     const kinds = {mode: modes(), feature: Object.keys(data.correlations), of: ['C', 'h'], source: ['run', 'here']};
     for (const [name, values] of Object.entries(kinds)) {
       if (values.includes(said.get(name))) found[name] = said.get(name);
     }
-    if (said.has('words')) found.words = said.get('words');
+    for (const name of ['words', 'formula']) if (said.has(name)) found[name] = said.get(name);
     for (const name of ['temperature', 'seed']) {
       if (said.get(name)) found[name] = numberIn(name, Number(said.get(name)));
     }
@@ -213,8 +227,8 @@ const saving = {
 };
 
 /** The views by name, in the order of their tabs. */
-const views = once(() => ({surprise: surpriseView(), cells: cellsView(), inside: insideView(), learning: learningView(),
-  about: {}}));
+const views = once(() => ({surprise: surpriseView(), ...PRODUCT && {cells: cellsView(), inside: insideView()},
+  ...(PRODUCT || data.learning) && {learning: learningView()}, ...PRODUCT && {lab: labView()}, about: {}}));
 
 /** Call a function of the current view, if the view has it. */
 const call = part => views()[state.view][part]?.();
@@ -225,6 +239,15 @@ function fillAbout() {
   byId('about-sizes').textContent = data.layers;
   for (const [name, said] of data.info) {
     byId('info').append(element('dt', '', format.visible(name)), element('dd', '', format.visible(said)));
+  }
+}
+
+/** Fill the links that try something: with the best-known cell, its range, and striking places. */
+function fillLinks() {
+  const best = gallery.features()[0]?.name, [LOW, HIGH] = best ? units.rangeOf(best) : [];
+  const values = {BEST: best, LOW, HIGH, WHY: modesByName().why.strikingPlace(), STRIKING: text.strikingPlace()};
+  for (const link of document.querySelectorAll('.try a')) {
+    link.hash = link.hash.replace(/[A-Z]{3,}/g, name => values[name] ?? name);
   }
 }
 
@@ -256,25 +279,31 @@ function prepare() {
   text.show(array(data.text), expectedOf(data));
   for (const [name, {table}] of Object.entries(views())) if (table) saving.addButton(name, table);
   const names = Object.keys(views());
+  for (const tab of byId('tabs').children) tab.hidden = !names.includes(tab.hash.slice(1));
   new ResizeObserver(([{target}]) => (                     // elements stick below the tabs at any font size
     document.documentElement.style.setProperty('--header', target.offsetHeight + 'px'))).observe(byId('tabs'));
   fillAbout();
-  live.prepare();
-  state.follow(['words'], text.takeWords);
+  byId('no-network').hidden = Boolean(PRODUCT);
+  if (PRODUCT) {
+    live.prepare();
+    state.follow(['words'], text.takeWords);
+    fillLinks();
+  } else {
+    for (const part of document.querySelectorAll('#line, .try, #learn-go')) part.remove();
+  }
   state.follow(['place', 'pinned'], text.mark);
   state.follow(['view'], showView);
   state.follow(['place'], () => call('follow'));
-  on('tabs', 'click', event => {                           // Chromium follows no links in a page from handover.js
+  document.addEventListener('click', event => {            // Chromium follows no links in a page from handover.js
     if (location.protocol !== 'blob:' || !event.target.hash) return;
     event.preventDefault();
-    state.change({view: event.target.hash.slice(1)});
-    scrollTo(0, 0);
+    state.change(address.read(names, event.target.hash));
   });
   window.addEventListener('hashchange', () => state.change(address.read(names)));
   window.addEventListener('pagehide', () => address.timer && address.write());
   const linked = address.read(names), opensWith = linked.mode === 'why' ? modesByName().why : text;
   state.change({place: opensWith.strikingPlace(), ...linked});
-  if (state.view === 'surprise' && !/&(place|mode)/.test(location.hash)) byId('words').focus({preventScroll: true});
+  if (state.view === 'surprise' && !/&(place|mode)/.test(location.hash)) byId('words')?.focus({preventScroll: true});
 }
 
 document.addEventListener('DOMContentLoaded', prepare);

@@ -22,11 +22,12 @@ from engine.run import logs, recipe, table
 from engine.terminal import layers_of_units, note
 
 HERE = Path(__file__).resolve().parent
+CELLS = HERE.parent / 'lesson' / 'cells.py'
 LESSON = HERE.parent.parent / 'text_input' / 'coriolanus.txt'        # for training in a page
 PRODUCTS = 'product_relaxed-simd', 'product_no-relaxed-simd'   # product.c in WebAssembly, the faster one first
-MODEL = 'cell', 'network', 'learner', 'features'       # scripts that need no document
+MODEL = 'cell', 'network', 'learner', 'features', 'formula'        # scripts that need no document
 SCRIPTS = MODEL + ('text', 'page', 'live', 'reader', 'surprise', 'why', 'cells', 'gallery', 'freeze', 'inside',
-                   'learning', 'handover')
+                   'training', 'learning', 'lab', 'handover')
 SIZES = 32, 64, 128            # units of a layer that is trained in a page
 MOST_CHARACTERS = 10_000       # shown of a file
 ALTERNATIVES = 5               # most probable characters shown at each place
@@ -47,6 +48,16 @@ FOLLOWERS = {
     'distance to the last full stop': (
         'Counts the letters of the sentence', 'as if the sentence had just begun.',
         'as if the sentence were long already.')}
+LSTM = '''cell(a_f, a_i, a_o, a_g, C_prev)
+f = sigmoid(a_f)
+i = sigmoid(a_i)
+o = sigmoid(a_o)
+g = tanh(a_g)
+C = f * C_prev + i * g
+h = o * tanh(C)'''
+# Cells of lesson/cells.py that the laboratory begins with.
+IN_LAB = dict(NoForgetGate='no forget gate', NoInputGate='coupled gates', Peepholes='peepholes', RNN='RNN', GRU='GRU',
+              MinGRU='minGRU')
 # Cut where several letters may follow, so that temperature has something to reshape.
 OPENINGS = {'Pride and Prejudice': 'It is a truth universally ac'}
 
@@ -74,13 +85,25 @@ def to_float16(array):
 
 
 def cells(model, text):
-    """Return the sizes of the layers, and the correlation of each unit of all layers with features of a text."""
+    """Return the sizes of the layers, and of each unit the correlations with features of a text and the range there."""
     states = model.states(text)
     names = [name for name in states if name[:-1] != 'h']
     correlations = {feature: np.concatenate([r[name] for name in names]).round(3).tolist()
                     for feature, r in model.correlations(text, states).items()}
     layers = layers_of_units(sizes(model)).replace('units', 'cells')             # one word for them in the page
-    return dict(sizes=sizes(model), layers=layers, correlations=correlations, followers=FOLLOWERS)
+    ranges = np.concatenate([[states[name].min(axis=0), states[name].max(axis=0)] for name in names], axis=1)
+    return dict(sizes=sizes(model), layers=layers, correlations=correlations, followers=FOLLOWERS,
+                ranges=ranges.T.astype(float).round(4).tolist())
+
+
+def formulas():
+    """Return the formulas of cells for the laboratory, by name, as formula.js reads them."""
+    source, found = CELLS.read_text(encoding='utf-8'), {'LSTM': LSTM}
+    for name, body in re.findall(r'^class (\w+)\(CharLSTM\):\n(.*?)(?=^\S|\Z)', source, re.MULTILINE | re.DOTALL):
+        if name in IN_LAB:
+            lines = re.findall(r'remembers = .*|cell\(.*\)(?=:)|(?<=        )\S.*', body)
+            found[IN_LAB[name]] = '\n'.join(lines)
+    return found
 
 
 def expected(model, checkpoint, text, sha256):
@@ -118,7 +141,7 @@ def learning(checkpoint, rows):
 def for_learning():
     """Return what a page needs to train like train.py: options, learning rates by number of units, and a text."""
     return dict(
-        recipe={name: table.DEFAULTS[name] for name in (
+        formulas=formulas(), recipe={name: table.DEFAULTS[name] for name in (
             'drate', 'eps', 'momentum', 'weight_decay', 'grad_clip', 'step_clip', 'average', 'warmup')},
         rates={H: recipe.lrate(H, H) for H in SIZES}, text=LESSON.read_text(encoding='utf-8'),
         name=TITLES[LESSON.name])
@@ -153,7 +176,7 @@ def page_data(model, checkpoint, shown, against=None):
     described = info.description(stored, folders=False).split('\n')
     titled = title(stored)
     return dict(
-        title=titled, line=OPENINGS.get(titled) or text.lstrip()[:30].split('\n')[0],        # to be typed over
+        title=titled, line=OPENINGS.get(titled),
         **expected(model, stored, text, shown.sha256), source=shown.source, written=shown.written, epochs=epochs,
         info=[line.partition(': ')[::2] for line in described], learning=learning(checkpoint, epochs),
         copies=marks(text, shown.copies) if shown.copies else None, **cells(model, text),

@@ -128,12 +128,6 @@ const text = {
   /** Return the same for the page's text, from which the colours and the names of cells are, whatever is shown. */
   valuesInPage: (name, of) => text.valuesOf(name, of, text.page.reading()),
 
-  /** Return the lowest and the highest state of a unit in the page's text. */
-  rangeOf(name) {
-    const values = text.valuesInPage(name, 'C');
-    return [Math.min(...values), Math.max(...values)];
-  },
-
   /** Return the passages copied from the text of --copies. */
   passages: () => data.copies && !text.own ? data.copies.passages : [],
 
@@ -166,12 +160,15 @@ const text = {
     document.addEventListener('keydown', ({key}) => key === 'Escape' && state.change({pinned: false}));
     on('unpin', 'click', () => state.change({pinned: false}));
     on('text', 'pointerover', ({target}) => {
-      const points = !state.pinned && (state.view !== 'surprise' || state.mode !== 'why');     // Why takes too long
+      const points = !state.pinned && !isNarrow.matches          // where the panel would cover what it explains
+        && (state.view !== 'surprise' || state.mode !== 'why');            // Why takes too long
       if (points && numberOf(target) !== null) state.change({place: numberOf(target)});
     });
     on('text', 'click', ({target}) => {
       const place = numberOf(target);
-      if (place !== null) state.change({place, pinned: !(state.pinned && place === state.place)});
+      if (place === null) return;
+      state.change({place, pinned: !(state.pinned && place === state.place)});
+      if (isNarrow.matches && state.pinned) text.bringIntoSight();
     });
   },
 };

@@ -2,7 +2,7 @@
 // by which of two models was less surprised (below) or by why one was expected (why.js).
 
 /** The modes by name. Each has the same functions as a view. */
-const modesByName = once(() => ({surprise: surpriseMode(), why: whyMode(),
+const modesByName = once(() => ({surprise: surpriseMode(), ...PRODUCT && {why: whyMode()},
   ...data.against && {against: againstMode()}}));
 
 const modes = () => Object.keys(modesByName());
@@ -22,7 +22,7 @@ function surpriseView() {
     const {title} = document.querySelector('[name=mode]:checked').dataset;
     byId('text-title').textContent = title + (text.own ? ' in your line' : '');
     mode().show();
-    if (!work.isBusy()) live.write();
+    if (PRODUCT && !work.isBusy()) live.write();
   }
 
   for (const radio of document.querySelectorAll('[name=mode]')) {
@@ -43,7 +43,7 @@ function surpriseView() {
   }
   state.follow(['mode'], () => state.view === 'surprise' && show());
   state.follow(['place', 'mode', 'view'], () => say('no-more', ''));
-  return {show, follow: () => mode().follow(), idle: live.write, table: () => mode().table()};
+  return {show, follow: () => mode().follow(), idle: () => PRODUCT && live.write(), table: () => mode().table()};
 }
 
 /**
@@ -71,7 +71,7 @@ function surpriseMode() {
     if (k > known()) return byId('where').replaceChildren('Not read yet.');
     const isNext = k === text.numbers.length;
     const line = isNext ? ["What comes next, by the network's own chances, before temperature changes them"] : [
-      vocabulary.inBold(text.numbers[k]), ': chance ' + format.cost(costs()[k - 1])];
+      vocabulary.inBold(text.numbers[k]), ': chance ' + format.chance(Math.exp(-costs()[k - 1]))];
     byId('where').replaceChildren(text.contextOf(k), element('p', 'number', ...line), barsOf(text.expected, k));
   }
 
@@ -114,7 +114,7 @@ function againstMode() {
     return Math.sqrt(mean(squares) / (blocks.length - 1));
   }
 
-  /** Return a line that says which model was less surprised, unless the difference is within the error. */
+  /** Return a line that says which model expected more, unless the difference is within the error. */
   function verdict() {
     const average = mean(judged), error = standardError(judged), size = Math.abs(average);
     const amount = `${size.toFixed(3)} \xb1 ${error.toFixed(3)} nats a character`;
@@ -122,7 +122,7 @@ function againstMode() {
       return 'Too little text, not counting what a model wrote, to name a winner: give a longer one with --score.';
     }
     return size < 2 * error ? `No winner: they differ by ${amount}.` :
-      `${better(average)} was less surprised, by ${amount}.`;
+      `${better(average)} expected the text more, by ${amount}.`;
   }
 
   function show() {
@@ -135,13 +135,13 @@ function againstMode() {
   function follow() {
     const {place: k} = text;
     if (!k) return byId('where').replaceChildren(NOTHING_BEFORE);
-    const difference = differences[k - 1];
+    const difference = differences[k - 1], [ofA, ofB] = [A, B].map(({costs}) => format.chance(Math.exp(-costs[k - 1])));
     byId('where').replaceChildren(text.contextOf(k), element('div', 'pair',
       element('div', '', element('b', 'quiet', 'A expected'), barsOf(A, k)),
       element('div', '', element('b', 'quiet', 'B expected'), barsOf(B, k, namesB, numbersB))),
     element('p', 'number', vocabulary.inBold(text.numbers[k]),
-      ` had a chance of ${format.cost(A.costs[k - 1])} in A and ${format.cost(B.costs[k - 1])} in B: `,
-      element('b', '', difference ? `${better(difference)} was less surprised` : 'no difference')));
+      ` had a chance of ${ofA} in A and ${ofB} in B: `,
+      element('b', '', difference ? `${better(difference)} expected it more` : 'no difference')));
   }
 
   for (const [name, {name: npz, model: said, read}, {costs}] of [['A', data, A], ['B', data.against, B]]) {
@@ -151,8 +151,9 @@ function againstMode() {
       + (read ? '. It was trained on this text.' : '')));
   }
   byId('verdict').textContent = verdict();
-  byId('b-end').textContent = `A expected it ${Math.exp(greatest).toFixed(1)} times less`;
-  byId('a-end').textContent = 'B so much less';
+  const times = format.grouped(Math.exp(greatest));
+  byId('b-end').textContent = `${times} times as likely in B`;
+  byId('a-end').textContent = `${times} times in A`;
   return {show, follow, isStriking: k => Math.abs(differences[k - 1]) >= APART,
     table: () => text.table(['nats of A', 'nats of B'], k => k ? [A.costs[k - 1], B.costs[k - 1]] : ['', ''])};
 }

@@ -37,6 +37,8 @@ const model = {
 
 /** The characters of a model, by number. */
 class Vocabulary {
+  static LIKE = {'\u201c': '"', '\u201d': '"', '\u2018': "'", '\u2019': "'"};         // read as these if unknown
+
   constructor(uchar) {
     this.uchar = uchar;
     this.numbers = new Map(uchar.map((character, number) => [character, number]));
@@ -59,7 +61,9 @@ class Vocabulary {
 
   /** Return the numbers of the known ones of the first `most` characters, and a line about those left out, or ''. */
   taken(text, most) {
-    const all = Array.from(text.slice(0, 2 * most + 2)), characters = all.slice(0, most), LISTED = 10;
+    const like = one => !this.numbers.has(one) && this.numbers.has(Vocabulary.LIKE[one]) ? Vocabulary.LIKE[one] : one;
+    const all = Array.from(text.slice(0, 2 * most + 2), like);
+    const characters = all.slice(0, most), LISTED = 10;
     const unknown = Array.from(new Set(characters.filter(character => !this.numbers.has(character))));
     const names = unknown.slice(0, LISTED).map(Vocabulary.named).join(' ');
     const line = (unknown.length ? `Left out, since the model never saw them: ${names}. ` : '') +
@@ -70,9 +74,15 @@ class Vocabulary {
 
 const vocabulary = new Vocabulary(data.uchar);
 
+/** Return the beginning of the first line after a line end, to be typed over: about 30 characters, in whole words. */
+function openingOf(spelled) {
+  const [, line] = /\n\s*(\S.*)/.exec(spelled) || ['', spelled.trimStart()];
+  return line.length > 30 ? line.slice(0, 30).replace(/(?<=\s)\S*$/, '') : line;
+}
+
 const format = {
-  /** Return a cost as the probability that it stands for: most readers know what 1 in 400 means. */
-  cost: (cost, digits = 2) => `${format.chance(Math.exp(-cost))} (surprise ${cost.toFixed(digits)} nats)`,
+  /** Return a cost as the probability that it stands for, which most readers know, and in nats. */
+  cost: (cost, digits = 2) => `${format.chance(Math.exp(-cost))} (${cost.toFixed(digits)} nats)`,
   chance: p => p < 1e-6 ? 'under 1 in a million' : p < 0.1 ? `1 in ${format.grouped(1 / p)}` : format.percent(p),
   minus: text => text.replace('-', '\u2212'),
   twoDigits: number => format.minus(number.toFixed(2)),
@@ -101,9 +111,10 @@ const format = {
 const glyphs = {
   MARKS: {'\n': '\u21b5\n', '\t': '\u2192\t', '': '\xb7'},    // for otherwise invisible characters
 
+  shown: character => glyphs.MARKS[character] || format.visible(character),
+
   spanOf(character) {
-    const span = element('span', character in glyphs.MARKS ? 'faint' : '',
-      glyphs.MARKS[character] || format.visible(character));
+    const span = element('span', character in glyphs.MARKS ? 'faint' : '', glyphs.shown(character));
     if (format.visible(character) !== character) span.dir = 'ltr';     // escapes are left to right in any line
     return span;
   },
@@ -141,6 +152,9 @@ const units = {
   },
 
   nameOf: ({state, layer, number}) => `${state}${layer}:${number}`,
+
+  /** Return the lowest and the highest value of a unit's state in the page's text. */
+  rangeOf: name => data.ranges[units.all().indexOf(name)],
 
   /** Return the name of what colours the text: the unit's state, or its h. of: 'C' or 'h', as in state. */
   valueOf: (unit, of) => units.nameOf(of === 'h' ? {...unit, state: 'h'} : unit),

@@ -1,0 +1,75 @@
+// The view Lab: the formula of a cell is a text that the reader edits. Two networks are trained side by side, an LSTM
+// and one of this cell, on the same text, batches and steps.
+
+function labView() {
+  const LSTM = data.learner.formulas.LSTM, formula = byId('formula');
+  const both = trainer('lab-go', 'Train both', () => [LSTM, state.formula].map(cellOf), showLooks);
+
+  /** Return the error in the formula, or null. */
+  function errorIn(source) {
+    try {
+      cellOf(source);
+      return null;
+    } catch (error) {
+      return error;
+    }
+  }
+
+  /** Show the formula, and what is wrong with it. A training of another formula ends. */
+  function showFormula() {
+    const source = state.formula, error = errorIn(source), before = source.slice(0, error?.token.at).split('\n');
+    if (formula.value !== source) formula.value = source;
+    formula.rows = source.split('\n').length + 1;
+    say('formula-wrong', error ? `Line ${before.length}, column ${before.at(-1).length + 1}: ${error.message}.` : '');
+    byId('lab-go').disabled = byId('lab-copy').disabled = Boolean(error);
+    byId('lab-class').hidden = true;
+    for (const chip of byId('chips').children) chip.setAttribute('aria-pressed', chip.value === source);
+    if (both.lessons) both.discard();
+  }
+
+  /** Return the epoch and both validation costs of each look. */
+  const rows = () => (both.lessons ? both.lessons[1].looks : []).map(({time, valid}, k) => (
+    [time, both.lessons[0].looks[k].valid, valid]));
+
+  /** Show both curves, the last samples and how many parameters each has. */
+  function showLooks() {
+    byId('lab-looks').hidden = !both.lessons;
+    if (!both.lessons) return;
+    const [standard, own] = both.lessons;
+    drawCurves('lab-curve', rows(), own.looks.at(-1).time);
+    for (const [id, {looks, size}] of [['lstm', standard], ['own', own]]) {
+      const {valid, sample} = looks.at(-1);
+      byId(id + '-cost').textContent = `${format.grouped(size)} parameters, typical chance of a letter `
+        + format.cost(valid, 3);
+      byId(id + '-sample').textContent = format.visible(sample);
+    }
+    byId('lab-when').textContent = `After ${own.epochs.toFixed(2)} epochs, readings of the text. Costs of held-out `
+      + 'letters, in nats: lower is better.';
+  }
+
+  function show() {
+    showFormula();
+    if (both.running) both.run(true);
+  }
+
+  for (const [name, source] of Object.entries(data.learner.formulas)) {
+    const chip = button('button', [name], () => state.change({formula: source}));
+    chip.value = source;
+    byId('chips').append(chip);
+  }
+  formula.addEventListener('input', () => state.change({formula: formula.value}));
+  on('formula-wrong', 'click', () => {
+    const {at, text: {length}} = errorIn(state.formula).token;
+    formula.focus();
+    formula.setSelectionRange(at, at + length);
+  });
+  on('lab-copy', 'click', () => {
+    byId('lab-class').hidden = false;
+    byId('lab-python').textContent = classOf(state.formula);
+    navigator.clipboard?.writeText(byId('lab-python').textContent).catch(() => {});        // it can be selected, too
+  });
+  offerPage('lab-use', 'lab-save-page', () => both.lessons[1]);
+  state.follow(['formula'], () => state.view === 'lab' && showFormula());
+
+  return {show, table: () => [['epoch', 'LSTM', 'own cell'], ...rows()]};
+}

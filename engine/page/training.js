@@ -1,0 +1,107 @@
+// What the views Learning and Lab share: the text and size that are chosen, a button that trains, and curves.
+
+/** Return new Lessons of cells, as in cell.js, on the chosen text, or null, and say why. */
+async function lessonsOf(cells) {
+  const LEAST = 2000, MOST = 5_000_000;                    // characters of a text
+  const [file] = byId('learn-file').files, pasted = byId('learn-text').value;
+  const all = pasted || (file ? (await file.text()).replace(/\r\n?/g, '\n') : data.learner.text);
+  const characters = Array.from(all.slice(0, 2 * MOST)).slice(0, MOST), count = characters.length;
+  const name = pasted ? 'your text' : file ? file.name : data.learner.name, H = Number(byId('learn-units').value);
+  say('learn-wrong', count >= LEAST ? '' : `The text has ${format.grouped(count)} characters: expected at least `
+    + `${format.grouped(LEAST)}, ideally 100,000.`);
+  return count < LEAST ? null : cells.map(cell => new Lesson(cell, {characters, name, H}, data.learner));
+}
+
+/**
+ * Return a trainer: a button that starts, stops and continues a training, and what it trains (lessons, or null).
+ *
+ * label: of the button at first. cells: a function that returns those to train. show: called when the lessons have new
+ * looks, or are discarded.
+ */
+function trainer(id, label, cells, show) {
+  let steps = null;                                        // the generator of the training
+  const own = {
+    lessons: null, running: false,
+
+    async press() {
+      own.lessons ||= await lessonsOf(cells());
+      if (!own.lessons) return;
+      steps ||= guarded(trained(own.lessons, show));
+      own.run(!own.running);
+    },
+
+    run(running) {
+      own.running = running;
+      if (running) work.begin(steps, () => {});
+      else work.stop();
+      byId(id).textContent = !own.lessons ? label : running ? 'Stop training' : 'Continue training';
+      window.onbeforeunload = own.lessons && (event => event.preventDefault());        // leaving would lose it
+    },
+
+    /** Discard what was trained. why: an error. */
+    discard(why = '') {
+      own.lessons = steps = null;
+      own.run(false);
+      say('learn-wrong', why);
+      show();
+    },
+  };
+
+  function* guarded(generator) {
+    try {
+      yield* generator;
+    } catch (error) {
+      own.discard(error.message);
+    }
+  }
+
+  on(id, 'click', own.press);
+  byId(id).textContent = label;
+  return own;
+}
+
+/** Return two to seven round numbers from least to most. */
+function ticks(least, most) {
+  const rough = (most - least) / 6 || 1, power = 10 ** Math.floor(Math.log10(rough));
+  const apart = [1, 2, 5, 10].find(k => k * power >= rough) * power, first = Math.ceil(least / apart);
+  const count = Math.floor(most / apart) - first + 1;
+  return Array.from({length: count}, (_, k) => Number(((first + k) * apart).toPrecision(6)));
+}
+
+/**
+ * Draw two curves of costs in an element: one dashed, one solid. rows: [time, cost, cost] each; a cost may be null or
+ * NaN. at: a time whose costs have dots. best: a time with a mark, or null.
+ */
+function drawCurves(id, rows, at, best = null) {
+  const W = Math.max(280, Math.min(560, byId(id).clientWidth)), H = 260;
+  const [left, right, top, bottom] = [44, W - 12, 24, H - 40], isKnown = cost => cost !== null && !isNaN(cost);
+  const costs = rows.flatMap(([, ...both]) => both).filter(isKnown);
+  const least = Math.min(...costs), most = Math.max(...costs), [first] = rows[0], [last] = rows.at(-1);
+  const x = time => left + (time - first) / (last - first || 1) * (right - left);
+  const y = cost => bottom - (cost - least) / (most - least || 1) * (bottom - top);
+  const svg = drawn('svg', {viewBox: `0 0 ${W} ${H}`, width: W, role: 'img', 'aria-label': 'Costs by epoch'});
+  for (const cost of ticks(least, most)) {
+    svg.append(drawn('line', {class: 'grid', x1: left, x2: right, y1: y(cost), y2: y(cost)}),
+      drawn('text', {x: left - 8, y: y(cost) + 4, 'text-anchor': 'end'}, cost));
+  }
+  for (const time of ticks(first, last)) {
+    svg.append(drawn('text', {x: x(time), y: bottom + 18, 'text-anchor': 'middle'}, time));
+  }
+  svg.append(drawn('text', {x: (left + right) / 2, y: bottom + 36, 'text-anchor': 'middle'}, 'epoch'));
+  if (best !== null) {
+    svg.append(drawn('line', {class: 'best', x1: x(best), x2: x(best), y1: top, y2: bottom}), drawn('text',
+      {x: x(best), y: top - 8, 'text-anchor': x(best) > W - 40 ? 'end' : 'middle'}, 'best'));
+  }
+  for (const [place, name] of [[1, 'dashed'], [2, 'solid']]) {
+    const known = rows.filter(row => isKnown(row[place])), now = known.find(([time]) => time === at);
+    svg.append(drawn('polyline', {class: name, points: known.map(row => `${x(row[0])},${y(row[place])}`).join(' ')}));
+    if (now) svg.append(drawn('circle', {class: name, r: 6, cx: x(at), cy: y(now[place])}));
+  }
+  byId(id).replaceChildren(svg);
+}
+
+/** Offer a page of a lesson's best network, in a new tab and as a file, by two buttons. */
+function offerPage(use, save, lesson) {
+  on(use, 'click', () => open(URL.createObjectURL(new Blob([pageOf(lesson())], {type: 'text/html'}))));
+  on(save, 'click', () => saving.save('my_page.html', 'text/html', pageOf(lesson())));
+}
