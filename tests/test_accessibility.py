@@ -11,7 +11,7 @@ AXE = Path(os.environ.get('AXE') or 'node_modules/axe-core/axe.min.js')
 FOUND = """axe.run(document, {resultTypes: ['violations']}).then(found => found.violations.map(
     ({id, nodes}) => `${location.hash} ${id}: ${nodes[0].html.slice(0, 200)} ${nodes[0].failureSummary}`))"""
 VIEWS = ['surprise', 'surprise&mode=why', 'surprise&mode=against', 'surprise&words=the', 'cells&hold=C1:2=0.5',
-         'inside', 'learning', 'about']
+         'inside&unit=C1:2', 'learning', 'lab', 'about']
 
 
 @pytest.mark.skipif(not AXE.is_file(), reason='axe-core is missing: npm install axe-core')

@@ -512,6 +512,22 @@ def test_address_says_what_is_shown(browser, written):
     assert browser.later('location.hash.length', 500) < 20_000         # it has what is read
 
 
+def test_without_webassembly(browser, written, judge):
+    """The page says so, and shows what Python computed: the text, its costs, and how the model learned."""
+    script = browser.call('Page.addScriptToEvaluateOnNewDocument', source='delete window.WebAssembly')['identifier']
+    browser.open(written, view='#cells&mode=why&words=the')
+    browser.call('Page.removeScriptToEvaluateOnNewDocument', identifier=script)
+    assert 'no WebAssembly' in browser.text('main > .wrong') and not browser.value("byId('no-network').hidden")
+    assert [tab for tab in browser.all('nav a', 'element.hidden ? "" : element.hash') if tab] == [
+        '#surprise', '#learning', '#about']
+    assert_mean(browser, '#mean', judge.costs)
+    browser.click(place(30))
+    assert_chance(browser.text('#where p'), np.exp(-judge.costs[29]))
+    go(browser, 'learning')
+    assert browser.text('#sample') in data_of(written)['learning']['samples']
+    assert browser.all('#learn-go, .try, #line') == []
+
+
 def test_hostile_text_runs_nothing(browser, tmp_path):
     """It runs in no view, and the page's policy blocks all other scripts."""
     name = tmp_path / 'a<img src=x onerror=hacked=1>\u2028.npz'

@@ -23,14 +23,14 @@ def code_for_page(inputs, code, outputs):
 def formula_for_page(cell):
     """Return the formula of a Cell for inside.js: lines of a name, an expression, and the value's name in cell.forward.
 
-    Names are h, the states, the own parameters, f for the first costly function of the row a_f and of no other one, if
+    Names are h, the states, the own parameters, f for the last costly function of the row a_f and of no other one, if
     it is not the same for all units, and t0, t1 ... for other values that are read twice.
     """
     S, forward, rows = cell.counts.S, cell.program.forward, places('a', cell.counts.b)
     outputs, results, gates = forward.outputs[:1 + S], ('h', *cell.states), {}
     lines = {name: (operation, *arguments) for name, operation, arguments in forward.lines}
     reads, same = reads_of(lines, outputs[1:], rows), of_row(forward.lines)
-    for name, (operation, *_) in lines.items():
+    for name, (operation, *_) in reversed(lines.items()):
         of_rows = [row[2:] for row, place in zip(cell.rows, rows) if place in reads[name]]
         taken = {*results, *cell.own, *gates.values()}
         if operation in COSTLY and name not in same and len(of_rows) == 1 and of_rows[0] not in taken:

@@ -106,7 +106,7 @@ function insideView() {
 
   /** Draw each layer: a square for each unit, and the arrow to its next step. Returns a list of squares per layer. */
   function makeDrawing() {
-    const SIDE = 10, LEFT = 30, TOP = 34, LEAST = 80, carried = ['h', ...cell.states].join(', ');
+    const SIDE = 10, LEFT = 30, TOP = 34, LEAST = 160, carried = ['h', ...cell.states].join(', ');
     return units.sizes.map((H, k) => {
       const columns = Math.ceil(Math.sqrt(H)), W = Math.max(LEAST, columns * SIDE), layer = k + 1;
       const height = Math.ceil(H / columns) * SIDE, middle = TOP + height / 2, right = LEFT + W;
