@@ -249,7 +249,7 @@ def test_inside(browser, written, judge, of_own_cell):
     path, model = of_own_cell
     browser.open(path, view='#inside')
     assert browser.all('#inside-one', 'element.checkVisibility()') == [False]
-    assert browser.all('#machine figcaption')[1:3] == ['layer 1: 7 cells', 'layer 2: 5 cells']
+    assert browser.all('#machine svg + figcaption') == ['layer 1: 7 cells', 'layer 2: 5 cells']
     browser.open(path, view='#inside&place=120&unit=C2:3')
     sums, formula = step_shown(browser)
     C, p_o = model.states(TEXT[:121])['C2'][120, 3], model.p['p_o2'].get_value()[3]
@@ -436,7 +436,12 @@ def test_lab(browser, written, tmp_path):
     })()""")
     np.testing.assert_allclose(costs[1], costs[0], rtol=1e-5)
     assert costs[1] == costs[2] and abs(costs[3][-1] - costs[0][-1]) > 1e-3
+    for view in ('inside', 'lab'):                          # where its training is still there
+        go(browser, view)
+    assert browser.text('#lab-go') == 'Continue training'
     looks = [column_of(browser, 'lab', of) for of in ('LSTM', 'own cell')]
+    browser.set('#formula', 'cell(a_f, C_prev): C = 2')     # what was learned stays until the next training
+    assert browser.text('#lab-go') == 'Train both' and browser.text('#own-name') == 'GRU'
     browser.click('#lab-save-page')
     (tmp_path / 'gru.html').write_bytes(browser.value('saved[2]').encode())
     data, H = data_of(tmp_path / 'gru.html'), 32
@@ -450,6 +455,14 @@ def test_lab(browser, written, tmp_path):
     np.testing.assert_allclose(costs[:, 0], array_of(data['costs']), atol=1e-4)
     browser.open(tmp_path / 'gru.html', view='#inside&unit=C1:3')
     assert 'z = sigmoid(a_z)' in browser.all('#inside-formula dt')
+    go(browser, 'lab')
+    assert 'cell(a_z' in browser.value('formula.value')
+    browser.set('#learn-units', '32')
+    browser.set('#formula', 'cell(a_f, C_prev)\nC = 3 * C_prev + 9 * a_f\nreturn C, C')
+    browser.click('#lab-go')
+    browser.wait("!byId('learn-wrong').hidden")
+    assert browser.text('#learn-wrong').startswith('The cost is no longer finite')
+    assert browser.text('#lab-go') == 'Train both' and not browser.value("byId('lab-looks').hidden")
 
 
 @pytest.mark.parametrize('width', [1280, 390, 320])

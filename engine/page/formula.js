@@ -5,7 +5,7 @@
 //     C = f*C_prev + (1 - f)*tanh(a_g)          h, and each state, must be set
 //     h = sigmoid(a_o + p*C)*tanh(C)
 //
-// A first line remembers = {'z': 1} is as in a class. Python's own form is read, too: def, return, and a, b = x, y.
+// Python's own form is read, too: remembers = {'z': 1} before the cell as in a class, def, return, and a, b = x, y.
 'use strict';
 
 // Operations, of cell.js or written out, and the number of their arguments.
@@ -81,13 +81,13 @@ function gradientsOf(lines, seeds, add) {
 
 /** A reader of a formula, by recursive descent. values: of names. shown: [name, expression, value] of what is set. */
 class Parser {
-  static TOKEN = /[ \t]*(?:tt\.(?:nnet\.)?(?=\w))?((?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[a-z_]\w*|\*\*|\n\s*|.|$)/iy;
+  static TOKEN = /[ \t\r]*(?:tt\.(?:nnet\.)?(?=\w))?((?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[a-z_]\w*|\*\*|\n\s*|[^]|$)/iy;
   static NUMBER = /^\.?\d/;
   static TAKEN = /^(U|W|b|h|M_.*|t\d+|(m|state|weights|carried|validation)_.*)$/;  // as in engine/kernel/cell.py
 
   constructor(source) {
     const [lines, add] = linesWith('t');
-    Object.assign(this, {source, lines, add, end: source.search(/\S|$/), values: new Map(), shown: []});
+    Object.assign(this, {source, lines, add, end: signatureOf(source), values: new Map(), shown: []});
     this.next();
   }
 
@@ -138,7 +138,6 @@ class Parser {
   /** Read the signature. Returns what it declares, as in cell.js. */
   signature() {
     const kinds = {x: [], a: [], h: [], state: []}, own = {};
-    this.takes('def');
     if (!this.takes('cell')) this.lacks('cell( ... ), which declares what the cell reads,');
     this.expect('(');
     this.list(() => this.argument(kinds, own));
@@ -213,18 +212,25 @@ class Parser {
   }
 }
 
-/** Return the cell of a formula, as in cell.js. Throws SyntaxError, with `token`. */
+/** Return where the signature of a cell begins, 0 if there is none. */
+function signatureOf(source) {
+  const found = /^[ \t]*(def +)?(?=cell *\()/m.exec(source);
+  return found ? found.index + found[0].length : 0;
+}
+
+const REMEMBERS = /\bremembers *= *\{(.*)\}/;
+
+/** Return the cell of a formula, as in cell.js, with its `source`. Throws SyntaxError, with `token`. */
 function cellOf(source) {
-  const blank = all => ' '.repeat(all.length), pattern = /^\s*remembers *= *\{(.*)\}/;
-  const parser = new Parser(source.replace(/#.*/g, blank).replace(pattern, blank)), declared = parser.signature();
+  const parser = new Parser(source.replace(/#.*/g, all => ' '.repeat(all.length))), declared = parser.signature();
   const {names, states, own} = declared, results = ['h', ...states];
   if (parser.token.text) parser.expect('\n');
   while (parser.token.text) parser.statement(results);
   for (const name of results) if (!parser.values.has(name)) parser.lacks(name + ' = ...');
-  const said = pattern.exec(source)?.[1] ?? "'f': 1, 'i': -1";         // as in the class
+  const [, said] = REMEMBERS.exec(source) || [0, "'f': 1, 'i': -1"];     // as in the class
   const remembers = Array.from(said.matchAll(/(\w+)['"] *: *(-?1)/g), ([, name, sign]) => (
     [names.findIndex(row => row.slice(2) === name), Number(sign)]));
-  return {...declared, matrices: [], factors: 0, pairs: [], standard: false, formula: parser.shown,
+  return {...declared, source, matrices: [], factors: 0, pairs: [], standard: false, formula: parser.shown,
     remembers: Object.fromEntries(remembers.filter(([row]) => row >= 0)),
     ...programsOf(parser.lines, results.map(name => parser.values.get(name)), names.length, Object.keys(own).length)};
 }
@@ -262,9 +268,9 @@ class Mine(CharLSTM):
 
 /** Return a formula as a class in Python, for train.py --cell mine.py:Mine. */
 function classOf(source) {
-  const {states} = cellOf(source), lines = source.split('\n').map(line => line.trim()).filter(Boolean);
-  const first = lines.findIndex(line => /^(def +)?cell\b/.test(line)), body = lines.slice(first + 1);
+  const {states} = cellOf(source), [remembers] = REMEMBERS.exec(source) || [];
+  const [signature, ...body] = source.slice(signatureOf(source)).split('\n').map(line => line.trim()).filter(Boolean);
   if (!body.some(line => line.startsWith('return'))) body.push(`return ${['h', ...states].join(', ')}`);
-  return PYTHON + [...lines.slice(0, first).map(line => `    ${line}\n`), '    @staticmethod',
-    `    def ${/cell.*\)/.exec(lines[first])[0]}:`, ...body.map(line => `        ${line}`), ''].join('\n');
+  return PYTHON + [...remembers ? [`    ${remembers}\n`] : [], '    @staticmethod',
+    `    def ${/.*\)/.exec(signature)[0]}:`, ...body.map(line => `        ${line}`), ''].join('\n');
 }

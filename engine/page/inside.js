@@ -106,27 +106,29 @@ function insideView() {
 
   /** Draw each layer: a square for each unit, and the arrow to its next step. Returns a list of squares per layer. */
   function makeDrawing() {
-    const SIDE = 10, LEFT = 30, TOP = 34, LEAST = 160, carried = ['h', ...cell.states].join(', ');
+    const SIDE = 10, LEFT = 30, TOP = 18, LEAST = 160, carried = ['h', ...cell.states].join(', ') + ' to the next step';
     return units.sizes.map((H, k) => {
       const columns = Math.ceil(Math.sqrt(H)), W = Math.max(LEAST, columns * SIDE), layer = k + 1;
       const height = Math.ceil(H / columns) * SIDE, middle = TOP + height / 2, right = LEFT + W;
       const svg = drawn('svg', {viewBox: `0 0 ${W + 2 * LEFT} ${TOP + height + 2}`, role: 'img',
         'aria-label': `Layer ${layer}`});
-      svg.append(drawn('path', {class: 'loop', d: `M${right + 4} ${middle}h14V20H12V${middle}h8`}),
-        drawn('path', {class: 'head', d: `M${LEFT - 3} ${middle}l-9 -5v10z`}),
-        drawn('text', {x: LEFT + W / 2, y: 14, 'text-anchor': 'middle'}, `${carried} to the next step`));
+      svg.append(drawn('path', {class: 'loop', d: `M${right + 4} ${middle}h14V4H12V${middle}h8`}),
+        drawn('path', {class: 'head', d: `M${LEFT - 3} ${middle}l-9 -5v10z`}));
       const all = Array.from({length: H}, (_, number) => {
         const x = LEFT + (W - columns * SIDE) / 2 + number % columns * SIDE, name = () => (
           units.nameOf({...unit() || units.of(cell.states[0] + '1:0'), layer, number}));
         const square = drawn('rect', {x, y: TOP + Math.floor(number / columns) * SIDE, width: SIDE - 1,
           height: SIDE - 1});
         square.append(drawn('title', {}, `${layer}:${number}`));
-        square.addEventListener('click', () => state.change({unit: name()}));
+        square.addEventListener('click', () => {
+          state.change({unit: name()});
+          if (isNarrow.matches) byId('inside-one').scrollIntoView();
+        });
         return square;
       });
       svg.append(...all);
       const caption = element('figcaption', '', `layer ${layer}: ${H} cells`);
-      byId('inside-chances').before(element('figure', '', svg, caption));
+      byId('inside-chances').before(element('figure', '', element('figcaption', '', carried), svg, caption));
       return all;
     });
   }
@@ -146,9 +148,9 @@ function insideView() {
   }
 
   on('inside-unit', 'change', () => {
-    const typed = units.of(byId('inside-unit').value);
-    if (typed) state.change({unit: units.nameOf(typed)});
-    show();
+    const field = byId('inside-unit'), typed = units.of(field.value);
+    field.setCustomValidity(typed ? '' : 'No cell has this name.');
+    if (field.reportValidity()) state.change({unit: units.nameOf(typed)});
   });
   onKeys(byId('inside-strip'), {ArrowRight: () => place() + 1, ArrowLeft: () => place() - 1}, text.goTo);
   on('inside-next-step', 'click', () => text.goTo((place() + 1) % text.numbers.length));

@@ -3,7 +3,7 @@
 
 function labView() {
   const LSTM = data.learner.formulas.LSTM, formula = byId('formula');
-  const both = trainer('lab-go', 'Train both', () => [LSTM, state.formula].map(cellOf), showLooks);
+  const both = trainer('lab-go', 'Train both', () => [LSTM, state.formula].map(cellOf), showLooks, () => state.formula);
 
   /** Return the error in the formula, or null. */
   function errorIn(source) {
@@ -15,7 +15,7 @@ function labView() {
     }
   }
 
-  /** Show the formula, and what is wrong with it. A training of another formula ends. */
+  /** Show the formula, and what is wrong with it. A training of another formula stops. */
   function showFormula() {
     const source = state.formula, error = errorIn(source), before = source.slice(0, error?.token.at).split('\n');
     if (formula.value !== source) formula.value = source;
@@ -24,7 +24,7 @@ function labView() {
     byId('lab-go').disabled = byId('lab-copy').disabled = Boolean(error);
     byId('lab-class').hidden = true;
     for (const chip of byId('chips').children) chip.setAttribute('aria-pressed', chip.value === source);
-    if (both.lessons) both.discard();
+    if (both.lessons) both.run(both.running && both.isCurrent());
   }
 
   /** Return the epoch and both validation costs of each look. */
@@ -33,9 +33,9 @@ function labView() {
 
   /** Show both curves, the last samples and how many parameters each has. */
   function showLooks() {
-    byId('lab-looks').hidden = !both.lessons;
-    if (!both.lessons) return;
-    const [standard, own] = both.lessons;
+    const [standard, own] = both.lessons, {formulas} = data.learner;
+    byId('lab-looks').hidden = false;
+    byId('own-name').textContent = Object.keys(formulas).find(name => formulas[name] === own.cell.source) || 'yours';
     drawCurves('lab-curve', rows(), own.looks.at(-1).time);
     for (const [id, {looks, size}] of [['lstm', standard], ['own', own]]) {
       const {valid, sample} = looks.at(-1);
@@ -49,7 +49,6 @@ function labView() {
 
   function show() {
     showFormula();
-    if (both.running) both.run(true);
   }
 
   for (const [name, source] of Object.entries(data.learner.formulas)) {

@@ -213,7 +213,7 @@ class Learner {
   /** Train on x and y (T,B). Returns the mean cost before the update, in nats a character. */
   *step(x, y, rate) {
     const cost = (yield* this.forward(x, y)) / y.length;
-    if (!Number.isFinite(cost)) throw new Error('The cost is no longer finite: start over.');
+    if (!Number.isFinite(cost)) throw new Error('The cost is no longer finite: the states grow without bound.');
     yield* this.backward(x, y);
     this.update(rate);
     this.network.carry(x.length / this.B);

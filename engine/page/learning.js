@@ -33,6 +33,7 @@ function learningView() {
     for (const one of document.querySelectorAll('[name=source]')) one.checked = isHere() === (one.value === 'here');
     byId('learn-source').hidden = !recorded || !(isHere() || lesson());
     byId('learn-here').hidden = !(isHere() && lesson());
+    byId('learn-dropout').hidden = isHere() || !data.model;            // a saved page has no model's name
     byId('learn-title').textContent = found?.looks[0]?.time ? 'How its writing got better' : 'From noise to words';
     byId('looks').hidden = !found || !found.looks.length;
     if (byId('looks').hidden) return;
@@ -115,7 +116,8 @@ function learningView() {
     here.discard();
   });
   offerPage('learn-use', 'learn-save', lesson);
-  byId('learn-text').placeholder = `Paste a novel, plays, poems, code ... If empty, it learns ${data.learner.name}.`;
+  for (const part of document.querySelectorAll('.learner-text')) part.textContent = data.learner.name;
+  on('learn-own', 'click', () => { byId('learn-options').open = true; });
 
   /** Return the costs of the curve. */
   const table = () => [['epoch', 'training', 'validation'], ...rows().map(row => (

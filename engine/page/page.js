@@ -125,7 +125,7 @@ function worker(idle, wait) {
 const work = worker(() => call('idle'), 0), writing = worker(() => {}, 1);      // what was typed is shown first
 
 const DEFAULTS = {mode: 'surprise', of: 'C', temperature: 0.7, seed: 1, source: 'run',
-  formula: data.learner.formulas['no forget gate']};       // not in the address
+  formula: data.cell.source || data.learner.formulas['no forget gate']};           // not in the address
 
 /**
  * What the page shows. Only change() changes it. The page's address stores it after the #, so that a reload, a bookmark
@@ -245,7 +245,8 @@ function fillAbout() {
 /** Fill the links that try something: with the best-known cell, its range, and striking places. */
 function fillLinks() {
   const best = gallery.features()[0]?.name, [LOW, HIGH] = best ? units.rangeOf(best) : [];
-  const values = {BEST: best, LOW, HIGH, WHY: modesByName().why.strikingPlace(), STRIKING: text.strikingPlace()};
+  const values = {BEST: best, LOW, HIGH, WHY: modesByName().why.strikingPlace(),
+    BEFORE: text.strikingPlace() - 1};
   for (const link of document.querySelectorAll('.try a')) {
     link.hash = link.hash.replace(/[A-Z]{3,}/g, name => values[name] ?? name);
   }
@@ -265,8 +266,13 @@ function showView() {
   byId('tabs').querySelector('[aria-current]').scrollIntoView({block: 'nearest', inline: 'center'});
   scrollTo(0, 0);
   call('show');
+  showPlace();
+}
+
+/** Scroll to the place that a link is for; a tab opens at the top. */
+function showPlace() {
   const isFrozen = state.view === 'cells' && state.hold;   // then both texts are what the link is for
-  if (!isFrozen && /&(place|mode=why)/.test(location.hash)) text.bringIntoSight();       // a tab opens at the top
+  if (!isFrozen && /&(place|mode=why)/.test(location.hash)) text.bringIntoSight();
 }
 
 function prepare() {
@@ -299,7 +305,10 @@ function prepare() {
     event.preventDefault();
     state.change(address.read(names, event.target.hash));
   });
-  window.addEventListener('hashchange', () => state.change(address.read(names)));
+  window.addEventListener('hashchange', () => {
+    state.change(address.read(names));
+    showPlace();
+  });
   window.addEventListener('pagehide', () => address.timer && address.write());
   const linked = address.read(names), opensWith = linked.mode === 'why' ? modesByName().why : text;
   state.change({place: opensWith.strikingPlace(), ...linked});

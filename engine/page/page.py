@@ -48,7 +48,8 @@ FOLLOWERS = {
     'distance to the last full stop': (
         'Counts the letters of the sentence', 'as if the sentence had just begun.',
         'as if the sentence were long already.')}
-LSTM = '''cell(a_f, a_i, a_o, a_g, C_prev)
+LSTM = '''# Long short-term memory: gates decide what is kept, added and shown.
+cell(a_f, a_i, a_o, a_g, C_prev)
 f = sigmoid(a_f)
 i = sigmoid(a_i)
 o = sigmoid(a_o)
@@ -101,8 +102,9 @@ def formulas():
     source, found = CELLS.read_text(encoding='utf-8'), {'LSTM': LSTM}
     for name, body in re.findall(r'^class (\w+)\(CharLSTM\):\n(.*?)(?=^\S|\Z)', source, re.MULTILINE | re.DOTALL):
         if name in IN_LAB:
+            said = re.match(r'    """(.*)"""', body)[1]
             lines = re.findall(r'remembers = .*|cell\(.*\)(?=:)|(?<=        )\S.*', body)
-            found[IN_LAB[name]] = '\n'.join(lines)
+            found[IN_LAB[name]] = '\n'.join([f'# {said}', *lines])
     return found
 
 

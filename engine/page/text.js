@@ -88,7 +88,7 @@ const format = {
   twoDigits: number => format.minus(number.toFixed(2)),
   fourDigits: number => format.minus(number.toFixed(4)),
   grouped: n => Math.round(n).toLocaleString('en'),
-  percent: p => p < 5e-6 ? 'under 0.001 %' : (100 * p).toFixed(p < 0.001 ? 3 : p < 0.1 ? 1 : 0) + ' %',
+  percent: p => p && p < 5e-6 ? 'under 0.001 %' : (100 * p).toFixed(p && p < 0.001 ? 3 : p && p < 0.1 ? 1 : 0) + ' %',
 
   /**
    * Return a text with Python's escapes for control characters, lone surrogates, characters that are invisible or

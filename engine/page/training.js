@@ -16,33 +16,38 @@ async function lessonsOf(cells) {
  * Return a trainer: a button that starts, stops and continues a training, and what it trains (lessons, or null).
  *
  * label: of the button at first. cells: a function that returns those to train. show: called when the lessons have new
- * looks, or are discarded.
+ * looks, or are discarded. of: a function whose value the training depends on: with another one, it starts over.
  */
-function trainer(id, label, cells, show) {
-  let steps = null;                                        // the generator of the training
+function trainer(id, label, cells, show, of = () => label) {
+  let steps = null, trainedOf = null, starts = false;      // steps: the generator of the training
   const own = {
     lessons: null, running: false,
+    isCurrent: () => trainedOf === of(),
 
     async press() {
-      own.lessons ||= await lessonsOf(cells());
-      if (!own.lessons) return;
-      steps ||= guarded(trained(own.lessons, show));
+      if (starts) return;
+      if (!own.isCurrent()) {
+        starts = true;
+        const lessons = await lessonsOf(cells());
+        starts = false;
+        if (!lessons) return;
+        [own.lessons, own.running, trainedOf, steps] = [lessons, false, of(), guarded(trained(lessons, show))];
+      }
       own.run(!own.running);
     },
 
+    /** Start, continue or stop the training, and say what the button does next. */
     run(running) {
       own.running = running;
       if (running) work.begin(steps, () => {});
       else work.stop();
-      byId(id).textContent = !own.lessons ? label : running ? 'Stop training' : 'Continue training';
+      byId(id).textContent = !own.isCurrent() ? label : running ? 'Stop training' : 'Continue training';
       window.onbeforeunload = own.lessons && (event => event.preventDefault());        // leaving would lose it
     },
 
-    /** Discard what was trained. why: an error. */
-    discard(why = '') {
-      own.lessons = steps = null;
+    discard() {
+      own.lessons = trainedOf = null;
       own.run(false);
-      say('learn-wrong', why);
       show();
     },
   };
@@ -51,7 +56,9 @@ function trainer(id, label, cells, show) {
     try {
       yield* generator;
     } catch (error) {
-      own.discard(error.message);
+      say('learn-wrong', `${error.message} It was epoch ${own.lessons[0].epochs.toFixed(2)}.`);
+      trainedOf = null;
+      own.run(false);
     }
   }
 
