@@ -213,6 +213,8 @@ def test_formula_as_a_class(tmp_path):
     ('cell(a_f, C_prev)\nC = toString + constructor', 'toString is not declared', 'toString'),
     ('cell(a_f, C_prev)\nC = 2**C_prev', 'C_prev found, a number expected', 'C_prev'),
     ('cell(a_f, C_prev)\nh = C_prev > 2', '> found, a line end expected', '>'),
+    ('cell(a_f, C_prev)\nC = 1\nC = 2', 'C is set already: choose another name', 'C'),
+    ('cell(a_f=0, C_prev)', '= found, ) expected', '='),
     ('cell(a_f, C_prev)\nC, h = C_prev', '2 values expected: C, h', '')])
 def test_error_in_a_formula(formula, said, wrong):
     racer = pytest.importorskip('py_mini_racer')

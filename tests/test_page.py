@@ -83,10 +83,11 @@ def test_data_are_those_of_an_independent_model(written, short_run):
     assert data['learner']['rates'] == {str(H): lrate(H, H) for H in (32, 64, 128)}
     assert data['learner']['name'] == 'Coriolanus' and data['title'] == 't.txt'
     samples = (short_run.folder / 'r_t.txt_samples.txt').read_text(encoding='utf-8')
-    assert all(f'\n{sample}\n' in samples for sample in data['learning']['samples'])
+    looks = data['learning']['looks']
+    assert all(f'\n{look["sample"]}\n' in samples for look in looks)
     rows = np.loadtxt(short_run.folder / 'r_t.txt_passage.out')
-    np.testing.assert_allclose(array_of(data['learning']['costs']), rows[:, 1:].ravel(), rtol=1e-3)
-    assert data['learning']['epochs'] == rows[:, 0].tolist() and len(data['learning']['passage']) == rows.shape[1]
+    np.testing.assert_allclose([array_of(look['costs']) for look in looks], rows[:, 1:], rtol=1e-3)
+    assert [look['time'] for look in looks] == rows[:, 0].tolist() and len(data['learning']['passage']) == rows.shape[1]
 
 
 @pytest.mark.parametrize('ending, damaged', [('_epochs.out', b'1 2 3 4 5\n2 2\0\0'), ('_epochs.out', b'nonsense\n'),

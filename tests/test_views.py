@@ -346,17 +346,17 @@ def assert_curve(browser, costs):
 def test_log_of_the_run(browser, written, short_run):
     """Check the sample and the passage's costs at each logged epoch, the curve of all costs, and the metadata."""
     log = data_of(written)['learning']
-    costs = array_of(log['costs']).reshape(len(log['epochs']), -1).astype(float)
+    costs = [array_of(look['costs']).astype(float) for look in log['looks']]
     browser.open(written, view='#learning')
     browser.wait("byId('when').value === byId('when').max")            # it plays by itself
     browser.value("byId('when').focus()")
     for key, k in (('Home', 0), ('ArrowRight', 1), ('End', -1)):
         browser.press(key)
-        assert browser.text('#sample') == log['samples'][k]
+        assert browser.text('#sample') == log['looks'][k]['sample']
         assert_colours(browser, '#passage-learned > *', [0, *costs[k] / 6 * 16])
         assert_mean(browser, '#passage-cost', costs[k])
-        assert browser.text('#when-costs').startswith(f'Epoch {log["epochs"][k]}, ')
-        assert_mean(browser, '#when-costs', short_run.costs[log['epochs'][k] - 1])
+        assert browser.text('#when-costs').startswith(f'Epoch {log["looks"][k]["time"]:g}, ')
+        assert_mean(browser, '#when-costs', short_run.costs[int(log['looks'][k]['time']) - 1])
     assert_curve(browser, short_run.costs)
     assert all(words in browser.text('#info') for words in ('5 and 7 units', 'sha256'))
 
@@ -396,11 +396,8 @@ def test_learning_in_the_page(browser, written, javascript, tmp_path):
     browser.click('#learn-go')
     browser.wait(f"Number(byId('when').max) >= {len(looks)}")
     assert browser.value("byId('when').value === byId('when').max && window.onbeforeunload !== null")
-    browser.value('void (window.confirm = () => true)')
-    browser.click('#learning-play')
-    browser.click('#learn-anew')                           # ends the replay of what is discarded
-    assert browser.later("byId('looks').hidden", 700)
-    browser.set('#learn-text', TEXT[:2000])
+    browser.set('#learn-text', TEXT[:2000])                # which starts another training
+    assert browser.text('#learn-go') == 'Train one now' and not browser.value('work.isBusy()')
     browser.click('#learn-go')
     browser.wait("byId('best-at').textContent.includes('memorises')")
     browser.click('[value=run]')                           # trains on while the page's network is looked at
@@ -498,6 +495,10 @@ def test_panel_does_not_cover_the_place(browser, written, view):
         top, bottom = browser.all('#text .here', '(box => [box.top, box.bottom])(element.getBoundingClientRect())')[0]
         assert 0 <= top and bottom <= browser.all('aside', 'element.getBoundingClientRect().top')[0], key
     assert looked_at(browser) > 200
+    browser.press('Escape')                                # nothing is explained that may be out of sight
+    assert not any(browser.all('#where, #value, #mean', 'element.checkVisibility()')) or 'why' in view
+    browser.click(place(390))
+    assert any(browser.all('#where, #value', 'element.checkVisibility()'))
 
 
 def test_address_says_what_is_shown(browser, written):
@@ -537,8 +538,9 @@ def test_without_webassembly(browser, written, judge):
     browser.click(place(30))
     assert_chance(browser.text('#where p'), np.exp(-judge.costs[29]))
     go(browser, 'learning')
-    assert browser.text('#sample') in data_of(written)['learning']['samples']
-    assert browser.all('#learn-go, .try, #line') == []
+    assert browser.text('#sample') in [look['sample'] for look in data_of(written)['learning']['looks']]
+    assert browser.all('.try, #line') == []
+    assert not any(browser.all('#learn-go, #learn-text', 'element.checkVisibility()'))
 
 
 def test_hostile_text_runs_nothing(browser, tmp_path):

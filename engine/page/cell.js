@@ -25,9 +25,7 @@ const LOOPS = {
   Add: each((x, y) => x + y), Sub: each((x, y) => x - y), Mul: each((x, y) => x * y), Pow: each((x, y) => x ** y),
   Expm1: each(Math.expm1), Log: each(Math.log), Log1p: each(Math.log1p), Sqrt: each(Math.sqrt), Sgn: each(Math.sign),
   Tanh: each(Math.tanh), ScalarSigmoid: each(x => 1 / (1 + Math.exp(-x))),
-  ScalarSoftplus: (n, to, x, y, z, H) => {
-    for (let k = 0; k < H; k++) n[to + k] = Math.max(n[x + k], 0) + Math.log1p(Math.exp(-Math.abs(n[x + k])));
-  },
+  ScalarSoftplus: each(x => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)))),
   Minimum: each((x, y) => Math.min(x, y)), Maximum: each((x, y) => Math.max(x, y)), Abs: each(Math.abs),
   Sum: (n, to, x, y, z, H) => n.fill(n.subarray(x, x + H).reduce((a, b) => a + b), to, to + H),
   Units: (n, to, x, y, z, H) => n.fill(H, to, to + H),

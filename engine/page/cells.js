@@ -8,7 +8,7 @@ function cellsView() {
   const names = units.all(), feature = () => state.feature || gallery.features()[0]?.feature;
   const correlation = name => feature() ? data.correlations[feature()][names.indexOf(name)] : 0;
   const unit = () => state.unit || gallery.features().find(each => each.feature === feature())?.name || order[0];
-  const valueName = name => units.valueOf(units.of(name), state.of);
+  const valueName = name => units.nameOf({...units.of(name), ...state.of === 'h' && {state: 'h'}});
 
   /** List all units, those that follow the chosen feature best first. */
   function listUnits() {
@@ -41,9 +41,9 @@ function cellsView() {
 
   function paint() {
     values = text.valuesOf(unit(), state.of);
-    const [pale, deep] = colour.ends(text.valuesInPage(unit(), state.of), correlation(unit()) < 0);
-    byId('pale').textContent = `value ${format.twoDigits(pale)} or ${pale > deep ? 'more' : 'less'}`;
-    byId('deep').textContent = `${format.twoDigits(deep)} or ${pale > deep ? 'less' : 'more'}`;
+    const [pale, deep] = colour.ends(text.valuesOf(unit(), state.of, text.page.reading()), correlation(unit()) < 0);
+    byId('pale').textContent = `value ${format.signed(pale)} or ${pale > deep ? 'more' : 'less'}`;
+    byId('deep').textContent = `${format.signed(deep)} or ${pale > deep ? 'less' : 'more'}`;
     text.paint(k => k < values.length ? colour.between(values[k], pale, deep) : 0);
     gallery.show();
     freezing.show();
@@ -53,7 +53,7 @@ function cellsView() {
   function follow() {
     const place = Math.min(text.place, text.numbers.length - 1), value = values[place];
     byId('value').replaceChildren(...value === undefined ? [] : [`Value of ${valueName(unit())} after `,
-      vocabulary.inBold(text.numbers[place]), ': ' + format.twoDigits(value)]);
+      vocabulary.inBold(text.numbers[place]), ': ' + format.signed(value)]);
   }
 
   const shown = () => state.view === 'cells', {states} = data.cell;

@@ -8,17 +8,12 @@
 // Python's own form is read, too: remembers = {'z': 1} before the cell as in a class, def, return, and a, b = x, y.
 'use strict';
 
-// Operations, of cell.js or written out, and the number of their arguments.
+// Operations of cell.js, or functions that add several, as Theano defines them, and the number of their arguments.
 const FUNCTIONS = {__proto__: null, sigmoid: ['ScalarSigmoid', 1], tanh: ['Tanh', 1], softplus: ['ScalarSoftplus', 1],
-  relu: ['relu', 1], exp: ['Exp', 1], log: ['Log', 1], sqrt: ['Sqrt', 1], abs: ['Abs', 1], minimum: ['Minimum', 2],
-  maximum: ['Maximum', 2], clip: ['clip', 3]};
+  relu: [(add, x) => add('Mul', '0.5', add('Add', x, add('Abs', x))), 1], exp: ['Exp', 1], log: ['Log', 1],
+  sqrt: ['Sqrt', 1], abs: ['Abs', 1], minimum: ['Minimum', 2], maximum: ['Maximum', 2],
+  clip: [(add, x, low, high) => add('Minimum', add('Maximum', x, low), high), 3]};
 const OPERATORS = [{__proto__: null, '+': 'Add', '-': 'Sub'}, {__proto__: null, '*': 'Mul', '/': 'TrueDiv'}];
-
-/** Operations of several lines, as Theano defines them. add(operation, ...values) adds a line and returns its name. */
-const WRITTEN_OUT = {
-  relu: (add, x) => add('Mul', '0.5', add('Add', x, add('Abs', x))),
-  clip: (add, x, low, high) => add('Minimum', add('Maximum', x, low), high),
-};
 
 /** The chain rule: from the gradient g of a line's value r, those of its arguments. Of equal ones, the first has it. */
 const GRADIENTS = {
@@ -46,8 +41,8 @@ const isNumber = value => !isNaN(value);                   // a number as text, 
 function linesWith(prefix) {
   const lines = [], names = new Map();
   const add = (operation, ...values) => {
+    if (typeof operation === 'function') return operation(add, ...values);
     const key = [operation, ...values].join();
-    if (operation in WRITTEN_OUT) return WRITTEN_OUT[operation](add, ...values);
     if (operation === 'Neg' && isNumber(values[0])) return String(-values[0]);
     if (!names.has(key)) {
       names.set(key, prefix + lines.length);
@@ -56,13 +51,6 @@ function linesWith(prefix) {
     return names.get(key);
   };
   return [lines, add];
-}
-
-/** Return the lines that outputs need. */
-function needed(lines, outputs) {
-  const names = new Set(outputs);
-  for (const [name, , values] of lines.toReversed()) if (names.has(name)) values.forEach(value => names.add(value));
-  return lines.filter(([name]) => names.has(name));
 }
 
 /** Return the gradients of values by name, in a Map. seeds: pairs of a value and its gradient. add: as above. */
@@ -124,6 +112,12 @@ class Parser {
     return /^[a-z_]/i.test(this.token.text) ? this.next() : this.lacks('a name');
   }
 
+  newName() {
+    const token = this.name();
+    if (this.values.has(token.text)) this.fail(`${token.text} is set already: choose another name`, token);
+    return token.text;
+  }
+
   number() {
     return Parser.NUMBER.test(this.token.text) ? this.next().text : this.lacks('a number');
   }
@@ -137,7 +131,7 @@ class Parser {
 
   /** Read the signature. Returns what it declares, as in cell.js. */
   signature() {
-    const kinds = {x: [], a: [], h: [], state: []}, own = {};
+    const kinds = {x: [], a: [], h: [], state: []}, own = {__proto__: null};
     if (!this.takes('cell')) this.lacks('cell( ... ), which declares what the cell reads,');
     this.expect('(');
     this.list(() => this.argument(kinds, own));
@@ -159,14 +153,14 @@ class Parser {
     if (this.values.has(name)) this.fail(`${name} is declared twice`, token);
     if (!row && Parser.TAKEN.test(state ?? name)) this.fail(`${state ?? name} is taken: choose another name`, token);
     this.values.set(name, '');
-    if (this.takes('=')) own[name] = Number((this.takes('-') ? '-' : '') + this.number());
+    if (!state && !row && this.takes('=')) own[name] = Number((this.takes('-') ? '-' : '') + this.number());
     else if (state || row) kinds[row ?? 'state'].push(state ?? name);
     else this.fail(`${name} is no row (a_${name}), no state (${name}_prev) and no parameter (${name}=0)`, token);
   }
 
   /** Read a line: names = expressions, or return and expressions of `results`. */
   statement(results) {
-    const isReturn = this.takes('return'), names = isReturn ? results : this.list(() => this.name().text);
+    const isReturn = this.takes('return'), names = isReturn ? results : this.list(() => this.newName());
     if (!isReturn) this.expect('=');
     const found = this.list(() => {
       const {at} = this.token, value = this.expression();
@@ -218,16 +212,17 @@ function signatureOf(source) {
   return found ? found.index + found[0].length : 0;
 }
 
+const uncommented = source => source.replace(/#.*/g, all => ' '.repeat(all.length));
 const REMEMBERS = /\bremembers *= *\{(.*)\}/;
 
 /** Return the cell of a formula, as in cell.js, with its `source`. Throws SyntaxError, with `token`. */
 function cellOf(source) {
-  const parser = new Parser(source.replace(/#.*/g, all => ' '.repeat(all.length))), declared = parser.signature();
+  const parser = new Parser(uncommented(source)), declared = parser.signature();
   const {names, states, own} = declared, results = ['h', ...states];
   if (parser.token.text) parser.expect('\n');
   while (parser.token.text) parser.statement(results);
   for (const name of results) if (!parser.values.has(name)) parser.lacks(name + ' = ...');
-  const [, said] = REMEMBERS.exec(source) || [0, "'f': 1, 'i': -1"];     // as in the class
+  const [, said] = REMEMBERS.exec(uncommented(source)) || [0, "'f': 1, 'i': -1"];     // as in the class
   const remembers = Array.from(said.matchAll(/(\w+)['"] *: *(-?1)/g), ([, name, sign]) => (
     [names.findIndex(row => row.slice(2) === name), Number(sign)]));
   return {...declared, source, matrices: [], factors: 0, pairs: [], standard: false, formula: parser.shown,
@@ -243,17 +238,17 @@ function programsOf(lines, [h, ...after], countOfRows, countOfOwn) {
   const rows = places('a', countOfRows), own = places('own', countOfOwn), inputs = [...rows, ...before, ...own];
   const [all, add] = linesWith('d');
   const gradients = gradientsOf(lines, [[h, 'dh'], ...after.map((value, k) => [value, d_after[k]])], add);
-  const outputs = inputs.map(value => gradients.get(value) ?? '0'), backward = needed(all, outputs);
-  const read = new Set([...outputs, ...backward.flatMap(([, , values]) => values)]);
+  const outputs = inputs.map(value => gradients.get(value) ?? '0'), read = new Set(outputs);
+  for (const [name, , values] of all.toReversed()) if (read.has(name)) values.forEach(value => read.add(value));
   const computed = [...rows, ...lines.map(([name]) => name)];
   const kept = computed.filter(value => read.has(value) && !after.includes(value));
   const names = [...places('kept', kept.length), ...afterwards], values = [...kept, ...after];
   const renamed = value => computed.includes(value) ? names[values.indexOf(value)] : value;
   return {
-    forward: {inputs, lines: needed(lines, [h, ...after, ...kept]), outputs: [...after, h, ...kept]},
+    forward: {inputs, lines, outputs: [...after, h, ...kept]},
     backward: {inputs: [...names.slice(0, kept.length), ...before, ...afterwards, ...own, 'dh', ...d_after],
-      lines: backward.map(([name, operation, values]) => [name, operation, values.map(renamed)]),
-      outputs: outputs.map(renamed)},
+      lines: all.filter(([name]) => read.has(name)).map(([name, operation, values]) => (
+        [name, operation, values.map(renamed)])), outputs: outputs.map(renamed)},
   };
 }
 
@@ -268,9 +263,9 @@ class Mine(CharLSTM):
 
 /** Return a formula as a class in Python, for train.py --cell mine.py:Mine. */
 function classOf(source) {
-  const {states} = cellOf(source), [remembers] = REMEMBERS.exec(source) || [];
+  const {states} = cellOf(source), [remembers] = REMEMBERS.exec(uncommented(source)) || [];
   const [signature, ...body] = source.slice(signatureOf(source)).split('\n').map(line => line.trim()).filter(Boolean);
-  if (!body.some(line => line.startsWith('return'))) body.push(`return ${['h', ...states].join(', ')}`);
+  if (!body.some(line => /^return\b/.test(line))) body.push(`return ${['h', ...states].join(', ')}`);
   return PYTHON + [...remembers ? [`    ${remembers}\n`] : [], '    @staticmethod',
-    `    def ${/.*\)/.exec(signature)[0]}:`, ...body.map(line => `        ${line}`), ''].join('\n');
+    `    def ${/.*?\)/.exec(signature)[0]}:`, ...body.map(line => `        ${line}`), ''].join('\n');
 }

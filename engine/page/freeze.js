@@ -36,15 +36,15 @@ const freezing = {
     slider.min = Math.min(least, hold.value);          // an address may hold any value
     slider.max = Math.max(most, hold.value);
     slider.value = hold.value;
-    byId('frozen-name').textContent = `Cell ${hold.unit} frozen at ${format.twoDigits(hold.value)}`;
+    byId('frozen-name').textContent = `Cell ${hold.unit} frozen at ${format.signed(hold.value)}`;
     say('frozen-hint', freezing.hint(hold, least, most));
     byId('frozen-temperature').textContent = state.temperature.toFixed(2);
-    words.textContent = `Its value; in the text it goes from ${format.twoDigits(least)} to ${format.twoDigits(most)}`;
-    const choice = live.choice(), numbers = live.numbers();
+    words.textContent = `Its value; in the text it goes from ${format.signed(least)} to ${format.signed(most)}`;
+    const numbers = live.numbers();
     const panes = [['normal', live.network()], ['frozen-text', freezing.networkWith(hold)]].map(([id, network]) => {
       const prime = element('span', 'prime', ''), rest = element('span', '', '');
       byId(id).replaceChildren(prime, rest);
-      return {prime, rest, characters: written(network, numbers, choice)};
+      return {prime, rest, characters: written(network, numbers, state)};
     });
     writing.begin(freezing.writeCharacters(panes, numbers.length || 1), () => {});
   },

@@ -34,7 +34,7 @@ const gallery = {
 
   /** Return a card of a cell: what it does, a strip, and buttons that colour the text by it and freeze it. */
   card({feature, name, match}) {
-    const chosen = {feature, unit: name, of: 'C'}, values = text.valuesInPage(name, 'C');
+    const chosen = {feature, unit: name, of: 'C'}, values = text.valuesOf(name, 'C', text.page.reading());
     return element('article', 'card', element('h2', '', data.followers[feature][0]),
       gallery.hasStrips ? gallery.strip(values, feature, match) : element('div', 'strip', 'Reading the text\u2026'),
       element('p', 'row', element('span', 'quiet number', `Cell ${name}, match ${Math.abs(match).toFixed(2)} of 1`),
@@ -56,13 +56,8 @@ const gallery = {
       return wanted.slice(from, to).reduce((sum, value, j) => sum + (value - middle) * level(from + j), 0);
     };
     const [from, to] = passages.reduce((best, each) => covariance(each) > covariance(best) ? each : best);
-    return stripOf(spelled, values, ends, from, to);
+    const spans = spelled.slice(from, to).map(glyphs.spanOf);
+    spans.forEach((span, j) => colour.tint(span, level(from + j)));
+    return element('div', 'strip tinted', ...spans);
   },
 };
-
-/** Return characters of a text from one index to another, coloured by values between two ends. */
-function stripOf(spelled, values, ends, from, to) {
-  const spans = spelled.slice(from, to).map(glyphs.spanOf);
-  spans.forEach((span, j) => colour.tint(span, colour.between(values[from + j], ...ends)));
-  return element('div', 'strip tinted', ...spans);
-}

@@ -10,14 +10,13 @@ function stored(array) {
 }
 
 /** Return the page of the best network of a Lesson, as the text of a file. It shows the held-out text. */
-function pageOf({best, looks, passage, heldOut: numbers, uchar, H, name, cell}) {
+function pageOf({best, looks, about, passage, heldOut: numbers, uchar, H, name, cell}) {
   const n = numbers.length, spelled = numbers.map(number => uchar[number]);
   const reading = new Reading(new Network(best.p, cell), numbers, text.EXPECTED);
   Array.from(reading.to(n));
   const columns = Array.from({length: reading.width}, (_, place) => valuesAt(reading, place))
     .filter((_, place) => place % ((1 + cell.states.length) * H) >= H);                     // the cell states, not h
   const {costs, most} = reading, first = (array, each) => stored(array.slice(0, (n - 1) * each));
-  const times = looks.map(({time}) => time), each = passage.length - 1;
   const made = {...data, cell, name, title: name, uchar, model: '', read: true, line: null, written: null, copies: null,
     against: null,
     source: 'The last tenth of the text; it was trained on the rest.',
@@ -27,8 +26,7 @@ function pageOf({best, looks, passage, heldOut: numbers, uchar, H, name, cell}) 
     ranges: columns.map(values => [Math.min(...values), Math.max(...values)]),
     info: [['trained in a browser', `on ${name}, 2 layers of ${H} cells`]],
     epochs: looks.map(({time, training, valid}) => [time, isNaN(training) ? null : training, valid]),
-    learning: {text: 'held-out', passage, epochs: times, samples: looks.map(({sample}) => sample),
-      costs: stored(Float32Array.from(looks.flatMap(look => Array.from(look.costs.slice(0, each)))))},
+    learning: {passage, about, looks: looks.map(look => ({...look, costs: stored(Float32Array.from(look.costs))}))},
     parameters: Object.fromEntries(Object.entries(best.p).map(([key, p]) => [key, stored(p)]))};
   const page = pristine.cloneNode(true), escaped = {'<': '\\u003c', '>': '\\u003e', '&': '\\u0026'};
   page.querySelector('#data').textContent = JSON.stringify(made).replace(/[<>&]/g, character => escaped[character]);

@@ -21,6 +21,7 @@ function insideView() {
 
   function show() {
     byId('inside-unit').value = state.unit || '';
+    byId('inside-unit').setCustomValidity('');
     byId('inside-one').hidden = !state.unit;
     follow();
   }
@@ -63,7 +64,7 @@ function insideView() {
   function inNumbers(expression, values) {
     return expression.replace(/(?<![\w.])[A-Za-z_]\w*(?! *\w*\()/g, (name, at) => {
       if (!(name in values)) return name;
-      const isOperand = /[^(,\s] *$/.test(expression.slice(0, at)), number = format.fourDigits(values[name]);
+      const isOperand = /[^(,\s] *$/.test(expression.slice(0, at)), number = format.signed(values[name], 4);
       return isOperand && values[name] < 0 ? `(${number})` : number;
     });
   }
@@ -92,13 +93,13 @@ function insideView() {
     byId('inside-name').textContent = units.nameOf(unit());
     byId('inside-below').textContent = layer === 1 ? 'x, the character' : `x, h of layer ${layer - 1}`;
     byId('inside-sums').replaceChildren(...cell.names.map((name, j) => element('tr', '', element('th', '', name),
-      ...sums[j].map(number => element('td', 'number', number === null ? '' : format.fourDigits(number))))));
-    const inputs = read.map(name => [name, format.fourDigits(values[name])]);
+      ...sums[j].map(number => element('td', 'number', number === null ? '' : format.signed(number, 4))))));
+    const inputs = read.map(name => [name, format.signed(values[name], 4)]);
     byId('inside-formula').replaceChildren(
       ...inputs.flatMap(([name, x]) => [element('dt', '', name), element('dd', 'number', '= ', element('b', '', x))]),
       ...cell.formula.flatMap(([name, code]) => {
         const expression = code.replace(/ ?(?<!\*)\*(?!\*) ?/g, ' \xd7 ').replace(/(?<!\w)-/g, '\u2212');
-        const number = format.fourDigits(values[name]), numbers = inNumbers(expression, values);
+        const number = format.signed(values[name], 4), numbers = inNumbers(expression, values);
         return [element('dt', '', `${name} = ${expression}`),
           element('dd', 'number', numbers === number ? '= ' : `= ${numbers} = `, element('b', '', number))];
       }));
@@ -112,8 +113,7 @@ function insideView() {
       const height = Math.ceil(H / columns) * SIDE, middle = TOP + height / 2, right = LEFT + W;
       const svg = drawn('svg', {viewBox: `0 0 ${W + 2 * LEFT} ${TOP + height + 2}`, role: 'img',
         'aria-label': `Layer ${layer}`});
-      svg.append(drawn('path', {class: 'loop', d: `M${right + 4} ${middle}h14V4H12V${middle}h8`}),
-        drawn('path', {class: 'head', d: `M${LEFT - 3} ${middle}l-9 -5v10z`}));
+      svg.append(drawn('path', {class: 'loop', d: `M${right + 4} ${middle}h14V4H12V${middle}h14m-6 -5l6 5l-6 5`}));
       const all = Array.from({length: H}, (_, number) => {
         const x = LEFT + (W - columns * SIDE) / 2 + number % columns * SIDE, name = () => (
           units.nameOf({...unit() || units.of(cell.states[0] + '1:0'), layer, number}));
@@ -161,7 +161,6 @@ function insideView() {
   }, () => PACE);
   byId('inside-standard').hidden = !cell.standard;
   byId('inside-own').hidden = cell.standard;
-  byId('inside-sizes').textContent = data.layers;
   byId('inside-state').textContent = cell.states[0];
   byId('inside-carried').textContent = ['h', ...cell.states].join(', ').replace(/, (?=\w+$)/, ' and ');
   byId('inside-example').textContent = cell.states[0] + '1:2';

@@ -4,36 +4,34 @@
 function labView() {
   const LSTM = data.learner.formulas.LSTM, formula = byId('formula');
   const both = trainer('lab-go', 'Train both', () => [LSTM, state.formula].map(cellOf), showLooks, () => state.formula);
-
-  /** Return the error in the formula, or null. */
-  function errorIn(source) {
-    try {
-      cellOf(source);
-      return null;
-    } catch (error) {
-      return error;
-    }
-  }
+  let seen = null;                                         // the lessons that are shown
+  let error = null;                                        // in the formula
 
   /** Show the formula, and what is wrong with it. A training of another formula stops. */
   function showFormula() {
-    const source = state.formula, error = errorIn(source), before = source.slice(0, error?.token.at).split('\n');
+    const source = state.formula;
+    error = null;
+    try {
+      cellOf(source);
+    } catch (found) {
+      error = found;
+    }
+    const before = source.slice(0, error?.token.at).split('\n');
     if (formula.value !== source) formula.value = source;
     formula.rows = source.split('\n').length + 1;
     say('formula-wrong', error ? `Line ${before.length}, column ${before.at(-1).length + 1}: ${error.message}.` : '');
     byId('lab-go').disabled = byId('lab-copy').disabled = Boolean(error);
     byId('lab-class').hidden = true;
     for (const chip of byId('chips').children) chip.setAttribute('aria-pressed', chip.value === source);
-    if (both.lessons) both.run(both.running && both.isCurrent());
+    both.resume();
   }
 
   /** Return the epoch and both validation costs of each look. */
-  const rows = () => (both.lessons ? both.lessons[1].looks : []).map(({time, valid}, k) => (
-    [time, both.lessons[0].looks[k].valid, valid]));
+  const rows = () => (seen ? seen[1].looks : []).map(({time, valid}, k) => [time, seen[0].looks[k].valid, valid]);
 
   /** Show both curves, the last samples and how many parameters each has. */
   function showLooks() {
-    const [standard, own] = both.lessons, {formulas} = data.learner;
+    const [standard, own] = seen = both.lessons, {formulas} = data.learner;
     byId('lab-looks').hidden = false;
     byId('own-name').textContent = Object.keys(formulas).find(name => formulas[name] === own.cell.source) || 'yours';
     drawCurves('lab-curve', rows(), own.looks.at(-1).time);
@@ -47,10 +45,6 @@ function labView() {
       + 'letters, in nats: lower is better.';
   }
 
-  function show() {
-    showFormula();
-  }
-
   for (const [name, source] of Object.entries(data.learner.formulas)) {
     const chip = button('button', [name], () => state.change({formula: source}));
     chip.value = source;
@@ -58,7 +52,7 @@ function labView() {
   }
   formula.addEventListener('input', () => state.change({formula: formula.value}));
   on('formula-wrong', 'click', () => {
-    const {at, text: {length}} = errorIn(state.formula).token;
+    const {at, text: {length}} = error.token;
     formula.focus();
     formula.setSelectionRange(at, at + length);
   });
@@ -67,8 +61,8 @@ function labView() {
     byId('lab-python').textContent = classOf(state.formula);
     navigator.clipboard?.writeText(byId('lab-python').textContent).catch(() => {});        // it can be selected, too
   });
-  offerPage('lab-use', 'lab-save-page', () => both.lessons[1]);
+  offerPage('lab-use', 'lab-save-page', () => seen[1]);
   state.follow(['formula'], () => state.view === 'lab' && showFormula());
 
-  return {show, table: () => [['epoch', 'LSTM', 'own cell'], ...rows()]};
+  return {show: showFormula, table: () => [['epoch', 'LSTM', 'own cell'], ...rows()]};
 }

@@ -112,7 +112,12 @@ class Learner {
     for (const {dh, dC} of layers) [dh, dC].forEach(fill);
     for (let t = y.length / B - 1; t >= 0; t--) {
       const row = t * rows, after = row + rows;
-      for (let s = 0; s < B; s++) this.scoresGradient(row + s, y[t * B + s], 1 / y.length);
+      for (let s = 0; s < B; s++) {                        // probabilities become the gradient of the scores
+        const begins = scores.at + (row + s) * scores.width;
+        numbers[begins + y[t * B + s]]--;
+        for (let k = begins; k < begins + scores.columns; k++) numbers[k] /= y.length;
+        this.addToGradient(network.places.c, 0, scores, row + s);
+      }
       this.addGradient('V', last.h, after, scores, scores.at + row * scores.width);
       network.addProduct(last.dh, 0, scores, row, back.V);
       for (const layer of [...layers].reverse()) {
@@ -144,14 +149,6 @@ class Learner {
     for (let k = first; k < first + V; k++) sum += numbers[k] = Math.exp(numbers[k] - largest);
     for (let k = first; k < first + V; k++) numbers[k] /= sum;
     return cost + Math.log(sum);
-  }
-
-  /** Turn a row of probabilities into the gradient of its scores, and add it to c's. weight: of y's cost. */
-  scoresGradient(row, y, weight) {
-    const {numbers, scores, places, V} = this.network, first = scores.at + row * scores.width;
-    numbers[first + y]--;
-    for (let k = first; k < first + V; k++) numbers[k] *= weight;
-    this.addToGradient(places.c, 0, scores, row);
   }
 
   /** Add a row of a place to a row of the gradient of a matrix. */
@@ -262,15 +259,12 @@ class Lesson {
    * characters of its passage except the first. sample: what they write. `best` also has the parameters, p.
    */
   *look() {
-    const {network, heldOut, learner, uchar} = this, costs = [], p = learner.network.parameters(learner.averages);
+    const {network, heldOut, learner, uchar} = this, p = learner.network.parameters(learner.averages);
+    const reading = new Reading(network, heldOut, 1);
     let sample = '';
     network.load(p);
-    network.reset();
-    for (let k = 0; k < heldOut.length - 1; k++) {
-      network.read(heldOut[k]);
-      costs.push(-network.logs()[heldOut[k + 1]]);
-      yield;
-    }
+    yield* reading.to(heldOut.length);
+    const costs = Array.from(reading.costs.subarray(0, heldOut.length - 1));
     const characters = written(network, [], {temperature: 0.7, seed: 1});
     for (let k = 0; k < Lesson.SAMPLE; k++, yield) sample += uchar[characters.next().value];
     const look = {time: this.epochs, training: mean(this.costs), valid: mean(costs), sample,

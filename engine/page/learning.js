@@ -5,25 +5,15 @@ function learningView() {
   const PACE = 500, SLOWEST = 4000;                        // milliseconds per look while playing, and for the first
   const RISEN = 0.02;                                      // nats above the best validation cost: it learns by heart
   const slider = byId('when');
-  const logged = data.epochs.map(([time, training, valid]) => ({time, training, valid}));
   const here = trainer('learn-go', 'Train one now', () => [data.cell], showHistory);
   let shownHistory = null, spans = [];
 
-  /**
-   * Return the history of the run: {passage, about, looks}, as of a Lesson. about: what the passage is. looks: each
-   * {time, training, valid, costs, sample}, with the costs of all characters of the passage except the first.
-   */
-  function ofRun() {
-    const {text: part, passage, epochs, samples, costs} = data.learning, all = array(costs), each = passage.length - 1;
-    const looks = epochs.map((epoch, k) => ({...logged.find(({time}) => time === epoch), sample: samples[k],
-      costs: all.subarray(k * each, (k + 1) * each)}));
-    return {passage, about: `the beginning of the ${part} text`, looks};
-  }
-
-  const recorded = data.learning && ofRun(), lesson = () => here.lessons?.[0];
+  const recorded = data.learning && {...data.learning, looks: data.learning.looks.map(look => (
+    {...look, costs: array(look.costs)}))};
+  const lesson = () => here.lessons?.[0];
   const isHere = () => !recorded || state.source === 'here';
   const history = () => isHere() ? lesson() : recorded;
-  const rows = () => (isHere() ? lesson().looks : logged).map(({time, training, valid}) => [time, training, valid]);
+  const rows = () => isHere() ? lesson().looks.map(({time, training, valid}) => [time, training, valid]) : data.epochs;
 
   // ---- what is shown
 
@@ -32,18 +22,14 @@ function learningView() {
     const found = history();
     for (const one of document.querySelectorAll('[name=source]')) one.checked = isHere() === (one.value === 'here');
     byId('learn-source').hidden = !recorded || !(isHere() || lesson());
-    byId('learn-here').hidden = !(isHere() && lesson());
+    byId('learn-here').hidden = !(isHere() && lesson()?.looks.length);
     byId('learn-dropout').hidden = isHere() || !data.model;            // a saved page has no model's name
     byId('learn-title').textContent = found?.looks[0]?.time ? 'How its writing got better' : 'From noise to words';
     byId('looks').hidden = !found || !found.looks.length;
     if (byId('looks').hidden) return;
-    if (found !== shownHistory) {
-      spans = found.passage.map(glyphs.spanOf);
-      byId('passage-learned').replaceChildren(...spans);
-      slider.value = slider.max = found.looks.length - 1;
-    }
+    const atEnd = found !== shownHistory || slider.value === slider.max;
+    if (found !== shownHistory) byId('passage-learned').replaceChildren(...spans = found.passage.map(glyphs.spanOf));
     shownHistory = found;
-    const atEnd = slider.value === slider.max;
     slider.max = found.looks.length - 1;
     if (atEnd) slider.value = slider.max;
     showLook();
@@ -81,8 +67,8 @@ function learningView() {
   function show() {
     const isNew = !shownHistory;
     showHistory();
-    if (here.running) here.run(true);
-    else if (isNew && !isHere() && !matchMedia('(prefers-reduced-motion)').matches) play(showNext());
+    here.resume();
+    if (!here.running && isNew && !isHere() && !matchMedia('(prefers-reduced-motion)').matches) play(showNext());
   }
 
   /** Show the next look, after the last one the first. Returns whether more follow. */
@@ -109,11 +95,6 @@ function learningView() {
   on('learn-go', 'click', () => {
     slider.value = slider.max;                             // in case the reader looked back
     state.change({source: 'here'});
-  });
-  on('learn-anew', 'click', () => {
-    if (!confirm('This discards what was learned here. Start over?')) return;
-    play(false);
-    here.discard();
   });
   offerPage('learn-use', 'learn-save', lesson);
   for (const part of document.querySelectorAll('.learner-text')) part.textContent = data.learner.name;

@@ -19,12 +19,12 @@ const live = {
   },
 
   numbers: () => live.reading() ? live.reading().numbers : [],
-  choice: () => ({temperature: state.temperature, seed: state.seed}),
   held: () => state.hold && state.hold.unit === live.counter()?.name ? state.hold : null,
 
   /** Show the next letters and how the network goes on, once the line has been read. */
   write() {
     const reading = live.reading(), n = live.numbers().length;
+    if (work.isBusy()) return;                             // then this is called again
     if (reading && reading.done < n) return work.begin(reading.to(n), () => {});       // then this is called again
     writing.stop();
     if (!reading) return [byId('ghost'), byId('choices')].forEach(part => part.replaceChildren());
@@ -35,12 +35,12 @@ const live = {
 
   /** Yield how the network goes on, with one character more each time. With a held cell, it reads the line anew. */
   *ghost(reading, length) {
-    const held = live.held(), choice = live.choice(), network = held ? freezing.networkWith(held) : live.network();
+    const held = live.held(), network = held ? freezing.networkWith(held) : live.network();
     if (held) for (const x of reading.numbers) yield network.read(x);
     else network.setStates(0, reading.states(reading.numbers.length - 1));
     network.expect(0, 0);
-    live.showChoices(network.logs(), choice);
-    const characters = continued(network, new Random(choice.seed), choice);
+    live.showChoices(network.logs());
+    const characters = continued(network, new Random(state.seed), state);
     let shown = '';
     for (let k = 0; k < length; k++) yield shown += glyphs.shown(vocabulary.uchar[characters.next().value]);
     return shown;
@@ -55,8 +55,8 @@ const live = {
   },
 
   /** Show the most probable next letters, which a click types. Their bars show the temperature at work. */
-  showChoices(logs, {temperature}) {
-    const p = tempered(logs, temperature), total = p.reduce((a, b) => a + b, 0);
+  showChoices(logs) {
+    const p = tempered(logs, state.temperature), total = p.reduce((a, b) => a + b, 0);
     const most = mostProbable(logs, Math.min(live.CHOICES, logs.length));
     byId('choices').replaceChildren(...most.flatMap(number => (
       bar(vocabulary.nameOf(number), p[number] / total, format.percent(p[number] / total), '',
@@ -84,7 +84,7 @@ const live = {
     byId('temperature').value = state.temperature;
     byId('next-letter').textContent = `The next letter, at temperature ${state.temperature.toFixed(2)}`;
     byId('seed').value = state.seed;
-    if (state.view === 'surprise' && !work.isBusy()) live.write();
+    if (state.view === 'surprise') live.write();
   },
 
   prepare() {

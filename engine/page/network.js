@@ -103,6 +103,12 @@ class Network {
         kept: place(T * rows, (cell.forward.outputs.length - 1 - states) * H)};
     });
     this.scores = place(T * rows, this.V);
+    this.statePlaces = this.layers.flatMap(({h, C}) => [h, C]);        // of h and C of each layer
+    this.countOfStates = 0;
+    for (const each of this.statePlaces) {
+      each.first = this.countOfStates;                     // where it begins in states()
+      this.countOfStates += each.columns;
+    }
     this.forward = new Program(cell.forward, memory, Math.max(...units));
     this.load(p);
   }
@@ -163,7 +169,7 @@ class Network {
 
   /** Make the states after T steps the initial states of the next steps. */
   carry(T) {
-    for (const {at, width} of this.statePlaces()) {
+    for (const {at, width} of this.statePlaces) {
       const size = this.rows * width;
       this.numbers.copyWithin(at, at + T * size, at + (T + 1) * size);
     }
@@ -180,34 +186,25 @@ class Network {
     return scores.map(score => score - log);
   }
 
-  /** Return the places of h and C of each layer. */
-  statePlaces() {
-    return this.layers.flatMap(({h, C}) => [h, C]);
-  }
-
   /** Return a copy of the states of a stream, one after the other: h and C of each layer. */
   states(stream = 0) {
-    const {numbers} = this;
-    const found = new Float32Array(this.statePlaces().reduce((sum, {columns}) => sum + columns, 0));
-    let end = 0;
-    for (const {at, width, columns} of this.statePlaces()) {
-      found.set(numbers.subarray(at + stream * width, at + stream * width + columns), end);
-      end += columns;
+    const {numbers, statePlaces} = this, found = new Float32Array(this.countOfStates);
+    for (const {at, width, columns, first} of statePlaces) {
+      found.set(numbers.subarray(at + stream * width, at + stream * width + columns), first);
     }
     return found;
   }
 
   /** Set the states of a stream, in the form that states() returns. */
   setStates(stream, states) {
-    let end = 0;
-    for (const {at, width, columns} of this.statePlaces()) {
-      this.numbers.set(states.subarray(end, end += columns), at + stream * width);
+    for (const {at, width, columns, first} of this.statePlaces) {
+      this.numbers.set(states.subarray(first, first + columns), at + stream * width);
     }
   }
 
   /** Set all states to zero. */
   reset() {
-    for (const {at, width} of this.statePlaces()) this.numbers.fill(0, at, at + this.rows * width);
+    for (const {at, width} of this.statePlaces) this.numbers.fill(0, at, at + this.rows * width);
   }
 
   // ---- the parts of a step

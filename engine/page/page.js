@@ -170,8 +170,7 @@ const address = {
     if (location.hash !== address.known) return;           // the reader has followed a link: read() comes next
     const {mode, place, pinned, feature, unit, of, hold, words, source, temperature, seed, formula} = state;
     const parts = {mode, place: pinned ? place : '', feature, unit, of,
-      hold: hold && `${hold.unit}=${hold.value.toFixed(4)}`, words, source, temperature, seed,
-      formula};
+      hold: hold && `${hold.unit}=${hold.value.toFixed(4)}`, words, source, temperature, seed, formula};
     const encode = value => encodeURIComponent(String(value).replace(/\p{Cs}/gu, '\ufffd'));
     const written = Object.entries(parts).filter(([name, value]) => ![null, '', DEFAULTS[name]].includes(value))
       .map(([name, value]) => `&${name}=${encode(value).replace(/%3A/g, ':').replace(/%3D/g, '=')}`);
@@ -233,10 +232,10 @@ const views = once(() => ({surprise: surpriseView(), ...PRODUCT && {cells: cells
 /** Call a function of the current view, if the view has it. */
 const call = part => views()[state.view][part]?.();
 
-/** Fill the view About: all that is known of the model and its training. */
+/** Fill in what is known of the model and its training. */
 function fillAbout() {
-  byId('about-name').textContent = format.visible(data.title);
-  byId('about-sizes').textContent = data.layers;
+  for (const id of ['name', 'about-name']) byId(id).textContent = format.visible(data.title);
+  for (const id of ['about-sizes', 'inside-sizes']) byId(id).textContent = data.layers;
   for (const [name, said] of data.info) {
     byId('info').append(element('dt', '', format.visible(name)), element('dd', '', format.visible(said)));
   }
@@ -259,10 +258,7 @@ function showView() {
   for (const part of document.querySelectorAll('main [data-view]')) {
     part.hidden = !part.dataset.view.split(' ').includes(state.view);
   }
-  for (const link of byId('tabs').children) {
-    if (link.hash === '#' + state.view) link.setAttribute('aria-current', 'page');
-    else link.removeAttribute('aria-current');
-  }
+  for (const link of byId('tabs').children) link.ariaCurrent = link.hash === '#' + state.view ? 'page' : null;
   byId('tabs').querySelector('[aria-current]').scrollIntoView({block: 'nearest', inline: 'center'});
   scrollTo(0, 0);
   call('show');
@@ -277,7 +273,6 @@ function showPlace() {
 
 function prepare() {
   document.title = `What a network learned from ${format.visible(data.title)}`;
-  byId('name').textContent = format.visible(data.title);
   byId('source').textContent = format.visible(data.source);
   // In a narrow window, an explanation would cover half of the text.
   byId('how').open = !isNarrow.matches;
@@ -295,7 +290,8 @@ function prepare() {
     state.follow(['words'], text.takeWords);
     fillLinks();
   } else {
-    for (const part of document.querySelectorAll('#line, .try, #learn-go')) part.remove();
+    for (const part of document.querySelectorAll('#line, .try')) part.remove();
+    for (const id of ['learn-go', 'learn-options']) byId(id).hidden = true;
   }
   state.follow(['place', 'pinned'], text.mark);
   state.follow(['view'], showView);

@@ -135,9 +135,9 @@ def learning(checkpoint, rows):
     epochs = sorted({epoch for epoch, *_ in rows} & set(samples or ()) & set(costs))
     if not epochs:
         return None
-    return dict(text=of_text, passage=list(passage), epochs=epochs,
-                costs=array_for_json(to_float16(np.stack([costs[epoch] for epoch in epochs]))),
-                samples=[samples[epoch] for epoch in epochs])
+    return dict(passage=list(passage), about=f'the beginning of the {of_text} text', looks=[
+        dict(time=epoch, training=training, valid=valid, sample=samples[epoch],
+             costs=array_for_json(to_float16(costs[epoch]))) for epoch, training, valid in rows if epoch in epochs])
 
 
 def for_learning():

@@ -125,9 +125,6 @@ const text = {
   /** Return the state or h of a unit after each character that has been read. of: as in the state. */
   valuesOf: (name, of, reading = text.reading()) => valuesAt(reading, units.placeOf(units.of(name), of)),
 
-  /** Return the same for the page's text, from which the colours and the names of cells are, whatever is shown. */
-  valuesInPage: (name, of) => text.valuesOf(name, of, text.page.reading()),
-
   /** Return the passages copied from the text of --copies. */
   passages: () => data.copies && !text.own ? data.copies.passages : [],
 

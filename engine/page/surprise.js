@@ -22,7 +22,7 @@ function surpriseView() {
     const {title} = document.querySelector('[name=mode]:checked').dataset;
     byId('text-title').textContent = title + (text.own ? ' in your line' : '');
     mode().show();
-    if (PRODUCT && !work.isBusy()) live.write();
+    if (PRODUCT) live.write();
   }
 
   for (const radio of document.querySelectorAll('[name=mode]')) {

@@ -84,9 +84,7 @@ const format = {
   /** Return a cost as the probability that it stands for, which most readers know, and in nats. */
   cost: (cost, digits = 2) => `${format.chance(Math.exp(-cost))} (${cost.toFixed(digits)} nats)`,
   chance: p => p < 1e-6 ? 'under 1 in a million' : p < 0.1 ? `1 in ${format.grouped(1 / p)}` : format.percent(p),
-  minus: text => text.replace('-', '\u2212'),
-  twoDigits: number => format.minus(number.toFixed(2)),
-  fourDigits: number => format.minus(number.toFixed(4)),
+  signed: (number, digits = 2) => number.toFixed(digits).replace('-', '\u2212'),
   grouped: n => Math.round(n).toLocaleString('en'),
   percent: p => p && p < 5e-6 ? 'under 0.001 %' : (100 * p).toFixed(p && p < 0.001 ? 3 : p && p < 0.1 ? 1 : 0) + ' %',
 
@@ -156,15 +154,10 @@ const units = {
   /** Return the lowest and the highest value of a unit's state in the page's text. */
   rangeOf: name => data.ranges[units.all().indexOf(name)],
 
-  /** Return the name of what colours the text: the unit's state, or its h. of: 'C' or 'h', as in state. */
-  valueOf: (unit, of) => units.nameOf(of === 'h' ? {...unit, state: 'h'} : unit),
-
-  /** Return how many units the first layers have. */
-  before: layers => units.sizes.slice(0, layers).reduce((a, b) => a + b, 0),
-
   /** Return the place of the state or h of a unit in the states of a Reading: h and all others of each layer. */
-  placeOf: ({state, layer, number}, of) => (1 + data.cell.states.length) * units.before(layer - 1) +
-    (of === 'h' ? 0 : 1 + data.cell.states.indexOf(state)) * units.sizes[layer - 1] + number,
+  placeOf: ({state, layer, number}, of) => number
+    + (of === 'h' ? 0 : 1 + data.cell.states.indexOf(state)) * units.sizes[layer - 1]
+    + (1 + data.cell.states.length) * units.sizes.slice(0, layer - 1).reduce((a, b) => a + b, 0),
 
   /** Return the names of all units: those of layer 1 come first, and within a layer those of the first state. */
   all: () => units.sizes.flatMap((H, k) => data.cell.states.flatMap(state => (

@@ -16,40 +16,38 @@ async function lessonsOf(cells) {
  * Return a trainer: a button that starts, stops and continues a training, and what it trains (lessons, or null).
  *
  * label: of the button at first. cells: a function that returns those to train. show: called when the lessons have new
- * looks, or are discarded. of: a function whose value the training depends on: with another one, it starts over.
+ * looks. of: a function whose value the cells depend on. With another one, text or size, the training starts over.
  */
 function trainer(id, label, cells, show, of = () => label) {
-  let steps = null, trainedOf = null, starts = false;      // steps: the generator of the training
+  const SETTINGS = ['learn-text', 'learn-file', 'learn-units'];
+  const settings = () => [of(), ...SETTINGS.map(each => byId(each).value)].join('\0');
+  let steps = null, trainedWith = null, starts = false;    // steps: the generator of the training
   const own = {
     lessons: null, running: false,
-    isCurrent: () => trainedOf === of(),
+    isCurrent: () => trainedWith === settings(),
 
     async press() {
       if (starts) return;
-      if (!own.isCurrent()) {
-        starts = true;
-        const lessons = await lessonsOf(cells());
-        starts = false;
-        if (!lessons) return;
-        [own.lessons, own.running, trainedOf, steps] = [lessons, false, of(), guarded(trained(lessons, show))];
-      }
-      own.run(!own.running);
+      if (own.isCurrent()) return own.run(!own.running);
+      const now = settings();
+      starts = true;
+      const lessons = await lessonsOf(cells()).finally(() => { starts = false; });
+      if (!lessons) return;
+      [own.lessons, trainedWith, steps] = [lessons, now, guarded(trained(lessons, show))];
+      own.run(true);
+      window.onbeforeunload = event => event.preventDefault();         // leaving the page would lose the training
     },
 
-    /** Start, continue or stop the training, and say what the button does next. */
+    /** Train or not, while the view is shown, and say what the button does next. */
     run(running) {
+      if (running && byId(id).checkVisibility()) work.begin(steps, () => {});
+      else if (own.running) work.stop();
       own.running = running;
-      if (running) work.begin(steps, () => {});
-      else work.stop();
       byId(id).textContent = !own.isCurrent() ? label : running ? 'Stop training' : 'Continue training';
-      window.onbeforeunload = own.lessons && (event => event.preventDefault());        // leaving would lose it
     },
 
-    discard() {
-      own.lessons = trainedOf = null;
-      own.run(false);
-      show();
-    },
+    /** Stop a training with other settings, and go on with one that was interrupted by another view. */
+    resume: () => own.run(own.running && own.isCurrent()),
   };
 
   function* guarded(generator) {
@@ -57,12 +55,13 @@ function trainer(id, label, cells, show, of = () => label) {
       yield* generator;
     } catch (error) {
       say('learn-wrong', `${error.message} It was epoch ${own.lessons[0].epochs.toFixed(2)}.`);
-      trainedOf = null;
+      trainedWith = null;
       own.run(false);
     }
   }
 
   on(id, 'click', own.press);
+  for (const each of SETTINGS) on(each, 'input', own.resume);
   byId(id).textContent = label;
   return own;
 }
