@@ -53,158 +53,13 @@ function linesWith(prefix) {
   return [lines, add];
 }
 
-/** Return the gradients of values by name, in a Map. seeds: pairs of a value and its gradient. add: as above. */
-function gradientsOf(lines, seeds, add) {
-  const found = new Map();
-  const receive = (value, g) => {
-    if (!isNumber(value)) found.set(value, found.has(value) ? add('Add', found.get(value), g) : g);
-  };
-  for (const seed of seeds) receive(...seed);
-  for (const [name, operation, values] of lines.toReversed()) {
-    if (!found.has(name)) continue;
-    GRADIENTS[operation](add, found.get(name), name, ...values).forEach((g, k) => receive(values[k], g));
-  }
-  return found;
-}
+const TOKEN = /[ \t\r]*(?:tt\.(?:nnet\.)?(?=\w))?((?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[a-z_]\w*|\*\*|\n\s*|.|$)/isy;
+const NUMBER = /^\.?\d/;
+const TAKEN = /^(U|W|b|h|M_.*|t\d+|(m|state|weights|carried|validation)_.*)$/;         // as in engine/kernel/cell.py
+const REMEMBERS = /\bremembers *= *\{(.*)\}/;
 
-/** A reader of a formula, by recursive descent. values: of names. shown: [name, expression, value] of what is set. */
-class Parser {
-  static TOKEN = /[ \t\r]*(?:tt\.(?:nnet\.)?(?=\w))?((?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[a-z_]\w*|\*\*|\n\s*|[^]|$)/iy;
-  static NUMBER = /^\.?\d/;
-  static TAKEN = /^(U|W|b|h|M_.*|t\d+|(m|state|weights|carried|validation)_.*)$/;  // as in engine/kernel/cell.py
-
-  constructor(source) {
-    const [lines, add] = linesWith('t');
-    Object.assign(this, {source, lines, add, end: signatureOf(source), values: new Map(), shown: []});
-    this.next();
-  }
-
-  /** Return the token {text, at} and go on to the next one. */
-  next() {
-    const {token} = this;
-    Parser.TOKEN.lastIndex = this.before = this.end;
-    const [all, text] = Parser.TOKEN.exec(this.source);
-    this.end += all.length;
-    this.token = {text: text[0] === '\n' ? '\n' : text, at: this.end - text.length};
-    return token;
-  }
-
-  /** Throw an error, with what is wrong as {at, text}. */
-  fail(message, token = this.token) {
-    throw Object.assign(new SyntaxError(message), {token});
-  }
-
-  /** Fail since something else was expected. */
-  lacks(expected) {
-    const [found, wanted] = [this.token.text || 'the end', expected].map(text => text === '\n' ? 'a line end' : text);
-    this.fail(`${found} found, ${wanted} expected`);
-  }
-
-  takes(text) {
-    return this.token.text === text && Boolean(this.next());
-  }
-
-  expect(text) {
-    if (!this.takes(text)) this.lacks(text);
-  }
-
-  name() {
-    return /^[a-z_]/i.test(this.token.text) ? this.next() : this.lacks('a name');
-  }
-
-  newName() {
-    const token = this.name();
-    if (this.values.has(token.text)) this.fail(`${token.text} is set already: choose another name`, token);
-    return token.text;
-  }
-
-  number() {
-    return Parser.NUMBER.test(this.token.text) ? this.next().text : this.lacks('a number');
-  }
-
-  /** Return what read() returns for each part of a list with commas. */
-  list(read) {
-    const found = [read()];
-    while (this.takes(',')) found.push(read());
-    return found;
-  }
-
-  /** Read the signature. Returns what it declares, as in cell.js. */
-  signature() {
-    const kinds = {x: [], a: [], h: [], state: []}, own = {__proto__: null};
-    if (!this.takes('cell')) this.lacks('cell( ... ), which declares what the cell reads,');
-    this.expect('(');
-    this.list(() => this.argument(kinds, own));
-    this.expect(')');
-    this.takes(':');
-    const {x, a, h, state} = kinds, names = [...x, ...a, ...h];
-    if (!state.length || !(x.length + a.length)) {
-      this.fail('declare a state, such as C_prev, and a row that reads the input, such as a_g');
-    }
-    names.forEach((name, k) => this.values.set(name, `a[${k}]`));
-    state.forEach((name, k) => this.values.set(name + '_prev', `before[${k}]`));
-    Object.keys(own).forEach((name, k) => this.values.set(name, `own[${k}]`));
-    return {names, rows: names.length, ofU: x.length + a.length, ofW: a.length + h.length, states: state, own};
-  }
-
-  /** Read an argument of the signature. */
-  argument(kinds, own) {
-    const token = this.name(), {text: name} = token, [, state, row] = /^(\w+)_prev$|^([axh])_.|/.exec(name);
-    if (this.values.has(name)) this.fail(`${name} is declared twice`, token);
-    if (!row && Parser.TAKEN.test(state ?? name)) this.fail(`${state ?? name} is taken: choose another name`, token);
-    this.values.set(name, '');
-    if (!state && !row && this.takes('=')) own[name] = Number((this.takes('-') ? '-' : '') + this.number());
-    else if (state || row) kinds[row ?? 'state'].push(state ?? name);
-    else this.fail(`${name} is no row (a_${name}), no state (${name}_prev) and no parameter (${name}=0)`, token);
-  }
-
-  /** Read a line: names = expressions, or return and expressions of `results`. */
-  statement(results) {
-    const isReturn = this.takes('return'), names = isReturn ? results : this.list(() => this.newName());
-    if (!isReturn) this.expect('=');
-    const found = this.list(() => {
-      const {at} = this.token, value = this.expression();
-      return [this.source.slice(at, this.before).trim().replace(/\btt\.(nnet\.)?/g, ''), value];
-    });
-    if (found.length !== names.length) this.fail(`${names.length} values expected: ${names.join(', ')}`);
-    names.forEach((name, k) => {
-      this.values.set(name, found[k][1]);
-      if (found[k][0] !== name) this.shown.push([name, ...found[k]]);
-    });
-    if (this.token.text) this.expect('\n');
-  }
-
-  /** Read an expression whose operators have at least a level. */
-  expression(level = 0) {
-    if (level === OPERATORS.length) return this.signed();
-    const next = () => this.expression(level + 1), operators = OPERATORS[level];
-    let value = next();
-    while (this.token.text in operators) value = this.add(operators[this.next().text], value, next());
-    return value;
-  }
-
-  signed() {
-    if (this.takes('-')) return this.add('Neg', this.signed());
-    const value = this.operand();
-    return this.takes('**') ? this.add('Pow', value, (this.takes('-') ? '-' : '') + this.number()) : value;
-  }
-
-  operand() {
-    if (Parser.NUMBER.test(this.token.text)) return this.number();
-    if (this.takes('(')) {
-      const value = this.expression();
-      this.expect(')');
-      return value;
-    }
-    const token = this.name(), {text: name} = token;
-    if (!this.takes('(')) return this.values.get(name) ?? this.fail(`${name} is not declared`, token);
-    const [operation, count] = FUNCTIONS[name] ?? [], values = this.list(() => this.expression());
-    if (!operation) this.fail(`${name}( ) is none of ${Object.keys(FUNCTIONS).join(', ')}`, token);
-    this.expect(')');
-    if (values.length !== count) this.fail(`${name}( ) takes ${count} values, not ${values.length}`, token);
-    return this.add(operation, ...values);
-  }
-}
+/** Return a formula with spaces in place of comments, so that its characters keep their places. */
+const uncommented = source => source.replace(/#.*/g, all => ' '.repeat(all.length));
 
 /** Return where the signature of a cell begins, 0 if there is none. */
 function signatureOf(source) {
@@ -212,22 +67,144 @@ function signatureOf(source) {
   return found ? found.index + found[0].length : 0;
 }
 
-const uncommented = source => source.replace(/#.*/g, all => ' '.repeat(all.length));
-const REMEMBERS = /\bremembers *= *\{(.*)\}/;
+/**
+ * Read a formula, by recursive descent. Return what its signature declares, as in cell.js, with `lines`, `outputs` (the
+ * values of h and the states), and `formula`: [name, expression, value] of what is set. Throws as cellOf().
+ */
+function parsed(source) {
+  const [lines, add] = linesWith('t'), values = new Map(), formula = [];
+  const kinds = {x: [], a: [], h: [], state: []}, own = {__proto__: null};
+  let token = null, end = signatureOf(source), before = 0;
 
-/** Return the cell of a formula, as in cell.js, with its `source`. Throws SyntaxError, with `token`. */
+  // ---- tokens: {text, at}
+
+  function next() {                                        // returns the token, and goes on to the next one
+    const last = token;
+    TOKEN.lastIndex = before = end;
+    const [all, text] = TOKEN.exec(source);
+    end += all.length;
+    token = {text: text[0] === '\n' ? '\n' : text, at: end - text.length};
+    return last;
+  }
+
+  function fail(message, at = token) {
+    throw Object.assign(new SyntaxError(message), {token: at});
+  }
+
+  function lacks(expected) {
+    const [found, wanted] = [token.text || 'the end', expected].map(text => text === '\n' ? 'a line end' : text);
+    fail(`${found} found, ${wanted} expected`);
+  }
+
+  const takes = text => token.text === text && Boolean(next());
+  const expect = text => takes(text) || lacks(text);
+  const name = () => /^[a-z_]/i.test(token.text) ? next() : lacks('a name');
+  const number = () => (takes('-') ? '-' : '') + (NUMBER.test(token.text) ? next().text : lacks('a number'));
+
+  function list(read) {                                    // of parts with commas
+    const found = [read()];
+    while (takes(',')) found.push(read());
+    return found;
+  }
+
+  // ---- the signature
+
+  function argument() {
+    const at = name(), {text} = at, [, state, row] = /^(\w+)_prev$|^([axh])_.|/.exec(text);
+    if (values.has(text)) fail(`${text} is declared twice`, at);
+    if (!row && TAKEN.test(state ?? text)) fail(`${state ?? text} is taken: choose another name`, at);
+    values.set(text, '');
+    if (state || row) kinds[row ?? 'state'].push(state ?? text);
+    else if (takes('=')) own[text] = Number(number());
+    else fail(`${text} is no row (a_${text}), no state (${text}_prev) and no parameter (${text}=0)`, at);
+  }
+
+  function signature() {
+    if (!takes('cell')) lacks('cell( ... ), which declares what the cell reads,');
+    expect('(');
+    list(argument);
+    expect(')');
+    takes(':');
+    const {x, a, h, state} = kinds, names = [...x, ...a, ...h];
+    if (!state.length || !(x.length + a.length)) {
+      fail('declare a state, such as C_prev, and a row that reads the input, such as a_g');
+    }
+    for (const [of, all] of [['a', names], ['before', state.map(each => each + '_prev')], ['own', Object.keys(own)]]) {
+      all.forEach((each, k) => values.set(each, `${of}[${k}]`));
+    }
+    return {names, rows: names.length, ofU: x.length + a.length, ofW: a.length + h.length, states: state, own};
+  }
+
+  // ---- expressions, and lines that set names to them
+
+  function expression(level = 0) {                         // whose operators have at least this level
+    if (level === OPERATORS.length) return signed();
+    const operators = OPERATORS[level];
+    let value = expression(level + 1);
+    while (token.text in operators) value = add(operators[next().text], value, expression(level + 1));
+    return value;
+  }
+
+  function signed() {
+    if (takes('-')) return add('Neg', signed());
+    const value = operand();
+    return takes('**') ? add('Pow', value, number()) : value;
+  }
+
+  function operand() {
+    if (NUMBER.test(token.text)) return next().text;
+    if (takes('(')) {
+      const value = expression();
+      expect(')');
+      return value;
+    }
+    const at = name(), {text} = at;
+    if (!takes('(')) return values.get(text) ?? fail(`${text} is not declared`, at);
+    const [operation, count] = FUNCTIONS[text] ?? [], found = list(() => expression());
+    if (!operation) fail(`${text}( ) is none of ${Object.keys(FUNCTIONS).join(', ')}`, at);
+    expect(')');
+    if (found.length !== count) fail(`${text}( ) takes ${count} values, not ${found.length}`, at);
+    return add(operation, ...found);
+  }
+
+  function newName() {
+    const at = name();
+    if (values.has(at.text)) fail(`${at.text} is set already: choose another name`, at);
+    return at.text;
+  }
+
+  function statement(results) {                            // names = expressions, or return and those of the results
+    const isReturn = takes('return'), names = isReturn ? results : list(newName);
+    if (!isReturn) expect('=');
+    const found = list(() => {
+      const {at} = token, value = expression();
+      return [source.slice(at, before).trim().replace(/\btt\.(nnet\.)?/g, ''), value];
+    });
+    if (found.length !== names.length) fail(`${names.length} values expected: ${names.join(', ')}`);
+    names.forEach((each, k) => {
+      values.set(each, found[k][1]);
+      if (found[k][0] !== each) formula.push([each, ...found[k]]);
+    });
+    if (token.text) expect('\n');
+  }
+
+  next();
+  const declared = signature(), results = ['h', ...declared.states];
+  if (token.text) expect('\n');
+  while (token.text) statement(results);
+  for (const each of results) if (!values.has(each)) lacks(each + ' = ...');
+  return {...declared, lines, outputs: results.map(each => values.get(each)), formula};
+}
+
+/** Return the cell of a formula, as in cell.js, with its `source`. Throws SyntaxError, with the `token` at fault. */
 function cellOf(source) {
-  const parser = new Parser(uncommented(source)), declared = parser.signature();
-  const {names, states, own} = declared, results = ['h', ...states];
-  if (parser.token.text) parser.expect('\n');
-  while (parser.token.text) parser.statement(results);
-  for (const name of results) if (!parser.values.has(name)) parser.lacks(name + ' = ...');
-  const [, said] = REMEMBERS.exec(uncommented(source)) || [0, "'f': 1, 'i': -1"];     // as in the class
+  const {lines, outputs, ...declared} = parsed(uncommented(source)), {names, own} = declared;
+  const [, said] = REMEMBERS.exec(uncommented(source)) || [0, "'f': 1, 'i': -1"];      // as in the class
   const remembers = Array.from(said.matchAll(/(\w+)['"] *: *(-?1)/g), ([, name, sign]) => (
     [names.findIndex(row => row.slice(2) === name), Number(sign)]));
-  return {...declared, source, matrices: [], factors: 0, pairs: [], standard: false, formula: parser.shown,
+  return {...declared, source, matrices: [], factors: 0, pairs: [], standard: false,
     remembers: Object.fromEntries(remembers.filter(([row]) => row >= 0)),
-    ...programsOf(parser.lines, results.map(name => parser.values.get(name)), names.length, Object.keys(own).length)};
+    ...programsOf(lines, outputs, names.length, Object.keys(own).length)};
 }
 
 const places = (name, n) => Array.from({length: n}, (_, k) => `${name}[${k}]`);
@@ -236,8 +213,15 @@ const places = (name, n) => Array.from({length: n}, (_, k) => `${name}[${k}]`);
 function programsOf(lines, [h, ...after], countOfRows, countOfOwn) {
   const S = after.length, [before, d_after, afterwards] = ['before', 'd_after', 'after'].map(name => places(name, S));
   const rows = places('a', countOfRows), own = places('own', countOfOwn), inputs = [...rows, ...before, ...own];
-  const [all, add] = linesWith('d');
-  const gradients = gradientsOf(lines, [[h, 'dh'], ...after.map((value, k) => [value, d_after[k]])], add);
+  const [all, add] = linesWith('d'), gradients = new Map();            // by value
+  const receive = (value, g) => {
+    if (!isNumber(value)) gradients.set(value, gradients.has(value) ? add('Add', gradients.get(value), g) : g);
+  };
+  [h, ...after].forEach((value, k) => receive(value, ['dh', ...d_after][k]));
+  for (const [name, operation, values] of lines.toReversed()) {
+    if (!gradients.has(name)) continue;
+    GRADIENTS[operation](add, gradients.get(name), name, ...values).forEach((g, k) => receive(values[k], g));
+  }
   const outputs = inputs.map(value => gradients.get(value) ?? '0'), read = new Set(outputs);
   for (const [name, , values] of all.toReversed()) if (read.has(name)) values.forEach(value => read.add(value));
   const computed = [...rows, ...lines.map(([name]) => name)];
