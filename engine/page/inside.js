@@ -120,10 +120,7 @@ function insideView() {
         const square = drawn('rect', {x, y: TOP + Math.floor(number / columns) * SIDE, width: SIDE - 1,
           height: SIDE - 1});
         square.append(drawn('title', {}, `${layer}:${number}`));
-        square.addEventListener('click', () => {
-          state.change({unit: name()});
-          if (isNarrow.matches) byId('inside-one').scrollIntoView();
-        });
+        square.addEventListener('click', () => state.change({unit: name()}));
         return square;
       });
       svg.append(...all);
@@ -166,7 +163,11 @@ function insideView() {
   byId('inside-example').textContent = cell.states[0] + '1:2';
   byId('inside-depth').textContent = 'The chances are softmax(V h + c)' + (units.sizes.length === 1 ? '.' :
     ', with the h of the last layer. Each other layer\'s h is the x of the next one.');
-  state.follow(['unit', 'feature'], () => state.view === 'inside' && show());
+  state.follow(['unit', 'feature'], () => {
+    if (state.view !== 'inside') return;
+    show();
+    if (isNarrow.matches && state.unit) byId('inside-one').scrollIntoView();
+  });
 
   /** Return the states and h of all units after the step. */
   const table = () => {

@@ -32,6 +32,7 @@ function labView() {
   /** Show both curves, the last samples and how many parameters each has. */
   function showLooks() {
     const [standard, own] = seen = both.lessons, {formulas} = data.learner;
+    const isFirst = byId('lab-looks').hidden;
     byId('lab-looks').hidden = false;
     byId('own-name').textContent = Object.keys(formulas).find(name => formulas[name] === own.cell.source) || 'yours';
     drawCurves('lab-curve', rows(), own.looks.at(-1).time);
@@ -43,6 +44,7 @@ function labView() {
     }
     byId('lab-when').textContent = `After ${own.epochs.toFixed(2)} epochs, readings of the text. Costs of held-out `
       + 'letters, in nats: lower is better.';
+    if (isFirst) byId('lab-looks').scrollIntoView({block: isNarrow.matches ? 'start' : 'nearest'});
   }
 
   for (const [name, source] of Object.entries(data.learner.formulas)) {
@@ -56,6 +58,7 @@ function labView() {
     formula.focus();
     formula.setSelectionRange(at, at + length);
   });
+  on('lab-go', 'click', () => { byId('lab-class').hidden = true; });
   on('lab-copy', 'click', () => {
     byId('lab-class').hidden = false;
     byId('lab-python').textContent = classOf(state.formula);

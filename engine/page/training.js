@@ -82,9 +82,10 @@ function drawCurves(id, rows, at, best = null) {
   const W = Math.max(280, Math.min(560, byId(id).clientWidth)), H = 260;
   const [left, right, top, bottom] = [44, W - 12, 24, H - 40], isKnown = cost => cost !== null && !isNaN(cost);
   const costs = rows.flatMap(([, ...both]) => both).filter(isKnown);
-  const least = Math.min(...costs), most = Math.max(...costs), [first] = rows[0], [last] = rows.at(-1);
+  const most = Math.min(1.1 * costs[0], Math.max(...costs));           // a later leap would flatten the rest
+  const least = Math.min(...costs), [first] = rows[0], [last] = rows.at(-1);
   const x = time => left + (time - first) / (last - first || 1) * (right - left);
-  const y = cost => bottom - (cost - least) / (most - least || 1) * (bottom - top);
+  const y = cost => bottom - (Math.min(cost, most) - least) / (most - least || 1) * (bottom - top);
   const svg = drawn('svg', {viewBox: `0 0 ${W} ${H}`, width: W, role: 'img', 'aria-label': 'Costs by epoch'});
   for (const cost of ticks(least, most)) {
     svg.append(drawn('line', {class: 'grid', x1: left, x2: right, y1: y(cost), y2: y(cost)}),
