@@ -24,7 +24,7 @@ def fetch_novel(path):
         raise FileExistsError(f'{path} exists already')
     url = os.environ.get('CHARLSTM_NOVEL_URL', 'https://www.gutenberg.org/ebooks/1342.txt.utf-8')
     try:
-        with urlopen(url, timeout=10) as response:
+        with urlopen(url, timeout=5) as response:
             found = NOVEL.search(response.read(10_000_000).decode('utf-8-sig').replace('\r\n', '\n'))
     except (OSError, HTTPException) as error:
         raise OSError(f'{url}: {error}') from None

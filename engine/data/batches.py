@@ -70,14 +70,16 @@ class Text:
     def _check_lengths(self, sequences, processes):
         """Raise ValueError if a text is too short or all characters are the same. sequences: those for training."""
         S, B = self.seq_length, self.batch_size
+        if len(self.uchar) == 1:
+            raise ValueError(f'{self.sources["train"]["path"]} has no other character than {self.uchar[0]!r}: expected '
+                             'two different ones')
         least = dict(train=S * math.ceil((B - 0.5) / (1 - self.ratio_valid)), valid=S * processes, test=2)
         for role, source in self.sources.items():
             n = source['characters']
-            if not (sequences >= B and len(self.uchar) > 1 if role == 'train' else n >= least[role]):
+            if not (sequences >= B if role == 'train' else n >= least[role]):
                 smaller = f', or --batch-size {sequences}' if role == 'train' and 0 < sequences < B else ''
-                raise ValueError(f'{source["path"]} is too short: it has {number_of(n, "character")}, '
-                                 f'{len(self.uchar)} distinct; expected at least {least[role]:,}, two of them '
-                                 f'different{smaller}')
+                raise ValueError(f'{source["path"]} is too short: it has {number_of(n, "character")}; expected at '
+                                 f'least {least[role]:,}{smaller}')
 
     def _sequences(self, codes, R):
         """Return the sequences of all batches of one part of the text: views of codes (R,T+1), this process's rows."""

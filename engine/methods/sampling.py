@@ -1,5 +1,6 @@
 """Write texts piece by piece, optionally with cell states held at fixed values: methods of CharLSTM."""
 import copy
+import re
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from engine.methods.compile import compiled
 from engine.methods.state import cell_of_model, finite, functions, sizes, vocabulary_size, zero_states
 
 PIECE = 512                    # characters drawn before they are shown
+LONGEST = 40                   # characters of a word; more without white space are of a language that has none
+FOR_READERS = 0.7              # temperature
 
 
 def generate_text(model, seed='', text_length=100, method='normal', count=None, **choice):
@@ -27,10 +30,42 @@ def generate_text(model, seed='', text_length=100, method='normal', count=None, 
 
 
 def sample(model, text_length=200):
-    """Return a text by the model. Its random generator is left as it was, so that later draws do not change."""
+    """Return a text as by for_readers. The model's random generator is left as it was: later draws do not change."""
     writer = copy.copy(model)
     writer.random = copy.deepcopy(model.random)
-    return generate_text(writer, text_length=text_length)
+    return ''.join(piece for piece, in for_readers(writer, '', text_length, temperature=FOR_READERS))
+
+
+def for_readers(model, seed, length, **choice):
+    """Yield texts of `length` characters after the seed as stream_text does, but whole lines and words.
+
+    Without a seed, they begin like a line, if the model knows line ends. They end with the last whole word unless
+    choice has a `stop`.
+    """
+    prime = seed or ('\n' if '\n' in model.uchar else '')
+    pieces = model.stream_text(prime, len(prime) + length, **choice)
+    first = next(pieces)
+    yield first if prime == seed else [''] * len(first)
+    yield from pieces if choice.get('stop') else whole_words(pieces)
+
+
+def whole_words(pieces):
+    """Yield pieces, lists of strings, without what follows the last white space of each text."""
+    rests, begun = None, None
+    for piece in pieces:
+        texts = [rest + more for rest, more in zip(rests or [''] * len(piece), piece)]
+        ends = list(map(end_of_words, texts))
+        yield [text[:end] for text, end in zip(texts, ends)]
+        rests = [text[end:] for text, end in zip(texts, ends)]
+        begun = [end > 0 or before for end, before in zip(ends, begun or [False] * len(ends))]
+    if rests:
+        yield ['' if before else rest for rest, before in zip(rests, begun)]
+
+
+def end_of_words(text):
+    """Return where the last white space of a text begins: 0 without any, and all in a language without it."""
+    found = re.search(rf'\s+\S{{0,{LONGEST}}}\Z', text)
+    return found.start() if found else len(text) * (len(text) > LONGEST)
 
 
 def stream_text(model, seed='', text_length=100, method='normal', count=1, temperature=1, top_k=None, top_p=1, stop='',

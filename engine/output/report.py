@@ -28,10 +28,11 @@ def unit(word):
 
 OPTIONS = {
     'writing': [
-        Option('length', int, None, 'characters of each sequence after the prime (default: 100; on a page 2000)'),
+        Option('length', int, None, 'most characters of each sequence after the prime, which ends with a whole word '
+               '(default: 100; on a page 2000)'),
         Option('count', int, 5, 'number of sequences; a page has one'),
         Option('prime', dict(type=escaped, metavar='TEXT'), None,
-               r'text to continue; \n: line end, \t: tab, \\: backslash (default: a random character)'),
+               r'text to continue; \n: line end, \t: tab, \\: backslash (default: the beginning of a line)'),
         Option('prime_file', 'FILE', None, 'file with the text to continue'),
         Option('stop', dict(type=escaped, metavar='TEXT'), '', 'end a sequence after this text (default: never)'),
         Option('lines', bool, False, r'one sequence per line, such as names; --prime and --stop default to "\n". With '
@@ -45,7 +46,8 @@ OPTIONS = {
     'choice of each character': [
         Option('method', ('normal', 'argmax', 'max'), 'normal', 'normal: draw each character; argmax or max: take '
                'the most probable'),
-        Option('temperature', float, 1.0, 'below 1, probable characters become more probable; 0: always the likeliest'),
+        Option('temperature', float, 0.7, "below 1, probable characters become more probable; 1: the model's own "
+               'probabilities; 0: always the likeliest'),
         Option('top_k', int, None, 'draw from only the N most probable characters (default: from all)'),
         Option('top_p', float, 1.0, 'draw from only the fewest characters with this share of the total probability of '
                'those that --top-k leaves')],
@@ -111,13 +113,14 @@ def inputs(options):
 
 def sequences(model, options, prime):
     """Yield the sequences in pieces, each a list of strings, the prime first."""
+    from engine.methods.sampling import for_readers        # late: it imports Theano
     hold = {}
     for state, number, value in options.hold or ():
         hold.setdefault(state, {})[number] = value
     length = options.length if options.length is not None else 2000 if options.page else 100
-    return model.stream_text(prime, len(prime) + length, options.method, 1 if options.page else options.count,
-                             options.temperature, options.top_k, options.top_p,
-                             options.stop or ('\n' if options.lines else ''), hold or None)
+    return for_readers(model, prime, length, method=options.method, count=1 if options.page else options.count,
+                       temperature=options.temperature, top_k=options.top_k, top_p=options.top_p,
+                       stop=options.stop or ('\n' if options.lines else ''), hold=hold or None)
 
 
 def print_lines(texts, pieces):
@@ -224,7 +227,7 @@ def print_score(model, checkpoint, options):
         found['copies'] = copies.compare([whole], *original)
     if options.json:
         return print_json(checkpoint, found)
-    print('least expected:')
+    print('least expected' + (', without adapting:' if options.adapt is not None else ':'))
     for one in found['least_expected']:
         print(f'{one["nats"]:8.3f} nats at character {one["at"] + 1:,}: {one["character"]!r} after {one["after"]!r}')
     if original:

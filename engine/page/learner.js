@@ -265,8 +265,10 @@ class Lesson {
     network.load(p);
     yield* reading.to(heldOut.length);
     const costs = Array.from(reading.costs.subarray(0, heldOut.length - 1));
-    const characters = written(network, [], {temperature: 0.7, seed: 1});
+    const lineEnd = uchar.indexOf('\n'), prime = lineEnd < 0 ? [] : [lineEnd];
+    const characters = written(network, prime, {temperature: 0.7, seed: 1});
     for (let k = 0; k < Lesson.SAMPLE; k++, yield) sample += uchar[characters.next().value];
+    sample = sample.replace(/^\n|\s+\S*$/g, '');          // the prime, and what may be no whole word
     const look = {time: this.epochs, training: mean(this.costs), valid: mean(costs), sample,
       costs: costs.slice(0, Lesson.PASSAGE - 1)};
     this.costs = [];

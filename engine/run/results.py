@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from engine.data.parameters import RECORDED, Checkpoint, how_to_adapt, read_about
-from engine.files import PARTIAL, base_name, readable, warn_once, write_whole
+from engine.files import PARTIAL, base_name, named, readable, warn_once, write_whole
 from engine.run.logs import EPOCHS, LOGS, STEPS, Logs, draw_costs
 from engine.run.schedule import Schedule
 from engine.run.table import ROWS, TITLES
@@ -96,7 +96,8 @@ class Run:
         if self._replaced and not o.overwrite:
             raise ValueError(f'{self._replaced[0]} exists already: resume that run with --resume last, choose another '
                              'run name, or replace it with --overwrite')
-        os.makedirs(o.output_dir, exist_ok=True)
+        with named('make', o.output_dir):
+            os.makedirs(o.output_dir, exist_ok=True)
 
     @contextlib.contextmanager
     def open(self):
