@@ -302,6 +302,7 @@ def test_line(browser, written, judge, javascript):
     check(line, 1.5, 8, dict(state='C', layer=int(name[1]), number=int(name[3:]), value=value))
     browser.click('#count-on')
     check(line, 1.5, 8)
+    assert browser.value('data.ranges.every(([least, most]) => least <= most)')
 
 
 def test_opening_of_a_line(browser, written):

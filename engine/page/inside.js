@@ -9,6 +9,7 @@ function insideView() {
   const own = Object.keys(cell.own), read = [...cell.states.map(name => name + '_prev'), ...own];
 
   const unit = () => units.of(state.unit);                 // or null
+  const shownState = () => unit()?.state || cell.states[0];            // whose values the squares have
   const place = () => Math.min(text.place, text.numbers.length - 1);
 
   /** Compute the step at the character that the reader looks at, and draw it. */
@@ -74,11 +75,12 @@ function insideView() {
     byId('inside-status').replaceChildren('It read ', vocabulary.inBold(text.numbers[k]), ' and expects ',
       vocabulary.inBold(best[k * most]), ` next, with a chance of ${format.percent(chances[k * most])}.`,
       ...came === undefined ? [] : [' The actual next one is ', vocabulary.inBold(came), '.']);
+    byId('inside-state').textContent = shownState();
     byId('inside-letter').textContent = vocabulary.nameOf(text.numbers[k]);
     byId('inside-next').replaceChildren(barsOf(text.reading(), k + 1));
     byId('inside-next-step').textContent = came === undefined ? 'Begin again' : 'Next step';
     squares().forEach((ofLayer, j) => {
-      const values = states((chosen || units.of(cell.states[0] + '1:0')).state, j + 1, 1);
+      const values = states(shownState(), j + 1, 1);
       ofLayer.forEach((square, number) => {
         colour.tint(square, Math.max(-1, Math.min(1, values[number] / DEEPEST)));
         square.classList.toggle('chosen', j + 1 === chosen?.layer && number === chosen.number);
@@ -115,12 +117,11 @@ function insideView() {
         'aria-label': `Layer ${layer}`});
       svg.append(drawn('path', {class: 'loop', d: `M${right + 4} ${middle}h14V4H12V${middle}h14m-6 -5l6 5l-6 5`}));
       const all = Array.from({length: H}, (_, number) => {
-        const x = LEFT + (W - columns * SIDE) / 2 + number % columns * SIDE, name = () => (
-          units.nameOf({...unit() || units.of(cell.states[0] + '1:0'), layer, number}));
-        const square = drawn('rect', {x, y: TOP + Math.floor(number / columns) * SIDE, width: SIDE - 1,
-          height: SIDE - 1});
+        const row = Math.floor(number / columns), x = LEFT + (W - columns * SIDE) / 2 + number % columns * SIDE;
+        const square = drawn('rect', {x, y: TOP + row * SIDE, width: SIDE - 1, height: SIDE - 1});
         square.append(drawn('title', {}, `${layer}:${number}`));
-        square.addEventListener('click', () => state.change({unit: name()}));
+        square.addEventListener('click', () => (
+          state.change({unit: units.nameOf({state: shownState(), layer, number})})));
         return square;
       });
       svg.append(...all);
@@ -158,7 +159,6 @@ function insideView() {
   }, () => PACE);
   byId('inside-standard').hidden = !cell.standard;
   byId('inside-own').hidden = cell.standard;
-  byId('inside-state').textContent = cell.states[0];
   byId('inside-carried').textContent = ['h', ...cell.states].join(', ').replace(/, (?=\w+$)/, ' and ');
   byId('inside-example').textContent = cell.states[0] + '1:2';
   byId('inside-depth').textContent = 'The chances are softmax(V h + c)' + (units.sizes.length === 1 ? '.' :

@@ -10,7 +10,7 @@ const live = {
 
   /** The cell that counts the letters of a line, {name, match}, or undefined, and its values for none and for many. */
   counter: once(() => gallery.good().find(({feature}) => feature === 'position in the line')),
-  ends: () => units.rangeOf(live.counter().name).sort((a, b) => live.counter().match * (a - b)),
+  ends: () => units.rangeOf(live.counter().name).toSorted((a, b) => live.counter().match * (a - b)),
 
   /** Return the Reading of the line, or null if there is nothing to read. Below: its numbers, how to write. */
   reading() {
