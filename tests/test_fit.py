@@ -119,8 +119,8 @@ def test_fit_in_a_thread(book, interpreted):
     assert [epoch[:4] for epoch in found] == [epoch[:4] for epoch in expected]
 
 
-@pytest.mark.parametrize('kernel', [True, False])
-@pytest.mark.parametrize('duplicate', [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+@pytest.mark.parametrize('duplicate, kernel', [
+    (copy.deepcopy, True), (lambda model: pickle.loads(pickle.dumps(model)), True), (copy.deepcopy, False)])
 def test_model_that_is_duplicated_in_fit_trains_on_like_the_original(book, interpreted, duplicate, kernel):
     """Bit for bit, with states, averages and dropout; both end with the best parameters, and write."""
     model = CharLSTM(random_seed=1, kernel=kernel)
