@@ -310,6 +310,7 @@ def test_opening_of_a_line(browser, written):
     browser.open(written)
     assert TEXT.partition('\n')[2].startswith(browser.value('live.line()'))
     for text, line in (('x y\n\n  It is a truth universally acknowledged', 'It is a truth universally '),
+                       ('MENENIUS:\nNo.\n\nBefore we proceed any further, hear', 'Before we proceed any '),
                        ('lly\nemma\nzoe', 'emma'), ('no line end', 'no line end')):
         assert browser.value(f'openingOf({text!r})') == line
     assert browser.value('new Vocabulary([...`a"\u2019`]).taken("\u201ca\u2018\u2019", 9)') == dict(

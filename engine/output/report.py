@@ -28,7 +28,7 @@ def unit(word):
 
 OPTIONS = {
     'writing': [
-        Option('length', int, None, 'most characters of each sequence after the prime, which ends with a whole word '
+        Option('length', int, None, 'most characters of each sequence after the prime; it ends with a whole word '
                '(default: 100; on a page 2000)'),
         Option('count', int, 5, 'number of sequences; a page has one'),
         Option('prime', dict(type=escaped, metavar='TEXT'), None,

@@ -74,9 +74,9 @@ class Vocabulary {
 
 const vocabulary = new Vocabulary(data.uchar);
 
-/** Return the beginning of the first line after a line end, to be typed over: about 30 characters, in whole words. */
+/** Return the beginning of a line, if possible a long one, to be typed over: about 30 characters, in whole words. */
 function openingOf(spelled) {
-  const [, line] = /\n\s*(\S.*)/.exec(spelled) || ['', spelled.trimStart()];
+  const [, line] = /\n\s*(\S.{30,})/.exec(spelled) || /\n\s*(\S.*)/.exec(spelled) || ['', spelled.trimStart()];
   return line.length > 30 ? line.slice(0, 30).replace(/(?<=\s)\S*$/, '') : line;
 }
 
