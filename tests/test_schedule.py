@@ -5,11 +5,16 @@ import numpy as np
 import pytest
 
 from engine.parallel import SingleProcess
-from engine.run.schedule import Schedule
+from engine.run.schedule import Epoch, Schedule
 from learner import Learner, by_number, epochs_of, learn, progress_of, settled
 from scripts import log_rows
 
 NAN = float('nan')
+
+
+def test_an_epoch_prints_as_a_line():
+    assert str(Epoch(3, 2, NAN, 0.0123456, 1234.5)) == (
+        'epoch 3: cost 2.0000 nats (2.8854 bits), no validation, rate 0.01235, 1,234 characters/s')
 
 
 @pytest.mark.parametrize('words, rates', [

@@ -197,7 +197,8 @@ def cost_fields(costs, characters):
 
 def scored(model, text, name, say, **adapting):
     """Return the costs of all characters of a text except the first, and their cost_fields; report these by say()."""
-    with bar(len(text) - 1, f'scoring {name}', 'characters') as progress:
+    with bar(len(text), f'scoring {name}', 'characters') as progress:
+        progress.update(1)                                 # the first one, which has no cost
         costs = model.score_text(text, progress=lambda piece: progress.update(len(piece)), **adapting)
     fields = cost_fields(costs, len(costs))
     say('{}: {}, {nats_per_character:.4f} nats and {bits_per_character:.4f} bits per character, perplexity '

@@ -2,7 +2,6 @@
 import contextlib
 import hashlib
 import json
-import math
 import os
 import re
 import sys
@@ -143,11 +142,9 @@ class Run:
 
     def end_epoch(self, epoch, seconds):
         """Log and report an Epoch, which took this many seconds; sample, save and draw if they are due."""
-        schedule, (number, cost, valid_cost, rate, speed) = self.schedule, epoch
+        schedule, number = self.schedule, epoch.number
         self.logs.epoch(epoch)
-        validation = 'no validation' if math.isnan(valid_cost) else f'validation {nats_and_bits(valid_cost)}'
-        self.say(f'epoch {number}/{schedule.epochs}: cost {nats_and_bits(cost)}, {validation}, rate {rate:.4g}, '
-                 f'{speed:,.0f} characters/s, {seconds:,.1f} s')
+        self.say(f'epoch {number}/{schedule.epochs}: {epoch.said}, {seconds:,.1f} s')
         if schedule.should_report and self._group.first:
             self.logs.sample(number, self.sample(f'epoch {number}'), self.model.passage_costs())
         self._save_epoch()             # after the logs, since it stores their sizes

@@ -4,6 +4,8 @@ import dataclasses
 import math
 import secrets
 
+from engine.terminal import nats_and_bits
+
 SAMPLED = 100      # least number of steps between samples
 ANNEALED = 0.05    # factor on the rate at the end of annealing
 
@@ -11,7 +13,19 @@ ANNEALED = 0.05    # factor on the rate at the end of annealing
 # and how many characters were read. Epoch, after each epoch: its number, the mean cost of its steps and the validation
 # cost, in nats a character (nan without validation), the rate of its last step, and characters a second in its steps.
 Step = collections.namedtuple('Step', 'cost ratios characters')
-Epoch = collections.namedtuple('Epoch', 'number cost valid_cost rate speed')
+
+
+class Epoch(collections.namedtuple('Epoch', 'number cost valid_cost rate speed')):
+    __slots__ = ()
+
+    @property
+    def said(self):
+        """Return what a line of train.py says of it."""
+        validation = 'no validation' if math.isnan(self.valid_cost) else f'validation {nats_and_bits(self.valid_cost)}'
+        return f'cost {nats_and_bits(self.cost)}, {validation}, rate {self.rate:.4g}, {self.speed:,.0f} characters/s'
+
+    def __str__(self):
+        return f'epoch {self.number}: {self.said}'
 
 
 class Diverged(Exception):
