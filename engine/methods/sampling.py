@@ -11,10 +11,10 @@ from engine.data.text import encoded
 from engine.kernel.cell import HOLD, held_cell
 from engine.methods.compile import compiled
 from engine.methods.state import cell_of_model, finite, functions, sizes, vocabulary_size, zero_states
+from engine.run.table import TEMPERATURE
 
 PIECE = 512                    # characters drawn before they are shown
 LONGEST = 40                   # characters of a word; more without white space are of a language that has none
-FOR_READERS = 0.7              # temperature
 
 
 def generate_text(model, seed='', text_length=100, method='normal', count=None, **choice):
@@ -33,7 +33,7 @@ def sample(model, text_length=200):
     """Return a text as by for_readers. The model's random generator is left as it was: later draws do not change."""
     writer = copy.copy(model)
     writer.random = copy.deepcopy(model.random)
-    return ''.join(piece for piece, in for_readers(writer, '', text_length, temperature=FOR_READERS))
+    return ''.join(piece for piece, in for_readers(writer, '', text_length, temperature=TEMPERATURE))
 
 
 def for_readers(model, seed, length, **choice):

@@ -8,7 +8,7 @@ from collections import Counter
 
 from engine.files import append_text, base_name, open_to_append, refuse_to_replace
 from engine.output import copies
-from engine.run.table import Option
+from engine.run.table import TEMPERATURE, Option
 from engine.terminal import ROOT, bar, bits, nats_and_bits, near, note, number_of, spelled
 
 SURPRISES, CONTEXT = 10, 30        # least expected characters to print, and characters before each
@@ -46,8 +46,8 @@ OPTIONS = {
     'choice of each character': [
         Option('method', ('normal', 'argmax', 'max'), 'normal', 'normal: draw each character; argmax or max: take '
                'the most probable'),
-        Option('temperature', float, 0.7, "below 1, probable characters become more probable; 1: the model's own "
-               'probabilities; 0: always the likeliest'),
+        Option('temperature', float, TEMPERATURE, 'below 1, probable characters become more probable; 1: the '
+               "model's own probabilities; 0: always the likeliest"),
         Option('top_k', int, None, 'draw from only the N most probable characters (default: from all)'),
         Option('top_p', float, 1.0, 'draw from only the fewest characters with this share of the total probability of '
                'those that --top-k leaves')],

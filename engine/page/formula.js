@@ -198,8 +198,8 @@ function parsed(source) {
 
 /** Return the cell of a formula, as in cell.js, with its `source`. Throws SyntaxError, with the `token` at fault. */
 function cellOf(source) {
-  const {lines, outputs, ...declared} = parsed(uncommented(source)), {names, own} = declared;
-  const [, said] = REMEMBERS.exec(uncommented(source)) || [0, "'f': 1, 'i': -1"];      // as in the class
+  const code = uncommented(source), {lines, outputs, ...declared} = parsed(code), {names, own} = declared;
+  const [, said] = REMEMBERS.exec(code) || [0, "'f': 1, 'i': -1"];      // as in the class
   const remembers = Array.from(said.matchAll(/(\w+)['"] *: *(-?1)/g), ([, name, sign]) => (
     [names.findIndex(row => row.slice(2) === name), Number(sign)]));
   return {...declared, source, matrices: [], factors: 0, pairs: [], standard: false,

@@ -112,12 +112,7 @@ class Learner {
     for (const {dh, dC} of layers) [dh, dC].forEach(fill);
     for (let t = y.length / B - 1; t >= 0; t--) {
       const row = t * rows, after = row + rows;
-      for (let s = 0; s < B; s++) {                        // probabilities become the gradient of the scores
-        const begins = scores.at + (row + s) * scores.width;
-        numbers[begins + y[t * B + s]]--;
-        for (let k = begins; k < begins + scores.columns; k++) numbers[k] /= y.length;
-        this.addToGradient(network.places.c, 0, scores, row + s);
-      }
+      for (let s = 0; s < B; s++) this.scoresGradient(row + s, y[t * B + s], 1 / y.length);
       this.addGradient('V', last.h, after, scores, scores.at + row * scores.width);
       network.addProduct(last.dh, 0, scores, row, back.V);
       for (const layer of [...layers].reverse()) {
@@ -149,6 +144,14 @@ class Learner {
     for (let k = first; k < first + V; k++) sum += numbers[k] = Math.exp(numbers[k] - largest);
     for (let k = first; k < first + V; k++) numbers[k] /= sum;
     return cost + Math.log(sum);
+  }
+
+  /** Turn a row of probabilities into the gradient of its scores, and add it to c's. weight: of y's cost. */
+  scoresGradient(row, y, weight) {
+    const {numbers, scores, places, V} = this.network, first = scores.at + row * scores.width;
+    numbers[first + y]--;
+    for (let k = first; k < first + V; k++) numbers[k] *= weight;
+    this.addToGradient(places.c, 0, scores, row);
   }
 
   /** Add a row of a place to a row of the gradient of a matrix. */
@@ -224,8 +227,8 @@ class Lesson {
   static PASSAGE = 800;                                    // how many of these are shown
   static SAMPLE = 300;                                     // characters written at each look
 
-  /** text: {name, characters, H}, with H units in both layers. options: {recipe, rates}, by for_learning in page.py. */
-  constructor(cell, {name, characters, H}, {recipe, rates}) {
+  /** text: {name, characters, H}, with H units in both layers. options: data.learner, by for_learning in page.py. */
+  constructor(cell, {name, characters, H}, {recipe, rates, temperature}) {
     const uchar = Array.from(new Set(characters)).sort(), codes = new Map(uchar.map((one, k) => [one, k]));
     const numbers = characters.map(one => codes.get(one)), end = Math.ceil(0.9 * numbers.length);
     const p = initialParameters(cell, uchar.length, [H, H], 1);
@@ -234,8 +237,8 @@ class Lesson {
     this.learner = new Learner(p, cell, this.streams.B, this.streams.T, recipe);
     this.network = new Network(p, cell);                   // with the averages, for look()
     this.passage = this.heldOut.slice(0, Lesson.PASSAGE).map(number => uchar[number]);
-    Object.assign(this, {cell, name, H, uchar, recipe, rate: rates[H], steps: 0, costs: [], looks: [], best: null,
-      about: 'the beginning of the held-out last tenth of the text', count: numbers.length,
+    Object.assign(this, {cell, name, H, uchar, recipe, rate: rates[H], temperature, steps: 0, costs: [], looks: [],
+      best: null, about: 'the beginning of the held-out last tenth of the text', count: numbers.length,
       size: Object.values(p).reduce((sum, {length}) => sum + length, 0)});
   }
 
@@ -259,14 +262,16 @@ class Lesson {
    * characters of its passage except the first. sample: what they write. `best` also has the parameters, p.
    */
   *look() {
-    const {network, heldOut, learner, uchar} = this, p = learner.network.parameters(learner.averages);
-    const reading = new Reading(network, heldOut, 1);
+    const {network, heldOut, learner, uchar} = this, costs = [], p = learner.network.parameters(learner.averages);
     let sample = '';
     network.load(p);
-    yield* reading.to(heldOut.length);
-    const costs = Array.from(reading.costs.subarray(0, heldOut.length - 1));
+    network.reset();
+    for (let k = 0; k < heldOut.length - 1; k++, yield) {  // a Reading would also keep all states
+      network.read(heldOut[k]);
+      costs.push(-network.logs()[heldOut[k + 1]]);
+    }
     const lineEnd = uchar.indexOf('\n'), prime = lineEnd < 0 ? [] : [lineEnd];
-    const characters = written(network, prime, {temperature: 0.7, seed: 1});
+    const characters = written(network, prime, {temperature: this.temperature, seed: 1});
     for (let k = 0; k < Lesson.SAMPLE; k++, yield) sample += uchar[characters.next().value];
     sample = sample.replace(/^\n|\s+\S*$/g, '');          // the prime, and what may be no whole word
     const look = {time: this.epochs, training: mean(this.costs), valid: mean(costs), sample,

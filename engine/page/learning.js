@@ -38,7 +38,7 @@ function learningView() {
   /** Show the look that the slider is at. */
   function showLook() {
     const {looks, about} = history(), {time, training, valid, costs, sample} = looks[slider.value];
-    const known = [['training', training], ['validation', valid]].filter(([, cost]) => cost !== null && !isNaN(cost));
+    const known = [['training', training], ['validation', valid]].filter(([, cost]) => isKnown(cost));
     const line = known.map(([name, cost]) => `${name} ${format.cost(cost, 3)}`).join(', ');
     const when = `Epoch ${Number(time.toFixed(2))}`;
     slider.setAttribute('aria-valuetext', `${when}, ${line}`);
@@ -48,7 +48,7 @@ function learningView() {
       + `In this passage alone, a letter had a typical chance of ${format.cost(mean(costs))}.`;
     byId('sample').textContent = format.visible(sample);
     if (isHere()) showTraining();
-    const best = rows().filter(([, , cost]) => cost !== null).reduce((a, b) => a?.[2] <= b[2] ? a : b, null);
+    const best = rows().filter(([, , cost]) => isKnown(cost)).reduce((a, b) => a?.[2] <= b[2] ? a : b, null);
     drawCurves('learning-curve', rows(), time, best?.[0] ?? null);
   }
 
@@ -102,7 +102,7 @@ function learningView() {
 
   /** Return the costs of the curve. */
   const table = () => [['epoch', 'training', 'validation'], ...rows().map(row => (
-    row.map(value => value === null || isNaN(value) ? '' : value)))];
+    row.map(value => isKnown(value) ? value : '')))];
 
   return {show, table};
 }

@@ -55,10 +55,10 @@ function onKeys(target, steps, act) {
   });
 }
 
-/** Return a number, by default that in a field, moved into the field's range; the field's first one if it is none. */
+/** Return a number, by default that in a field, moved into the field's range; its default if it is none. */
 function numberIn(id, number = byId(id).valueAsNumber) {
   const {min, max, defaultValue} = byId(id);
-  return Math.max(Number(min), Math.min(Number(max), isNaN(number) ? Number(defaultValue) : number));
+  return Math.max(Number(min), Math.min(Number(max), isNaN(number) ? DEFAULTS[id] ?? Number(defaultValue) : number));
 }
 
 /** Return play(goesOn) of a button: it calls next() after pace() milliseconds, again and again until that is false. */
@@ -124,7 +124,7 @@ function worker(idle, wait) {
 /** The reading or training of the current view, and its writing. They stop when another view is shown. */
 const work = worker(() => call('idle'), 0), writing = worker(() => {}, 1);      // what was typed is shown first
 
-const DEFAULTS = {mode: 'surprise', of: 'C', temperature: 0.7, seed: 1, source: 'run',
+const DEFAULTS = {mode: 'surprise', of: 'C', temperature: data.learner.temperature, seed: 1, source: 'run',
   formula: data.cell.source || data.learner.formulas['no forget gate']};           // not in the address
 
 /**

@@ -141,9 +141,9 @@ def learning(checkpoint, rows):
 
 
 def for_learning():
-    """Return what a page needs to train like train.py: options, learning rates by number of units, and a text."""
+    """Return what a page needs to train and write like the scripts: options, rates by number of units, and a text."""
     return dict(
-        formulas=formulas(), recipe={name: table.DEFAULTS[name] for name in (
+        formulas=formulas(), temperature=table.TEMPERATURE, recipe={name: table.DEFAULTS[name] for name in (
             'drate', 'eps', 'momentum', 'weight_decay', 'grad_clip', 'step_clip', 'average', 'warmup')},
         rates={H: recipe.lrate(H, H) for H in SIZES}, text=LESSON.read_text(encoding='utf-8'),
         name=TITLES[LESSON.name])

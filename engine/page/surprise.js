@@ -71,7 +71,7 @@ function surpriseMode() {
     if (k > known()) return byId('where').replaceChildren('Not read yet.');
     const isNext = k === text.numbers.length;
     const line = isNext ? ["What comes next, by the network's own chances, before temperature changes them"] : [
-      vocabulary.inBold(text.numbers[k]), ': chance ' + format.chance(Math.exp(-costs()[k - 1]))];
+      vocabulary.inBold(text.numbers[k]), ': chance ' + format.chanceOf(costs()[k - 1])];
     byId('where').replaceChildren(text.contextOf(k), element('p', 'number', ...line), barsOf(text.expected, k));
   }
 
@@ -135,7 +135,7 @@ function againstMode() {
   function follow() {
     const {place: k} = text;
     if (!k) return byId('where').replaceChildren(NOTHING_BEFORE);
-    const difference = differences[k - 1], [ofA, ofB] = [A, B].map(({costs}) => format.chance(Math.exp(-costs[k - 1])));
+    const difference = differences[k - 1], [ofA, ofB] = [A, B].map(({costs}) => format.chanceOf(costs[k - 1]));
     byId('where').replaceChildren(text.contextOf(k), element('div', 'pair',
       element('div', '', element('b', 'quiet', 'A expected'), barsOf(A, k)),
       element('div', '', element('b', 'quiet', 'B expected'), barsOf(B, k, namesB, numbersB))),

@@ -82,11 +82,15 @@ function openingOf(spelled) {
 
 const format = {
   /** Return a cost as the probability that it stands for, which most readers know, and in nats. */
-  cost: (cost, digits = 2) => `${format.chance(Math.exp(-cost))} (${cost.toFixed(digits)} nats)`,
+  cost: (cost, digits = 2) => `${format.chanceOf(cost)} (${cost.toFixed(digits)} nats)`,
+  chanceOf: cost => format.chance(Math.exp(-cost)),
   chance: p => p < 1e-6 ? 'under 1 in a million' : p < 0.1 ? `1 in ${format.grouped(1 / p)}` : format.percent(p),
   signed: (number, digits = 2) => number.toFixed(digits).replace('-', '\u2212'),
   grouped: n => Math.round(n).toLocaleString('en'),
-  percent: p => p && p < 5e-6 ? 'under 0.001 %' : (100 * p).toFixed(p && p < 0.001 ? 3 : p && p < 0.1 ? 1 : 0) + ' %',
+  percent(p) {
+    const digits = !p || p >= 0.1 ? 0 : p < 0.001 ? 3 : 1;
+    return p && p < 5e-6 ? 'under 0.001 %' : (100 * p).toFixed(digits) + ' %';
+  },
 
   /**
    * Return a text with Python's escapes for control characters, lone surrogates, characters that are invisible or

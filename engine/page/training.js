@@ -66,6 +66,9 @@ function trainer(id, label, cells, show, of = () => label) {
   return own;
 }
 
+/** Return whether a cost is known: at a run's epoch without validation it is null, at the first look here NaN. */
+const isKnown = cost => cost !== null && !isNaN(cost);
+
 /** Return two to seven round numbers from least to most. */
 function ticks(least, most) {
   const rough = (most - least) / 6 || 1, power = 10 ** Math.floor(Math.log10(rough));
@@ -80,7 +83,7 @@ function ticks(least, most) {
  */
 function drawCurves(id, rows, at, best = null) {
   const W = Math.max(280, Math.min(560, byId(id).clientWidth)), H = 260;
-  const [left, right, top, bottom] = [44, W - 12, 24, H - 40], isKnown = cost => cost !== null && !isNaN(cost);
+  const [left, right, top, bottom] = [44, W - 12, 24, H - 40];
   const costs = rows.flatMap(([, ...both]) => both).filter(isKnown);
   const most = Math.min(1.1 * costs[0], Math.max(...costs));           // a later leap would flatten the rest
   const least = Math.min(...costs), [first] = rows[0], [last] = rows.at(-1);

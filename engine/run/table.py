@@ -12,6 +12,7 @@ from engine.terminal import ROOT
 
 # In a resumed run: see `resumed` below.
 MAY_CHANGE = 'only --epochs, --save-every, --patience, --device may change, and --lrate may become smaller'
+TEMPERATURE = 0.7              # of what a person reads: of the scripts and a page
 TITLES = {'train': 'text', 'valid': 'validation text', 'test': 'test text'}        # titles of a run's texts, by role
 
 
