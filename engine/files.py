@@ -47,12 +47,13 @@ def write_whole(path):
     After an error, an earlier file of that name is unchanged, and no partial file is left.
     """
     partial = partial_name(path)
-    with named('write', path), open(partial, 'xb') as f:
+    with named('write', path):
         try:
-            yield f
-            f.flush()
-            os.fsync(f.fileno())       # the contents reach the disk before the name does
-            os.replace(partial, path)
+            with open(partial, 'xb') as f:
+                yield f
+                f.flush()
+                os.fsync(f.fileno())   # the contents reach the disk before the name does
+            os.replace(partial, path)  # Windows renames and removes no open file
         except BaseException:
             with contextlib.suppress(FileNotFoundError):       # Ctrl-C may arrive just after it got its name
                 os.remove(partial)

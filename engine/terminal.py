@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -85,8 +86,7 @@ def words_of(options):
 
 def near(path):
     """Return a path relative to the current folder if it is inside it, otherwise absolute."""
-    relative = os.path.relpath(os.path.abspath(path))
-    return os.path.abspath(path) if relative.split(os.sep)[0] == os.pardir else relative
+    return os.path.abspath(path).removeprefix(os.path.join(os.getcwd(), ''))
 
 
 def script(name, *arguments, processes=1):
@@ -97,7 +97,8 @@ def script(name, *arguments, processes=1):
     runner = ['uv', 'run'] if 'UV' in os.environ else [python]         # set by `uv run`
     if processes > 1:
         runner = ['mpiexec', '--bind-to', 'none', '-n', str(processes), python, '-m', 'mpi4py']
-    return shlex.join([*runner, near(os.path.join(ROOT, name)), *arguments])
+    join = subprocess.list2cmdline if os.name == 'nt' else shlex.join          # Windows' shells have other quotes
+    return join([*runner, near(os.path.join(ROOT, name)), *arguments])
 
 
 # ---------------------------------------------------------------- progress

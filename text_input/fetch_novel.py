@@ -10,6 +10,7 @@ if __name__ == '__main__':
     sys.path.insert(0, os.path.dirname(FOLDER))
 
 from engine.files import write_whole  # noqa: E402
+from engine.terminal import near  # noqa: E402
 
 # Everything between the lines that Gutenberg adds. It revises its files, so a checksum would not stay valid.
 NOVEL = re.compile(r'\*\*\* ?START OF [^*]+\*\*\*\s+(.*truth\s+universally\s+acknowledged.*\S)\s+\*\*\* ?END OF', re.S)
@@ -46,8 +47,7 @@ def locate_text(path, folder=FOLDER):
 
     If that fails, print a line and return the path of Python's language reference. Raises OSError if writing fails.
     """
-    novel, reference = [os.path.join(os.path.relpath(folder), f'{name}.txt')
-                        for name in ('prideandprejudice', 'python_reference')]
+    novel, reference = [near(os.path.join(folder, f'{name}.txt')) for name in ('prideandprejudice', 'python_reference')]
     path = novel if path is None else path
     if os.path.realpath(path) != os.path.realpath(novel) or os.path.exists(novel):
         return path
