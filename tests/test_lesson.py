@@ -1,14 +1,12 @@
 """The lesson: its derived gradient, its model in NumPy, the cells of its experiments, and how exercises are checked."""
-import contextlib
 import inspect
+import multiprocessing
 import re
+import sys
 
 import numpy as np
 import pytest
 
-import charlstm
-
-from cells import README_CODE, readme_classes
 from charlstm import CharLSTM, tt
 from engine.lesson import cells, exercise, numpy_lstm
 from numpy_model import LETTERS, NAMES, V, costs, gradients, random_parameters, sigmoid
@@ -105,94 +103,182 @@ def test_cells_have_the_formulas_of_the_experiments(cls, C_of, h_of, interpreted
     np.testing.assert_allclose(h, h_of(arrays[2], C) if h_of else sigmoid(arrays[2]) * np.tanh(C), rtol=1e-12)
 
 
-class OldPeephole(CharLSTM):
-    """The output gate reads the previous C."""
+# ---------------------------------------------------------------- exercises
+
+SOLUTIONS = '''
+import numpy as np
+from charlstm import CharLSTM, tt
+
+
+def gradient(f, i, o, g, C_prev, C, dh, dC):
+    D = dC + dh * o * (1 - np.tanh(C) ** 2)
+    da_f = D * C_prev * f * (1 - f)
+    da_i = D * g * i * (1 - i)
+    da_o = dh * np.tanh(C) * o * (1 - o)
+    da_g = D * i * (1 - g ** 2)
+    return D, da_f, da_i, da_o, da_g, D * f
+
+
+class Peepholes(CharLSTM):
     @staticmethod
-    def cell(a_f, a_i, a_o, a_g, C_prev, p_f=0, p_i=0, p_o=0):
-        return charlstm.lstm_cell(a_f + p_f * C_prev, a_i + p_i * C_prev, a_o + p_o * C_prev, a_g, C_prev)
+    def cell(a_f, a_o, a_g, C_prev, p_f=0, p_o=0):
+        f = tt.nnet.sigmoid(a_f + p_f * C_prev)
+        C = f * C_prev + (1 - f) * tt.tanh(a_g)
+        return tt.nnet.sigmoid(a_o + p_o * C) * tt.tanh(C), C
 
 
-class Uncorrected(CharLSTM):
-    """Adam without the bias correction."""
-    optimiser_state = staticmethod(readme_classes()['Adam'].optimiser_state)
+def normalised(a):
+    return a / tt.sqrt((a ** 2).mean(axis=1, keepdims=True) + 1e-8)
+
+
+class Normalisation(CharLSTM):
+    @staticmethod
+    def cell(a_f, a_i, a_o, a_g, C_prev):
+        f, i, o, g = [normalised(a) for a in (a_f, a_i, a_o, a_g)]
+        C_now = tt.nnet.sigmoid(f) * C_prev + tt.nnet.sigmoid(i) * tt.tanh(g)
+        return tt.nnet.sigmoid(o) * tt.tanh(C_now), C_now
+
+
+class Lion(CharLSTM):
+    @staticmethod
+    def optimiser_state(parameters):
+        return dict(means=[0 * p for p in parameters])
 
     @staticmethod
     def optimiser(gradients, parameters, state, lrate, lp):
-        squares = [0.999 * v + 0.001 * g ** 2 for v, g in zip(state['mean_squares'], gradients)]
-        means = [0.9 * m + 0.1 * g for m, g in zip(state['means'], gradients)]
-        return [lrate * m / (tt.sqrt(v) + lp['eps']) for m, v in zip(means, squares)], dict(
-            state, means=means, mean_squares=squares)
+        steps = [lrate * tt.sgn(0.9 * m + 0.1 * g) for m, g in zip(state['means'], gradients)]
+        means = [0.99 * m + 0.01 * g for m, g in zip(state['means'], gradients)]
+        return steps, dict(means=means)
 
 
-class ForgetsAll(CharLSTM):
-    """Nothing has an effect, neither mean, variance nor other rows."""
-    cell = staticmethod(lambda a_f, a_i, a_o, a_g, C_prev: (C_prev * 0, C_prev * 0))
+weights = {'C1:42=0.7': '\\n', 'C1:45=-1.7': '?', 'C2:15=0.2': ' ', 'C2:222=0.6': 'I'}
+'''
 
 
-class Normalised(CharLSTM):
-    @staticmethod
-    def cell(a_f, a_i, a_o, a_g, C_prev):
-        f, i, o, g = map(cells.normalised, (a_f, a_i, a_o, a_g))
-        C = tt.nnet.sigmoid(f) * C_prev + tt.nnet.sigmoid(i) * tt.tanh(g)
-        return tt.nnet.sigmoid(o) * tt.tanh(cells.normalised(C)), C
+def judged(tmp_path, name, *changes):
+    """Return the points of SOLUTIONS after changes, pairs of old and new, and the line on them."""
+    source = SOLUTIONS
+    for old, new in changes:
+        assert old in source, old
+        source = source.replace(old, new)
+    path = tmp_path / f'{abs(hash(source))}.py'            # load_class keeps the classes of a path
+    path.write_text(source)
+    return exercise.judge(name, str(path))
 
 
-class OnlyC(CharLSTM):
-    """All gates are normalised, but h is C."""
-
-    @staticmethod
-    def cell(a_f, a_i, a_o, a_g, C_prev):
-        _, C = Normalised.cell(a_f, a_i, a_o, a_g, C_prev)
-        return C, C
+@pytest.fixture(autouse=True)
+def unlimited(monkeypatch):
+    """Judge in this process, without its limit of memory."""
+    monkeypatch.setitem(sys.modules, 'resource', None)
 
 
-SOLUTIONS = readme_classes()
+@pytest.mark.parametrize('name', [name for name in exercise.EXERCISES if name != 'attention'])
+def test_solution_has_all_points(name, tmp_path, interpreted):
+    points, line = judged(tmp_path, name)
+    assert points == exercise.EXERCISES[name][1] and 'is right' in line and 'expected' not in line
 
 
-@pytest.mark.parametrize('name, cls, said', [
-    ('peepholes', cells.Peepholes, None), ('normalisation', Normalised, None),
-    ('adam', SOLUTIONS['Adam'], None),
-    ('peepholes', CharLSTM, 'C_prev, p_f, p_i, p_o'), ('peepholes', OldPeephole, 'h of the first unit'),
-    *[('normalisation', cls, 'C of the first unit') for cls in (CharLSTM, ForgetsAll)],
-    ('normalisation', OnlyC, 'h of the first unit'),
-    ('adam', CharLSTM, 'step 1'), ('adam', Uncorrected, 'step 1'), ('attention', CharLSTM, 'earlier characters'),
-    ('attention', Normalised, 'earlier characters')])
-def test_solution(name, cls, said, interpreted):
-    """said: what is wrong with it, or None."""
-    with pytest.raises(ValueError, match=re.escape(said)) if said else contextlib.nullcontext():
-        exercise.EXERCISES[name](cls())
+@pytest.mark.parametrize('old, new, said', [
+    ('D = dC + dh * o', 'D = dh * o', 'D lacks dC'),
+    ('D = dC + dh * o * (1 - np.tanh(C) ** 2)', 'D = dC', 'D lacks dh * o * (1 - tanh(C) ** 2)'),
+    ('(1 - np.tanh(C) ** 2)', '(1 - np.tanh(C))', 'D has (1 - tanh(C)) instead of (1 - tanh(C) ** 2)'),
+    ('dC + dh', 'dC - dh', 'D has the wrong sign before dh'),
+    ('D * C_prev * f', 'D * C * f', 'da_f has C instead of C_prev'),
+    ('C_prev * f * (1 - f)', 'C_prev', 'da_f lacks f * (1 - f)'),
+    ('D * g * i', 'D * i', 'da_i lacks g'),
+    ('da_i = D', 'da_i = dC', 'da_i has dC instead of D'),
+    ('D * g * i', '-D * g * i', 'da_i has the wrong sign'),
+    ('dh * np.tanh(C) * o', 'dh * C * o', 'da_o has C instead of tanh(C)'),
+    ('o * (1 - o)', 'o * o * (1 - o)', 'da_o has a factor o too many'),
+    ('(1 - g ** 2)', 'g * (1 - g)', 'da_g has g * (1 - g) instead of (1 - g ** 2)'),
+    ('D * i * (1 - g ** 2)', 'D * i', 'da_g lacks (1 - g ** 2)'),
+    ('da_g, D * f', 'da_g, D', 'dC_prev lacks f'),
+    ('return D, da_f, da_i', 'return D, da_i, da_f', 'da_f is da_i; da_i is da_f'),
+    ('D * i * (1 - g ** 2)', '(D * i * (1 - g ** 2)).sum(axis=0)', 'da_g has the shape (5,): expected (3, 5)'),
+    ('da_f = D', 'da_f = 3 * D', 'da_f has a number'),
+    ('return D, da_f', 'return da_f', 'expected a tuple of D, da_f, da_i'),
+    ('da_i = D * g', 'da_i = D * G', 'NameError in line 9')])
+def test_wrong_gradient(old, new, said, tmp_path, interpreted):
+    """The error is named, and what follows from a wrong D is right."""
+    points, line = judged(tmp_path, 'gradient', (old, new))
+    right = 0 if 'tuple' in said or 'Error' in said else 4 if 'da_i is' in said else 5
+    assert said in line and (points, line.count('is right')) == (right, right), line
+
+
+PEEPHOLES = [
+    ('(1 - f) * tt', 'f * tt', 'C has f instead of 1 - f'),
+    ('(1 - f) * tt', 'tt', 'C lacks 1 - f'),
+    ('a_f + p_f * C_prev', 'a_f', 'C has an f that does not see C_prev'),
+    ('a_f + p_f', 'a_f + p_o', 'C has p_o instead of p_f'),
+    ('a_f + p_f', 'a_f - p_f', 'C has the wrong sign before its peephole'),
+    ('* tt.tanh(a_g)', '* a_g', 'C lacks tanh of a_g'),
+    ('f * C_prev + (1 - f)', '(1 - f) * C_prev + f', 'C has f and 1 - f swapped'),
+    ('p_o * C)', 'p_o * C_prev)', 'h has an o that sees C_prev: expected the new C'),
+    ('a_o + p_o * C', 'a_o', 'h has an o that does not see C'),
+    ('* tt.tanh(C), C', '* C, C', 'h lacks tanh of C'),
+    ('a_f + p_f * C_prev', 'a_f * 2', 'C has a number'),
+    ('return tt.nnet.sigmoid(a_o + p_o * C) * tt.tanh(C), C',
+     'return C, tt.nnet.sigmoid(a_o + p_o * C) * tt.tanh(C)', 'the cell returns C, h: expected h, C'),
+    ('p_o * C) * tt.tanh(C), C', 'p_o * C) * tt.tanh(C)', 'expected h and C'),
+    ('a_f, a_o, a_g, C_prev, p_f', 'a_f, a_i, a_o, a_g, C_prev, p_f', 'expected a_f, a_o, a_g, C_prev, p_f, p_o'),
+    ('    @staticmethod\n    def cell(a_f, a_o', '    def cell(a_f, a_o', '@staticmethod above it'),
+    ('tt.nnet.sigmoid(a_f', 'tt.nnet.sigmiod(a_f', 'AttributeError in line 18')]
+NORMALISATION = [
+    ('(a ** 2).mean(axis=1', '((a - a.mean(axis=1, keepdims=True)) ** 2).mean(axis=1', 'C has a number'),
+    ('return a / tt', 'a = a - a.mean(axis=1, keepdims=True)\n    return a / tt', 'C has the mean subtracted, too'),
+    ('mean(axis=1', 'mean(axis=0', 'C is normalised over the batch'),
+    ('mean(axis=1, ', 'mean(', 'C is normalised over batch and units'),
+    ('.mean(', '.sum(', 'C has the sum of the squares'),
+    ('tt.sqrt((', '((', 'C lacks the square root'),
+    ('return a / tt.sqrt(', 'return a + 0 * (', 'C is not normalised'),
+    ('tt.tanh(g)', 'tt.tanh(a_g)', 'C has an a_g that is not normalised'),
+    ('tt.nnet.sigmoid(o)', 'tt.nnet.sigmoid(a_o)', 'h has an a_o that is not normalised')]
+LION = [
+    ('0.9 * m + 0.1 * g', 'g', 'step 2 has a number'), ('0.99 * m + 0.01 * g', '0.9 * m + 0.1 * g', 'has a number'),
+    ('steps, dict(means=means)', 'steps', 'no state'), ('def optimiser_state', 'def state', "'means'")]
+
+
+@pytest.mark.parametrize('name, old, new, said', [
+    (name, *row) for name, rows in dict(peepholes=PEEPHOLES, normalisation=NORMALISATION, lion=LION).items()
+    for row in rows])
+def test_wrong_class(name, old, new, said, tmp_path, interpreted):
+    """The error is named; h counts if it follows from a wrong C."""
+    points, line = judged(tmp_path, name, (old, new))
+    assert said in line and (points == 0 or 'is right' in line and points == 1), line
+
+
+def test_wrong_answers_on_units(tmp_path):
+    points, line = judged(tmp_path, 'weights', ("{'C1:42=0.7': '\\n'", "{'C1:42=0.7': 'x'"), (", 'C2:15=0.2': ' '", ''))
+    assert points == 2 and 'C1:42=0.7 raises ' in line and 'C2:15=0.2 has no answer' in line, line
 
 
 @pytest.mark.parametrize('seen, said', [('s <= t', None), ('s >= t', 'later characters'), ('s < t', 'finite'),
                                         ('tt.eq(s, t)', 'earlier characters')])
-def test_attention(seen, said, interpreted):
+def test_attention(seen, said, tmp_path, interpreted):
     """The solution, and variants in which step t sees the steps s for which the comparison `seen` is true."""
-    source, names = (ROOT / 'tests' / 'attention.py').read_text(encoding='utf-8'), {}
+    source = (ROOT / 'tests' / 'attention.py').read_text(encoding='utf-8')
     assert 's <= t' in source
-    exec(source.replace('s <= t', seen), names)
-    with pytest.raises(ValueError, match=said) if said else contextlib.nullcontext():
-        exercise.attention(names['Attention']())
+    (tmp_path / f'{len(seen)}.py').write_text(source.replace('s <= t', seen))
+    points, line = exercise.judge('attention', str(tmp_path / f'{len(seen)}.py'))
+    assert (points, line) == (3, 'it is right') if said is None else points == 0 and said in line
 
 
-ADAM, PEEPHOLES = README_CODE[2], inspect.getsource(cells.Peepholes)
-PEEPHOLES = PEEPHOLES.replace('sigmoid', 'tt.nnet.sigmoid').replace('tanh', 'tt.tanh')
+def test_several_files_cost_a_line_each(tmp_path):
+    """One that exits, one that takes too much memory, and a missing one do not stop the judge, nor does a print."""
+    (tmp_path / 'a.py').write_text(SOLUTIONS)
+    (tmp_path / 'b.py').write_text('import sys\nsys.exit(3)\n')
+    (tmp_path / 'c.py').write_text('import numpy\nnumpy.ones(2 ** 33)\n')
+    words = 'peepholes', tmp_path / '*.py', tmp_path / 'd.py'
+    result = run('-m', 'engine.lesson.exercise', *words, cwd=ROOT, flags=FAST)
+    said = [line.removeprefix(f'{tmp_path}/') for line in result.stdout.splitlines()]
+    assert said[:2] == ['a.py: 2 points of 2: C is right; h is right', 'b.py: 0 points of 2: SystemExit in line 2: 3']
+    assert said[2].startswith('c.py: 0 points of 2: ') and 'MemoryError in line 2' in said[2]
+    assert said[3:] == [f'd.py: 0 points of 2: {tmp_path}/d.py:Peepholes is not a class: expected FILE:CLASS, such as '
+                        'mine.py:Coupled, of an existing file'] and (result.returncode, result.stderr) == (2, '')
 
 
-@pytest.mark.parametrize('name, source, old, new, said', [
-    ('peepholes', PEEPHOLES, ' * tt.tanh(C), C', ' * tt.tanh(C)', 'expected h and C'),
-    ('peepholes', PEEPHOLES, '    @staticmethod\n', '', '@staticmethod above it'),
-    ('adam', ADAM, ', dict(means=means, mean_squares=squares, count=t)', '', 'no state'),
-    ('adam', ADAM, 'def optimiser_state', 'def state', "optimiser_state has no 'count'")])
-def test_class_that_does_not_fit(tmp_path, in_process, name, source, old, new, said):
-    assert old in source
-    (tmp_path / 'mine.py').write_text(README_CODE[0] + source.replace(old, new, 1))
-    result = in_process(ROOT / 'engine/lesson/exercise.py', name, f'{tmp_path}/mine.py:{name.capitalize()}')
-    assert_refused(result, 'exercise.py: not yet: ', said)
-
-
-def test_error_of_the_users_own_cell_comes_first(tmp_path):
-    (tmp_path / 'mine.py').write_text('from charlstm import CharLSTM, tt\n\n\nclass Typo(CharLSTM):\n'
-                                      '    @staticmethod\n    def cell(a_f, a_i, a_o, a_g, C_prev):\n'
-                                      '        return tt.nnet.sigmiod(a_f), C_prev\n')
-    result = run('-m', 'engine.lesson.exercise', 'peepholes', tmp_path / 'mine.py:Typo', cwd=ROOT, flags=FAST)
-    assert result.returncode and re.search('AttributeError: .*sigmiod', result.stderr)
+def test_file_that_hangs(tmp_path, monkeypatch):
+    (tmp_path / 'a.py').write_text('while True:\n    pass\n')
+    monkeypatch.setattr(exercise, 'SECONDS', 0.1)
+    assert exercise.judged_apart('lion', str(tmp_path / 'a.py')) == (0, 'stopped after 0.1 s')
+    assert not multiprocessing.active_children()
