@@ -1,4 +1,5 @@
 """Train a model by the recipe, as train.py does: a method of CharLSTM."""
+import contextlib
 import math
 
 from engine import checks
@@ -60,22 +61,29 @@ def set_up(model, o, verbose=True):
     return number
 
 
+def next_epoch(model, schedule, verbose):
+    """Train to the end of an epoch, and return the Epoch. An interrupt removes the progress bar, too."""
+    with contextlib.ExitStack() as shown:
+        progress = None
+        for event in model.training(schedule):
+            if isinstance(event, Epoch):
+                return event
+            if verbose and model.group.first:
+                progress = progress or shown.enter_context(bar(schedule.batches, '', 'steps'))
+                activity = ', validating' if event is None else ''         # None: between validation batches
+                progress.desc = f'epoch {schedule.epoch + 1}/{schedule.epochs}{activity}'
+                progress.update(schedule.batch - progress.n)
+
+
 def epochs(model, schedule, verbose):
     """Continue training by a Schedule, and yield each Epoch; at the end, set the parameters of the best one."""
-    shown = None
-    for event in model.training(schedule):
-        if verbose and model.group.first and not isinstance(event, Epoch):
-            shown = shown or bar(schedule.batches, '', 'steps')
-            activity = ', validating' if event is None else ''             # None: between validation batches
-            shown.desc = f'epoch {schedule.epoch + 1}/{schedule.epochs}{activity}'
-            shown.update(schedule.batch - shown.n)
-        if isinstance(event, Epoch):
-            shown = shown and shown.close()                # before the caller prints
-            if schedule.best_epoch == schedule.epoch:
-                model.best = {name: p.get_value() for name, p in model.p.items()}
-            yield event
-            if model.schedule is not schedule:
-                raise ValueError('fit cannot continue: another text, other parameters or another fit ended it')
+    while not schedule.finished:
+        epoch = next_epoch(model, schedule, verbose)       # its bar is gone before the caller prints
+        if schedule.best_epoch == schedule.epoch:
+            model.best = {name: p.get_value() for name, p in model.p.items()}
+        yield epoch
+        if model.schedule is not schedule:
+            raise ValueError('fit cannot continue: another text, other parameters or another fit ended it')
     for name, array in (model.best or {}).items():
         for variables in filter(None, (model.p, model.weights)):
             variables[name].set_value(array)
