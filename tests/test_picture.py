@@ -30,12 +30,12 @@ def draw(tmp_path):
     (r'$\frac$', [(0.5, nan), (1, 2)], [(1, 2, 2.1, 1, 9)]), ('H\0\n', STEPS * 7, []), ('H\udce9', STEPS, EPOCHS),
     ('H\U00012000', [(0, 1), (1, inf)], [(1, inf, nan, 1, 9), (2, 1, 3, 1, 9)])])
 def test_any_costs_are_drawn_with_any_title(draw, title, steps, epochs):
-    assert (draw(title, steps, epochs, {'bzip2': 2.5}) < 0.5).any()
+    assert (draw(title, steps, epochs, {'letter frequencies': 2.5}) < 0.5).any()
 
 
 def test_baselines_are_lines_if_they_are_near_the_curves(draw):
     """Costs fall from 3 to 2. A line goes from edge to edge, and one far off does not squash the curves."""
     without, lines = draw(), lambda image: ((image < 0.85).mean(axis=1) > 0.8).sum()       # rows of dark pixels
-    for name, cost in (('bzip2', 2.5), ('guessing', 3.4)):
+    for name, cost in (('letter frequencies', 2.5), ('guessing', 3.4)):
         assert lines(draw(baselines={name: cost})) > lines(without) == 2                   # the frame's
-    assert (draw(baselines={'guessing': 3.8, 'bzip2': 1.2}) == without).all()
+    assert (draw(baselines={'guessing': 3.8, 'letter frequencies': 1.2}) == without).all()

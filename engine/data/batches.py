@@ -112,7 +112,6 @@ class Text:
                 'valid': ' for validation', 'test': ' for the test at the end'}
         lines = [f'{source["path"]}: {source["characters"]:,} characters{ends[role]}'
                  for role, source in self.sources.items()]
-        pieces = (f'{number_of(length, "step")} of {number_of(B, "stream")}' if self.stateful else
-                  f'{number_of(B, "sequence")} of {number_of(length, "character")}')
+        pieces = f'{number_of(B, "sequence")} of {number_of(length, "character")}'
         lines.append(f'{number_of(n["train"], "batch")} for training, {n["valid"]:,} for validation, each of {pieces}')
         return '\n'.join(lines)

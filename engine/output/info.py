@@ -79,8 +79,7 @@ def description(path, encoding='utf-8', folders=True):
             words = words_of({name: value for name, value in options.items() if (value == DEFAULTS.get(name)) is alike})
             lines.append(f'{title}: {" ".join(map(str, words))}')
         within = f' and {number_of(progress["batch"], "batch")} of the next' if progress['batch'] else ''
-        lines.append(f'progress: after epoch {progress["epoch"]}{within}, rate {progress["rate"]:g} before warm-up and '
-                     'annealing')
+        lines.append(f'progress: after epoch {progress["epoch"]}{within}')
     if best:
         lines.append(f'best validation cost: {nats_and_bits(best["nats_per_character"])} a character, after epoch '
                      f'{best["epoch"]}')

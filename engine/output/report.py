@@ -1,7 +1,6 @@
 """The options and the output of produce_text.py. NumPy is imported late, so that --help does not wait for it."""
 import heapq
 import json
-import math
 import os
 import re
 from collections import Counter
@@ -192,7 +191,7 @@ def read(options, checkpoint, uchar, say):
 def cost_fields(costs, characters):
     """Return the mean cost per character, from costs in nats, as a dict that JSON can hold."""
     mean = float(costs.sum(dtype='float64')) / characters
-    return dict(nats_per_character=mean, bits_per_character=bits(mean), perplexity=math.exp(mean))
+    return dict(nats_per_character=mean, bits_per_character=bits(mean))
 
 
 def scored(model, text, name, say, **adapting):
@@ -201,8 +200,8 @@ def scored(model, text, name, say, **adapting):
         progress.update(1)                                 # the first one, which has no cost
         costs = model.score_text(text, progress=lambda piece: progress.update(len(piece)), **adapting)
     fields = cost_fields(costs, len(costs))
-    say('{}: {}, {nats_per_character:.4f} nats and {bits_per_character:.4f} bits per character, perplexity '
-        '{perplexity:.3f}'.format(name, number_of(len(text), 'character'), **fields))
+    say('{}: {}, {nats_per_character:.4f} nats and {bits_per_character:.4f} bits per character'.format(
+        name, number_of(len(text), 'character'), **fields))
     return costs, fields
 
 

@@ -54,7 +54,8 @@ class Options:
         falling = f', falling from epoch {first} on' if first <= self.epochs else ''
         return (f'{layers_of_units(self.units)}{cell}, {parameters:,} parameters{begins}; '
                 f'{most}{number_of(self.epochs, "epoch")}; random seed {self.random_seed}\n'
-                f'learning rate {self.lrate:g}{falling}; dropout {self.dropout:g}, dropconnect {self.dropconnect:g}')
+                f'learning rate {self.lrate:g}{falling}; dropout {self.dropout:g} of the units and '
+                f'{self.dropconnect:g} of the recurrent weights')
 
 
 def choose(typed, find_input):

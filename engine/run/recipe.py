@@ -1,5 +1,4 @@
 """The best known recipe: the options that nobody set, by the text and the model; and what a run is compared with."""
-import contextlib
 import math
 
 import numpy as np
@@ -13,7 +12,7 @@ EPOCHS, STEPS = 40, 7500
 PATIENCE, PATIENT_STEPS = 6, 1150
 SOONER = 1 / 3                             # factor on PATIENT_STEPS with --init: such a model reaches its best sooner
 SAVE_EVERY, CHECKPOINTS = 10, 100          # epochs between checkpoints, or more, to write at most this number of them
-BLOCK = 900_000                            # characters that bzip2 compresses at a time
+BLOCK = 1_000_000                          # characters that are counted at a time
 
 # Dropout by the number of parameters per training character, interpolated linearly in the logarithm of that number.
 # Each point except the last was the best, or as good as the best, of several shares (tests/benchmarks/README.md): the
@@ -56,20 +55,15 @@ def complete(o, batches, parameters):
 def compare(text):
     """Print and return what simple models cost on the validation part of a Text, in nats a character, by name.
 
-    letter frequencies: of the training part, with each character counted once more, so that none is 0. bzip2: of the
-    first ten blocks, which takes a second. Without a validation part, all is about the training part.
+    letter frequencies: of the training part, with each character counted once more, so that none is 0. Without a
+    validation part, all is about the training part.
     """
-    blocks = {role: np.split(codes, range(BLOCK, len(codes), BLOCK)) for role, codes in text.parts.items()}
-    counts = {role: sum(np.bincount(codes, minlength=len(text.uchar)) for codes in each)
-              for role, each in blocks.items()}
+    counts = {role: sum(np.bincount(block, minlength=len(text.uchar))              # in blocks, to save memory
+                        for block in np.split(codes, range(BLOCK, len(codes), BLOCK)))
+              for role, codes in text.parts.items()}
     role, more = 'valid' if len(text.parts['valid']) else 'train', counts['train'] + 1
     costs = {'guessing': math.log(len(more)),
              'letter frequencies': -(counts[role] @ np.log(more / more.sum())) / counts[role].sum()}
-    with contextlib.suppress(ImportError):                 # not every Python has bz2
-        import bz2
-        strings = [''.join(text.uchar[codes]) for codes in blocks[role][:10]]
-        size = sum(len(bz2.compress(string.encode('utf-8', 'surrogatepass'))) for string in strings)
-        costs['bzip2'] = 8 * math.log(2) * size / sum(map(len, strings))
     shown = ', '.join(f'{cost:.2f} by {name}' for name, cost in costs.items())
-    print(f'for comparison, in nats a character of the {text.passage[0]} text: {shown}')
+    print(f'for comparison, in nats a character of the {text.passage[0]} text, less is better: {shown}')
     return costs
