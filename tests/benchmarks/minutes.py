@@ -221,9 +221,10 @@ def read_curves(folder):
 
 
 def minutes_row(name, points):
-    """Return the row in README.md of a curve: the best cost after so many minutes."""
-    best = [min((f'{cost:.3f}' for second, cost in points if second <= 60 * m), default='') for m in SHOWN]
-    return f'| {" | ".join([CURVES[name][0], *best])} |'
+    """Return the row in README.md of a curve: the best cost after so many minutes, interpolated linearly."""
+    seconds, costs = zip(*points)
+    best = np.interp([60 * m for m in SHOWN], seconds, np.minimum.accumulate(costs), left=np.nan)
+    return f'| {" | ".join([CURVES[name][0], *[f"{cost:.3f}" if cost > 0 else "" for cost in best]])} |'
 
 
 def draw(curves, path):
