@@ -1,4 +1,5 @@
-"""The options, files and headings that the READMEs name exist."""
+"""The commands of the READMEs run, and the options, files and headings that they name exist."""
+import json
 import re
 import shlex
 import subprocess
@@ -6,12 +7,14 @@ import sys
 
 import pytest
 
+from cells import README_CODE
 from charlstm import CharLSTM, read_about
-from scripts import ROOT
+from scripts import FAST, ROOT, copy_of_program, paste, run
+from test_lesson import SOLUTIONS
 
 READMES = sorted(ROOT / name for name in subprocess.run(
-    ['git', 'ls-files', '*README.md'], cwd=ROOT, capture_output=True, encoding='utf-8').stdout.split()) or sorted(
-    ROOT.rglob('README.md'))
+    ['git', 'ls-files', '*.md'], cwd=ROOT, capture_output=True, encoding='utf-8').stdout.split()) or sorted(
+    ROOT.rglob('*.md'))
 TEXTS = {readme: readme.read_text(encoding='utf-8') for readme in READMES}
 PROGRAM = r'(train\.py|produce_text\.py|tests/benchmarks/\w+\.py|-m engine\.lesson(?:\.\w+)?)'
 # The commands in the READMEs, by the program that they call.
@@ -63,3 +66,79 @@ def test_one_version_for_scripts_checkpoints_and_the_citation(tmp_path):
     model.model_setup(char_dim=3, num_units1=2, num_units2=5)
     model.uchar = list('abc')
     assert read_about(model.save_params(tmp_path / 'p'))['versions']['charlstm'] == version
+
+
+# ---------------------------------------------------------------- the commands of README.md and the lesson
+
+# Runs scripts one after the other in one process, in the current folder.
+DRIVER = '''
+import json, os, runpy, sys
+sys.path.insert(0, os.getcwd())
+for option, name, *words in json.loads(sys.argv[1]):
+    sys.argv, status = [name, *words], 0
+    try:
+        if option == '-c':
+            exec(name, {'__name__': '__main__'})
+        elif option == '-m':
+            runpy.run_module(name, run_name='__main__', alter_sys=True)
+        else:
+            runpy.run_path(name, run_name='__main__')
+    except SystemExit as end:
+        status = end.code
+    assert not status, (name, words, status)
+'''
+INSTALLS = ('pip ', 'venv ', 'venv\\', 'pytest ')           # .ci/run calls these, or the same of another system
+LESSON = ROOT / 'engine' / 'lesson'
+
+
+def commands_of(*readmes):
+    """Return the command lines of READMEs, without the path of the virtual environment's Python."""
+    lines = [line for readme in readmes for line in re.sub('(?s)```.*?```', '', TEXTS[readme]).splitlines()
+             if re.match(r'    (python|py |pip |venv)', line)]
+    return list(dict.fromkeys(line.strip().replace('venv/bin/python ', 'python ') for line in lines))
+
+
+def shortened(line):
+    """Return the words of a command for DRIVER, after "python", with fewer epochs, units and characters."""
+    line = re.sub(r'--length \d+', '--length 30', line).replace('epoch200', 'epoch1').replace('NAME.py', 'mine.py')
+    _, *words = shlex.split(line.replace('PARAMS', 'training_results/run1_book.txt_best.npz'), comments=True)
+    if words[:2] == ['-m', 'engine.lesson']:
+        words += ['--epochs', '1']
+    if words[0] == 'train.py' and '--resume' not in words:
+        words += ['--epochs', '1', '--overwrite']
+        words += [] if '--init' in words else '--num-units1 7 --num-units2 5'.split()
+    return words if words[0].startswith('-') else ['', *words]
+
+
+def test_commands_run(tmp_path):
+    """In a copy of the program, on beginnings of texts. Each training leaves the checkpoint of its best epoch."""
+    program, text = copy_of_program(tmp_path / 'program'), (ROOT / 'text_input' / 'coriolanus.txt').read_text()[:9_000]
+    for path in ROOT.glob('training_results/prideandprejudice*'):
+        (program / 'training_results' / path.name).write_bytes(path.read_bytes())
+    (program / 'books').mkdir()
+    for name in ('text_input/coriolanus.txt', 'book.txt', 'books/a.txt', 'train.txt', 'valid.txt', 'test.txt'):
+        (program / name).write_text(text)
+    (program / 'mine.py').write_text(SOLUTIONS + README_CODE[0])
+    lines = [line for line in commands_of(ROOT / 'README.md', LESSON / 'README.md', LESSON / 'hand_in.md')
+             if not any(word in line for word in INSTALLS)]
+    piped = [line for line in lines if ' | ' in line]
+    words = [shortened(line) for line in lines if line not in piped]
+    assert len(words) > 50 and len(piped) == 1
+    env = dict(CHARLSTM_NOVEL_URL='http://127.0.0.1:9')
+    result = run('-c', DRIVER, json.dumps(words), cwd=program, flags=FAST, env=env)
+    assert result.returncode == 0, result.stderr[-2000:]
+    names = {f'{each[3]}_{each[2].split("/")[-1]}' for each in words if each[1] == 'train.py' and len(each) > 10}
+    assert len(names) > 15 and not [name for name in names if not (
+        program / 'training_results' / f'{name}_best.npz').exists() and 'memory' not in name]
+    line = re.sub(r'--length \d+', '--length 300', piped[0]).replace('python ', f'{sys.executable} ')
+    assert paste(line, program).stdout.strip().isdecimal()
+
+
+def test_windows_has_the_same_commands():
+    """So has the lesson, which calls no programs of Unix."""
+    box = re.findall('    (.*)', TEXTS[ROOT / 'README.md'].split('On Windows:\n\n')[1].split('\n\n')[0])
+    linux = ' && '.join(commands_of(ROOT / 'README.md')[:3]).replace('venv/bin/', '').replace('python3', 'py')
+    assert [line for line in box if 'activate' not in line] == linux.split(' && ')
+    assert box.index('venv\\Scripts\\activate') == 1
+    for line in commands_of(LESSON / 'README.md', LESSON / 'hand_in.md'):
+        assert not re.search(r'\b(head|tail|tr|wc|cat|ls|sed)\b|\$\(|&&', line), line

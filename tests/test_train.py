@@ -21,7 +21,8 @@ def test_training_says_what_it_does_and_nothing_on_stderr(trained):
     assert '\r' not in out and out.startswith('reading ')
     count = sum(load(trained.checkpoint)[name].size for name in NAMES)
     for words in ('{:,} characters'.format(len(TEXT)), '{} batches'.format(N_TRAIN),
-                  f'\nfor comparison, in nats a character of the validation text, less is better: {math.log(33):.2f} by guessing, ',
+                  '\nfor comparison, in nats a character of the validation text, less is better: '
+                  f'{math.log(33):.2f} by guessing, ',
                   f'2 layers of 5 and 7 units, {count:,} parameters; up to 3 epochs; random seed 3\n',
                   '\nlearning rate 0.002; dropout 0.'):
         assert words in out
