@@ -107,6 +107,7 @@ def shortened(line):
     if words[0] == 'train.py' and '--resume' not in words:
         words += ['--epochs', '1', '--overwrite']
         words += [] if '--init' in words else '--num-units1 7 --num-units2 5'.split()
+    words += ['--overwrite'] * ('--page' in words)         # the copy may have a page
     return words if words[0].startswith('-') else ['', *words]
 
 
