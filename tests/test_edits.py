@@ -104,7 +104,6 @@ def doubled(values, *arguments):
 @pytest.mark.parametrize('edit, changes', [
     (lambda patch, model: patch.setattr(lstm_cell, '__code__', coupled_cell.__code__), TRAINING | READING),
     (setting(cell=coupled_cell), TRAINING | READING), (setting(layer=slower), TRAINING | READING),
-    (after('stacked', lambda U, *more: 2 * U), TRAINING | READING),
     (setting(network=without_sign), TRAINING | READING),
     (instead('network', lambda outputs, *more: outputs._replace(costs=outputs.costs * 1.1)), TRAINING),
     (instead('network', lambda outputs, *more: outputs._replace(states=[(2 * h, C) for h, C in outputs.states])),

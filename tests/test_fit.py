@@ -119,11 +119,10 @@ def test_fit_in_a_thread(book, interpreted):
     assert [epoch[:4] for epoch in found] == [epoch[:4] for epoch in expected]
 
 
-@pytest.mark.parametrize('duplicate, kernel', [
-    (copy.deepcopy, True), (lambda model: pickle.loads(pickle.dumps(model)), True), (copy.deepcopy, False)])
-def test_model_that_is_duplicated_in_fit_trains_on_like_the_original(book, interpreted, duplicate, kernel):
+@pytest.mark.parametrize('duplicate', [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_model_that_is_duplicated_in_fit_trains_on_like_the_original(book, interpreted, duplicate):
     """Bit for bit, with states, averages and dropout; both end with the best parameters, and write."""
-    model = CharLSTM(random_seed=1, kernel=kernel)
+    model = CharLSTM(random_seed=1)
     with open(book, encoding='utf-8') as f:
         next(model.fit(f, epochs=5, lrate=0.3, verbose=False, **SMALL))
     model.generate_text('a', 3, hold={'C1': {0: 1.5}})
