@@ -7,15 +7,12 @@ from engine.files import refuse_to_replace, write_whole
 from engine.lesson.numpy_lstm import learn, write
 from engine.terminal import Parser, main
 
-UNITS = 64                     # per layer
-
-
 def program(options):
     refuse_to_replace(options.out, options.overwrite, [options.text])
     codes, uchar, _ = read_text(options.text)
-    random, limit = np.random.default_rng(options.random_seed), UNITS ** -0.5
-    shapes = parameter_shapes(len(uchar), (UNITS, UNITS))
-    p = {name: random.uniform(-limit, limit, shape) for name, shape in shapes.items()}
+    random, H = np.random.default_rng(1), 64               # units per layer
+    shapes = parameter_shapes(len(uchar), (H, H))
+    p = {name: random.uniform(-H ** -0.5, H ** -0.5, shape) for name, shape in shapes.items()}
     for epoch, cost in enumerate(learn(p, codes, options.epochs), 1):
         with write_whole(options.out) as file:
             np.savez(file, uchar=np.array(list(uchar)), **p)
@@ -24,11 +21,9 @@ def program(options):
 
 
 if __name__ == '__main__':
-    parser = Parser(prog='engine.lesson', description='Train the model in NumPy on a short text, slowly. '
-                    'It saves a checkpoint after each epoch, so Ctrl-C loses only the current one.')
+    parser = Parser(prog='engine.lesson', description='Train in NumPy on a short text; save after each epoch.')
     parser.add_argument('text', metavar='TEXT', help='text file to train on')
     parser.add_argument('out', metavar='OUT', help='checkpoint to write (.npz), readable by all other programs')
     parser.add_argument('--epochs', metavar='N', type=int, default=30, help='passes over the text (default: 30)')
-    parser.add_argument('--random-seed', metavar='N', type=int, default=1, help='random seed (default: 1)')
     parser.add_argument('--overwrite', action='store_true', help='replace OUT if it exists')
     main(parser, program)

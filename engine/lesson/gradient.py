@@ -1,7 +1,6 @@
-"""Print a cell, the gradient that Theano derives from it, and both in C.
+"""Print a cell, the gradient that Theano derives, and both in C: python -m engine.lesson.gradient [FILE:CLASS]"""
+import re
 
-    python -m engine.lesson.gradient [FILE:CLASS]
-"""
 from charlstm import CharLSTM
 from engine.kernel.cell import Cell, c_functions, places
 from engine.kernel.formula import equations
@@ -22,11 +21,12 @@ def program(options):
     print('\n'.join(equations(cell.program.forward, names, ['h', *states, *kept], '{:g}'.format)))
     print(f'\nIts gradient, from dh and {", ".join(f"d{state}" for state in states)}:\n')
     print('\n'.join(equations(cell.program.backward, names, gradients, '{:g}'.format)))
-    print(f'\nIn C:\n\n{c_functions(cell.program)}', end='')
+    print('\nIn C:\n')
+    print(*re.findall(r'(?ms)^INLINE void cell_(?:for|back)ward\(.*?^}\n', c_functions(cell.program)), sep='\n', end='')
 
 
 if __name__ == '__main__':
-    parser = Parser(prog='gradient.py', description=__doc__.splitlines()[0])
+    parser = Parser(prog='gradient.py', description=__doc__.partition(':')[0])
     parser.add_argument('cell', metavar='FILE:CLASS', nargs='?', help='class with a cell, as in train.py --cell '
                         '(default: the cell of charlstm.py)')
     main(parser, program)
