@@ -53,9 +53,14 @@ def characters(name, values, V):
     return values.astype(np.int32, order='C').reshape(len(values), -1)
 
 
+def widths(units, S):
+    """Return the widths of the states of all layers: for each H of units, h is H wide, and C, of S states, SH."""
+    return [n * H for H in units for n in (1, S)]
+
+
 def states(values, B, units, S):
-    """Return arrays, the states of all layers. Raise ValueError unless h is (B,H) and C is (B,SH), H from units."""
-    found, expected = [value.shape for value in values], [(B, n * H) for H in units for n in (1, S)]
+    """Return arrays, the states of all layers. Raise ValueError unless their shapes are (B, each of widths)."""
+    found, expected = [value.shape for value in values], [(B, width) for width in widths(units, S)]
     if found != expected:
         raise ValueError(f'the states have shapes {found}: expected {expected}')
     return values

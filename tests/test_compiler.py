@@ -26,7 +26,7 @@ sys.path.insert(0, sys.argv[1])
 from engine.backend import compiler, theano_setup
 names = 'exp', 'tan', 'cosh', 'sqrt', 'log1p', 'sinh'
 source = '#include <math.h>\\nextern "C" __attribute__((visibility("default"))) double of(double x) {{ return {}(x); }}'
-paths = [compiler.compiled_file(name, source.format(name), [compiler.compiled_file('more', '')]) for name in names]
+paths = [compiler.compiled_file(name, source.format(name)) for name in names]
 compiler.build(paths)
 import ctypes
 for path in paths:
@@ -62,7 +62,7 @@ def test_two_threads_compile_the_same_file(tmp_path, monkeypatch):
     (tmp_path / 'cxx').chmod(0o755)
     monkeypatch.setattr(compiler, 'cxx', str(tmp_path / 'cxx'))
     monkeypatch.setattr(compiler, 'folder', str(tmp_path / 'compiled'))
-    path = compiler.compiled_file('empty', '', [])
+    path = compiler.compiled_file('empty', '')
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(compiler.build, 2 * [[path]])) == [None, None]
     assert [file.name for file in (tmp_path / 'compiled').iterdir()] == [os.path.basename(path)]
@@ -92,13 +92,13 @@ def test_starts_that_are_killed_or_at_once_and_one_that_compiles_nothing(tmp_pat
         process.kill()
         process.communicate()
     assert before < finished() and all([succeeds(process) for process in [begin(), begin()]])
-    assert len(log.read_text().splitlines()) >= 7
+    assert len(log.read_text().splitlines()) >= 6
     log.write_text('')
     assert succeeds(begin()) and log.read_text() == ''
 
 
 def test_error_of_the_compiler_is_one_line(refused, capfd):
-    path = compiler.compiled_file('broken', '#error "what is wrong"', ())
+    path = compiler.compiled_file('broken', '#error "what is wrong"')
     with refused(CompilerError, 'the C++ compiler failed (1: ', 'what is wrong', 'THEANO_FLAGS=cxx='):
         compiler.load(path)
     assert capfd.readouterr() == ('', '') and not os.path.exists(path)
@@ -108,11 +108,10 @@ def test_files_are_counted(monkeypatch):
     bars = []
     monkeypatch.setattr(compiler, 'bar', lambda *arguments: bars.append(bar(*arguments)) or bars[0])
     source = f'int of_{os.getpid()}_{time.time_ns()}() {{ return 1; }}'              # differs in each run
-    first = compiler.compiled_file('first', source)
-    second = compiler.compiled_file('second', '', [first])
-    compiler.load(second)
+    names = [compiler.compiled_file(name, source) for name in ('first', 'second')]
+    compiler.build(names)
     assert [(shown.n, shown.total) for shown in bars] == [(2, 2)]
-    for name in (first, second):
+    for name in names:
         os.remove(name)
 
 

@@ -14,7 +14,8 @@ SHORT = ('EPOCHS = 20', 'EPOCHS = 1'), ("watch('LSTM', model.fit(recipe='small',
 def execute(manager, client, source, interrupt_at=None):
     """Run a cell. Return its output as a notebook shows it, the number of pictures, and the name of its error or None.
 
-    interrupt_at: a pattern; once it is in the output, interrupt the kernel.
+    interrupt_at: a pattern; once it is in the output, interrupt the kernel. (During the first line of a bar, tqdm does
+    not know yet how much to remove.)
     """
     written, pictures, failed = '', 0, None
     sent = client.execute(source)
@@ -61,7 +62,7 @@ def test_notebook_with_an_interrupt(tmp_path):
             for old, new in SHORT:
                 source = source.replace(old, new)
             training = SHORT[1][1] in source
-            outputs.append(execute(manager, client, source, r'\repoch 1/1: +\d+%\|' if training else None))
+            outputs.append(execute(manager, client, source, r'(\repoch 1/1: +\d+%\|.*){2}' if training else None))
             assert outputs[-1][2] == ('KeyboardInterrupt' if training else None), outputs[-1]
     finally:
         client.stop_channels()

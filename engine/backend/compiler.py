@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import NamedTuple
 
 from engine.files import partial_name
 from engine.terminal import bar
@@ -87,24 +86,14 @@ def openmp():
 
 # ---------------------------------------------------------------- files
 
-class File(NamedTuple):
-    """A file to compile: an object (objects is None), or a library linked with objects, a tuple of paths."""
-    source: str
-    objects: tuple | None
+_sources = {}                      # by path
 
 
-_files = {}                        # by path
-
-
-def compiled_file(name, source, objects=None):
-    """Return the path for a compiled C source. It is not compiled yet: load() does that.
-
-    objects: None to make an object, otherwise the paths of the objects to link into a library.
-    """
-    file = File(source, None if objects is None else tuple(objects))
-    version = hashlib.sha256(repr((cxx, FLAGS, target(), sorted(macros().items()), file)).encode()).hexdigest()[:16]
-    path = os.path.join(folder, f'{name}-{version}.{"o" if objects is None else "so"}')
-    _files[path] = file
+def compiled_file(name, source):
+    """Return the path for a library of a C source. It is not compiled yet: load() does that."""
+    version = hashlib.sha256(repr((cxx, FLAGS, target(), sorted(macros().items()), source)).encode()).hexdigest()[:16]
+    path = os.path.join(folder, f'{name}-{version}.so')
+    _sources[path] = source
     return path
 
 
@@ -116,21 +105,16 @@ def load(path):
 
 
 def build(paths):
-    """Compile missing files, and the objects they need, on all cores. Raises CompilerError or another OSError."""
+    """Compile missing files on all cores. Raises CompilerError or another OSError."""
     paths = {path for path in paths if not os.path.exists(path)}
-    paths |= {needed for path in paths for needed in _files[path].objects or () if not os.path.exists(needed)}
     if not paths:
         return
-    # Objects come first, the largest before the others, so that a library waits only for files that have begun.
-    order = sorted(paths, key=lambda path: (bool(_files[path].objects), -len(_files[path].source)))
-    with (bar(len(order), 'compiling, once', 'files') as progress, tempfile.TemporaryDirectory() as work,
+    with (bar(len(paths), 'compiling, once', 'files') as progress, tempfile.TemporaryDirectory() as work,
           ThreadPoolExecutor(min(threads(), MOST_AT_ONCE)) as pool):
-        started = {}
-        for path in order:
-            needs = [started[needed] for needed in _files[path].objects or () if needed in started]
-            started[path] = pool.submit(_compile, path, _files[path], work, needs)
+        longest_first = sorted(paths, key=lambda path: -len(_sources[path]))
+        started = [pool.submit(_compile, path, work) for path in longest_first]
         try:
-            for future in as_completed(started.values()):
+            for future in as_completed(started):
                 future.result()
                 progress.update(1)
         except OSError as error:
@@ -141,18 +125,15 @@ def build(paths):
             pool.shutdown(cancel_futures=True)
 
 
-def _compile(path, file, work, needs):
-    """Compile a file in the folder `work`, after `needs`, the futures of its objects."""
-    for needed in needs:
-        needed.result()
+def _compile(path, work):
+    """Compile a file in the folder `work`."""
     if os.path.exists(path):                               # another process has compiled it
         return
     source, partial = os.path.join(work, os.path.basename(path) + '.cpp'), partial_name(path)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(source, 'w', encoding='utf-8') as f:
-        f.write(file.source + '\n')
-    command = [cxx, '-c' if file.objects is None else '-shared', *FLAGS, *openmp(), *target(), source,
-               *(file.objects or ()), '-o', partial]
+        f.write(_sources[path] + '\n')
+    command = [cxx, '-shared', *FLAGS, *openmp(), *target(), source, '-o', partial]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, encoding='utf-8', errors='replace')
     if done.returncode:
         said = ' '.join(done.stderr.replace(work + os.sep, '').split())

@@ -253,7 +253,7 @@ def read_run(stored, p, optimiser_state, S):
     if not metadata or metadata['random'] is None:
         raise ValueError(f'{stored} holds no run that can be resumed; init starts a new run from it')
     state, arrays = optimiser_state(list(p.values())), {}
-    states = dict(zip(in_layers('hC', layers_of(p)), [(n * H,) for H in units(p) for n in (1, S)]))
+    states = {name: (width,) for name, width in zip(in_layers('hC', layers_of(p)), checks.widths(units(p), S))}
     expected = {'': {name: np.shape(value) for name, value in named_state(state, p).items()},
                 'weights_': {name: array.shape for name, array in p.items()}, 'carried_': states, 'validation_': states}
     for prefix, shapes in expected.items():

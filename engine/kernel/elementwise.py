@@ -348,10 +348,9 @@ def formulas_of(nodes):
         node.tag.size = computes_size(node)
     paths = {}
     for dtype in {each.dtype for each in found}:
-        threads = compiler.compiled_file('vectors.c', source('#include "vectors.c"\n', dtype))
         texts = sorted({each.text for each in found if each.dtype == dtype})
-        paths[dtype] = compiler.compiled_file(
-            'formulas', source('#include "formulas.h"\n', dtype) + ''.join(texts), [threads])
+        included = source('#include "vectors.c"\n#include "formulas.h"\n', dtype)
+        paths[dtype] = compiler.compiled_file('formulas', included + ''.join(texts))
     for each in found:
         each.path = paths[each.dtype]
     return list(paths.values())

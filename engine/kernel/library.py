@@ -53,10 +53,8 @@ class Library(NamedTuple):
 
     def path(self):
         """Return the path of the library, which may still have to be compiled."""
-        cell = c_functions(self.program)
-        return compiler.compiled_file('kernel', '', [
-            compiler.compiled_file(name, source(f'#include "{name}"\n', self.dtype, self.bfloat16, cell))
-            for name in ('sampling.c', 'embedding.c', 'vectors.c')])
+        text = ''.join(f'#include "{name}"\n' for name in ('sampling.c', 'embedding.c', 'vectors.c'))
+        return compiler.compiled_file('kernel', source(text, self.dtype, self.bfloat16, c_functions(self.program)))
 
     def functions(self):
         """Compile the library if it is missing, and return it loaded."""

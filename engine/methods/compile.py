@@ -3,6 +3,7 @@ import functools
 
 import numpy as np
 
+from engine import checks
 from engine.backend import bfloat16, compiler
 from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import in_layers, layers_of, named_state, recurrent
@@ -42,9 +43,8 @@ def check_parameters(model, cell):
     """Raise ValueError if the model has other parameters or states than new ones of its class have."""
     if model.p:
         carried = [state.shape[1] for state in model.carried or model.validation[0] or ()]
-        widths = [n * H for H in sizes(model) for n in (1, cell.counts.S)]
         expected = new_kinds(model, vocabulary_size(model), sizes(model))
-        if kinds(arrays(model.p)) != expected or carried not in ([], widths):
+        if kinds(arrays(model.p)) != expected or carried not in ([], checks.widths(sizes(model), cell.counts.S)):
             raise ValueError(f'{type(model).__name__}, with the cell {cell.name}, has other parameters or states than '
                              'before: call model_setup')
 
@@ -178,9 +178,14 @@ def build_train(model, ops, name):
     return DataParallelStep(first, second, model.group, len(gradients))
 
 
+def left_out(share):
+    """Return how many of the 2^16 values of a random number leave something out: the share of them, rounded."""
+    return round(share * 2 ** 16)
+
+
 def scaled(kept, share):
-    """Return what a mask multiplies by, from what it keeps, so that its mean is 1: share is rounded as in step.py."""
-    return kept * np.asarray(1 / (1 - round(share * 2 ** 16) / 2 ** 16), theano.config.floatX)
+    """Return what a mask multiplies by, from what it keeps, so that its mean is 1."""
+    return kept * np.asarray(1 / (1 - left_out(share) / 2 ** 16), theano.config.floatX)
 
 
 def gradients_of(cost, trained, ops):

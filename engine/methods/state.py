@@ -192,8 +192,8 @@ def new_kinds(model, V, units):
 
 def zero_states(model, B):
     """Return the states before a text, of each layer h (B,H), and C (B,SH): its S cell states side by side."""
-    S = cell_of_model(model).counts.S
-    return [np.zeros((B, n * H), theano.config.floatX) for H in sizes(model) for n in (1, S)]
+    widths = checks.widths(sizes(model), cell_of_model(model).counts.S)
+    return [np.zeros((B, width), theano.config.floatX) for width in widths]
 
 
 def kinds(arrays):

@@ -4,7 +4,7 @@ import numpy as np
 from engine import checks
 from engine.backend.theano_setup import theano
 from engine.data.parameters import recurrent
-from engine.methods.compile import compiled
+from engine.methods.compile import compiled, left_out
 from engine.methods.state import set_number, sizes, stored, vocabulary_size, zero_states
 
 
@@ -88,13 +88,13 @@ def kept_units(random, share, rows, T, units):
     """Return which units dropout keeps, all but a share: bool (T,B,H) for each H of units. rows: a slice of a batch."""
     numbers = row_numbers(random, rows, -(-T * sum(units) // 4)).view(np.uint16)   # four draws per uint64
     ends = T * np.cumsum(units)
-    return [np.greater_equal(numbers[:, end - T * H:end].reshape(-1, T, H).transpose(1, 0, 2), round(share * 2 ** 16),
+    return [np.greater_equal(numbers[:, end - T * H:end].reshape(-1, T, H).transpose(1, 0, 2), left_out(share),
                              order='C') for end, H in zip(ends, units)]
 
 
 def kept_weights(random, share, shapes):
     """Return which weights DropConnect keeps, all but a share: a bool array for each of the shapes."""
-    return [random.integers(2 ** 16, size=shape, dtype=np.uint16) >= round(share * 2 ** 16) for shape in shapes]
+    return [random.integers(2 ** 16, size=shape, dtype=np.uint16) >= left_out(share) for shape in shapes]
 
 
 def begins_anew(random, share, rows):
