@@ -34,9 +34,9 @@ METADATA = dict(format=FORMAT, lp=({}, dict(lrate=float)), averaged_steps=int, v
                 optimiser=list, precision=str, versions=dict,
                 digests=(None, dict), parameters=(None, list), **{'class': (None, str)})
 SHOWN = dict(epoch=int, batch=int, rate=float, best_cost=(None, float), best_epoch=int)
-OPTIONS = dict(run=str, cell=(None, str), num_units1=int, num_units2=int)
+RUN_OPTIONS = dict(run=str, cell=(None, str), num_units1=int, num_units2=int)
 RUN = dict(SHOWN, cost_sum=float, characters=int, last_cost=float, rate_factor=float, stale=int,
-           fewer_epochs=(None, int), id=str, logs=dict, valid_batch_cost=(None, float), options=OPTIONS)
+           fewer_epochs=(None, int), id=str, logs=dict, valid_batch_cost=(None, float), options=RUN_OPTIONS)
 
 
 def parameter_shapes(V, units, rows=(4, 4, 4), own=()):

@@ -76,7 +76,7 @@ def perform(op, node, inputs, storage):
 
 # ---------------------------------------------------------------- formulas of floating-point numbers
 
-def code_of(node):
+def formula_of(node):
     """Return the Code of an Elemwise, and which inputs it reads, as x0, x1 ...; None if it has numbers of other types.
 
     It does not read constants of other types, such as the 1 of switch(..., 1), which are in its lines.
@@ -342,7 +342,7 @@ def formulas_of(nodes):
     found = []
     for node in nodes:
         if isinstance(node.op, tt.Elemwise):
-            code = code_of(node)
+            code = formula_of(node)
             node.tag.formula = code and Formula(node, *code)
             found += [node.tag.formula] if code and compiler.cxx else []
         node.tag.size = computes_size(node)

@@ -1,5 +1,5 @@
 /* Functions of vectors.  Those named vector_... are for a cell's code, which engine/kernel/cell.py generates;
- * OPERATIONS in cell.py has each of them in NumPy. */
+ * OPERATIONS in formula.py has each of them in NumPy. */
 #ifndef FUNCTIONS_H
 #define FUNCTIONS_H
 

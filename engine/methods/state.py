@@ -251,7 +251,7 @@ def finite(model):
 
 # ---------------------------------------------------------------- compiled functions
 
-def code_of(function):
+def content_of(function):
     """Return what changes if a function is edited: its code and defaults or, with a closure, the function itself."""
     function = getattr(function, '__func__', function)
     if type(function) is not types.FunctionType or function.__closure__:
@@ -272,7 +272,7 @@ def functions(model):
     """
     of_file = [getattr(model.symbols, name, None) for name in function_names(model.symbols)]
     edited = [getattr(model, name) for name in REPLACEABLE]
-    now = [*map(code_of, (*edited, *of_file))], model.remembers, getattr(model.lp, 'data', {})
+    now = [*map(content_of, (*edited, *of_file))], model.remembers, getattr(model.lp, 'data', {})
     if model.functions.sources != now:
         refuse_ignored(model)
         model.functions = CompiledFunctions()

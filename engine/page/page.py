@@ -32,7 +32,7 @@ SIZES = 32, 64, 128            # units of a layer that is trained in a page
 MOST_CHARACTERS = 10_000       # shown of a file
 ALTERNATIVES = 5               # most probable characters shown at each place
 HELD_OUT = '_held_out.txt'     # ending of a held-out text beside a checkpoint, whose training text may not be at hand
-TITLES = {'prideandprejudice.txt': 'Pride and Prejudice', 'coriolanus.txt': 'Coriolanus'}      # in text_input
+TEXTS = {'prideandprejudice.txt': 'Pride and Prejudice', 'coriolanus.txt': 'Coriolanus'}      # in text_input
 # What a cell that follows a feature does, and what a text shows if the cell is frozen as for its low and high values:
 # more than that only if it showed with several random numbers.
 FOLLOWERS = {
@@ -146,7 +146,7 @@ def for_learning():
         formulas=formulas(), temperature=table.TEMPERATURE, recipe={name: table.DEFAULTS[name] for name in (
             'drate', 'eps', 'momentum', 'weight_decay', 'grad_clip', 'step_clip', 'average', 'warmup')},
         rates={H: recipe.lrate(H, H) for H in SIZES}, text=LESSON.read_text(encoding='utf-8'),
-        name=TITLES[LESSON.name])
+        name=TEXTS[LESSON.name])
 
 
 def marks(text, copies):
@@ -169,7 +169,7 @@ def title(checkpoint):
     """Return the title or file name of what the model of an open checkpoint was trained on, or its own file's name."""
     path = (checkpoint.metadata.get('text') or {}).get('path')
     name = base_name(path or str(checkpoint))
-    return TITLES.get(name, name)
+    return TEXTS.get(name, name)
 
 
 def page_data(model, checkpoint, shown, against=None):

@@ -8,7 +8,7 @@ import numpy as np
 LRATE, HIGHEST = 0.012 * 256, 0.024
 
 # A short text has few steps in an epoch, so it gets more epochs: enough for this number of steps.
-EPOCHS, STEPS = 40, 7500
+LEAST_EPOCHS, LEAST_STEPS = 40, 7500
 PATIENCE, PATIENT_STEPS = 6, 1150
 SOONER = 1 / 3                             # factor on PATIENT_STEPS with --init: such a model reaches its best sooner
 SAVE_EVERY, CHECKPOINTS = 10, 100          # epochs between checkpoints, or more, to write at most this number of them
@@ -23,7 +23,7 @@ DROPOUT = ((0.1, 0.02), (0.25, 0.05),  # 2x128 units and 2.6 million characters,
            (1.9, 0.25),                # 2x256 and half a million
            (4.8, 0.46), (16, 0.6))     # near 6.1: 2x128 and 42,000 characters of Python's language reference
 LEARNED_BEFORE = 2 / 3                 # factor on dropout with --init
-FEWER_EPOCHS = 1 / 4                   # without --init, factor for fewer epochs: (epochs / EPOCHS) ** FEWER_EPOCHS
+FEWER_EPOCHS = 1 / 4                   # without --init, for fewer epochs, times (epochs / LEAST_EPOCHS) ** FEWER_EPOCHS
 
 
 def dropout(characters, parameters):
@@ -39,10 +39,10 @@ def lrate(num_units1, num_units2):
 
 def complete(o, batches, parameters):
     """Set the options that are None. o: Options with units. batches: steps in an epoch. parameters: their number."""
-    epochs = o.epochs or max(EPOCHS, math.ceil(STEPS / batches))
+    epochs = o.epochs or max(LEAST_EPOCHS, math.ceil(LEAST_STEPS / batches))
     share, patient_steps = dropout(batches * o.batch_size * o.seq_length, parameters), PATIENT_STEPS
     if o.init is None:
-        share *= min(1, epochs / EPOCHS) ** FEWER_EPOCHS
+        share *= min(1, epochs / LEAST_EPOCHS) ** FEWER_EPOCHS
     else:
         share, patient_steps = share * LEARNED_BEFORE, patient_steps * SOONER
     share = round(share, 2) if o.dropout is None else o.dropout
