@@ -63,7 +63,8 @@ class _KernelOp(gof.Op):
         inputs = [tt.as_tensor_variable(v) for v in inputs]
         for v, (dtype, sizes) in zip(inputs, self._arrays(self.inputs)):
             if (v.dtype, v.ndim) != (dtype, len(sizes)):
-                raise TypeError(f'{type(self).__name__}: got {v.type}, expected {self.inputs}')
+                raise TypeError(f'{type(self).__name__}: got {v.dtype} of {v.ndim} dimensions, expected {dtype} of '
+                                f'{len(sizes)}; tt.cast(..., {dtype!r}) changes a type')
         return gof.Apply(self, inputs, [tt.TensorType(dtype, [False] * len(sizes))()
                                         for dtype, sizes in self._arrays(self.outputs)])
 

@@ -16,8 +16,8 @@ def program(options):
     for epoch, cost in enumerate(learn(p, codes, options.epochs), 1):
         with write_whole(options.out) as file:
             np.savez(file, uchar=np.array(list(uchar)), **p)
-        sample = ''.join(uchar[write(p, random, 60)])
-        print(f'epoch {epoch}/{options.epochs}: cost {cost:.4f} nats; it writes {sample!r}', flush=True)
+        text = ''.join(uchar[write(p, random, 60)])
+        print(f'epoch {epoch}/{options.epochs}: cost {cost:.4f} nats; it writes {text!r}', flush=True)
 
 
 if __name__ == '__main__':

@@ -21,12 +21,11 @@ def program(options):
     print('\n'.join(equations(cell.program.forward, names, ['h', *states, *kept], '{:g}'.format)))
     print(f'\nIts gradient, from dh and {", ".join(f"d{state}" for state in states)}:\n')
     print('\n'.join(equations(cell.program.backward, names, gradients, '{:g}'.format)))
-    print('\nIn C:\n')
-    print(*re.findall(r'(?ms)^INLINE void cell_(?:for|back)ward\(.*?^}\n', c_functions(cell.program)), sep='\n', end='')
+    functions = re.findall(r'(?ms)^INLINE void cell_(?:for|back)ward\(.*?^}\n', c_functions(cell.program))
+    print('\nIn C:\n', *functions, sep='\n', end='')
 
 
 if __name__ == '__main__':
     parser = Parser(prog='gradient.py', description=__doc__.partition(':')[0])
-    parser.add_argument('cell', metavar='FILE:CLASS', nargs='?', help='class with a cell, as in train.py --cell '
-                        '(default: the cell of charlstm.py)')
+    parser.add_argument('cell', metavar='FILE:CLASS', nargs='?', help='as for train.py --cell (default: charlstm.py)')
     main(parser, program)

@@ -11,7 +11,7 @@ def sigmoid(a):
 
 
 def lstm(a_f, a_i, a_o, a_g, C_prev, keep=lambda C: C):
-    """Return h and C after a step, (H,B). keep: a function that the tests apply to C before h is computed."""
+    """Return h and C after a step, (H,B). keep: a function of C before h is computed, to hold a unit."""
     C = keep(sigmoid(a_f) * C_prev + sigmoid(a_i) * np.tanh(a_g))
     return sigmoid(a_o) * np.tanh(C), C
 
