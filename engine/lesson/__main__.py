@@ -7,6 +7,7 @@ from engine.files import refuse_to_replace, write_whole
 from engine.lesson.numpy_lstm import learn, write
 from engine.terminal import Parser, main
 
+
 def program(options):
     refuse_to_replace(options.out, options.overwrite, [options.text])
     codes, uchar, _ = read_text(options.text)
@@ -16,8 +17,7 @@ def program(options):
     for epoch, cost in enumerate(learn(p, codes, options.epochs), 1):
         with write_whole(options.out) as file:
             np.savez(file, uchar=np.array(list(uchar)), **p)
-        text = ''.join(uchar[write(p, random, 60)])
-        print(f'epoch {epoch}/{options.epochs}: cost {cost:.4f} nats; it writes {text!r}', flush=True)
+        print(f'epoch {epoch}: cost {cost:.4f} nats; it writes {"".join(uchar[write(p, random, 60)])!r}', flush=True)
 
 
 if __name__ == '__main__':
