@@ -17,7 +17,7 @@ import numpy as np
 from charlstm import CharLSTM, lstm_cell, tt
 from engine.data.parameters import read_parameters
 from engine.data.text import encoded
-from engine.kernel.cell import Cell
+from engine.kernel.cell import STANDARD_ARGUMENTS, Cell
 from engine.lesson.numpy_lstm import forward, lstm, sigmoid
 from engine.methods.state import refuse_ignored
 from engine.run import table
@@ -75,14 +75,13 @@ def is_near(found, expected):
     return np.shape(found) == np.shape(expected) and np.allclose(found, expected, atol=1e-5, rtol=1e-4)
 
 
-def load(path, name):
-    """Return an object of the class with this name, without a text."""
+def model_of(path, name):
     model = load_class(f'{path}:{name}', CharLSTM)(random_seed=1)
     refuse_ignored(model)
     return model
 
 
-def verdict(name, found, right, errors=()):
+def verdict(name, found, right, errors):
     """Return whether an array is one of `right`, and a sentence. errors: pairs of a wrong array, and what is wrong."""
     if any(is_near(found, each) for each in right):
         return True, f'{name} is right'
@@ -99,10 +98,10 @@ ROWS = {'D': 'dC + dh * o * (1 - tanh(C) ** 2)', 'da_f': 'D * C_prev * (f * (1 -
 
 def gradient(path):
     """Judge a NumPy function of the six rows against Theano's gradient of lstm_cell. Rows may follow from a wrong D."""
-    function, names = runpy.run_path(path).get('gradient'), ('a_f', 'a_i', 'a_o', 'a_g', 'C_prev')
+    function = runpy.run_path(path).get('gradient')
     require(callable(function), 'the file has no function gradient')
-    p = dict(zip((*names, 'dh', 'dC'), RANDOM.normal(0, 1, (7, B, H))))
-    inputs = [tt.constant(p[name]) for name in names]
+    p = dict(zip((*STANDARD_ARGUMENTS, 'dh', 'dC'), RANDOM.normal(0, 1, (7, B, H))))
+    inputs = [tt.constant(p[name]) for name in STANDARD_ARGUMENTS]
     h, C = lstm_cell(*inputs)
     expected = {name: v.eval() for name, v in zip(ROWS, tt.grad((p['dh'] * h + p['dC'] * C).sum(), [C, *inputs]))}
     p.update({name: sigmoid(p[f'a_{name}']) for name in 'fio'}, g=np.tanh(p['a_g']), C=C.eval())
@@ -140,8 +139,8 @@ def weights(path):
 
     free, said = mean_logs(), []
     for hold, where in HOLDS.items():                      # layer, unit, and the value of C
-        answer, gains = answers.get(hold), mean_logs(*where) - free
-        at = [k for k, ch in enumerate(uchar) if ch == answer]
+        answer, at = answers.get(hold), [k for k, ch in enumerate(uchar) if ch == answers.get(hold)]
+        gains = mean_logs(*where) - free if at else None
         better = int(sum(gains > gains[at[0]])) if at else len(uchar)
         words = f'has {answer!r}: {f"{better} characters gain more" if at else "expected one character of the model"}'
         said.append((better < 3, f'{hold} {"is right" if better < 3 else words}'))
@@ -149,15 +148,14 @@ def weights(path):
 
 
 PEEPHOLES = ('f = sigmoid(a_f + p_f * C_prev)\nf * C_prev + (1 - f) * tanh(a_g)', 'sigmoid(a_o + p_o * C) * tanh(C)')
-# Pre-activations are divided by the root of their mean square (Zhang & Sennrich 2019).
-NORMALISE = 'norm = lambda a: a / sqrt(mean(a ** 2))\n'
+NORMALISE = 'norm = lambda a: a / sqrt(mean(a ** 2))\n'                 # by Zhang & Sennrich 2019
 NORMALISATION = (NORMALISE + 'sigmoid(norm(a_f)) * C_prev + sigmoid(norm(a_i)) * tanh(norm(a_g))',
                  NORMALISE + 'sigmoid(norm(a_o)) * tanh(C)')
 
 
 def judge_cell(path, name, formulas, rows, own=()):
     """Judge C, and then h, which may follow from a wrong C. formulas: of C and h. own: names of parameters (H,)."""
-    cell, expected = Cell(load(path, name).cell, 'float64'), [*[f'a_{row}' for row in rows], 'C_prev', *own]
+    cell, expected = Cell(model_of(path, name).cell, 'float64'), [*[f'a_{row}' for row in rows], 'C_prev', *own]
     require(list(cell.declared.names) == expected,
             f'the cell has the arguments {", ".join(cell.declared.names)}: expected {", ".join(expected)}')
     arrays = {name: RANDOM.normal(1, 2, H if name in own else (B, H)) for name in expected}
@@ -176,7 +174,7 @@ LION = ['sign(0.9 * m + 0.1 * g)', '0.99 * m + 0.01 * g']             # a step w
 
 def lion(path):
     """Judge five steps of Lion (Chen et al. 2023), with betas 0.9 and 0.99."""
-    model, p, steps = load(path, 'Lion'), RANDOM.normal(0, 1, 999), []
+    model, p, steps = model_of(path, 'Lion'), RANDOM.normal(0, 1, 999), []
     gradients, state = [RANDOM.normal(0, size, 999) for size in (1, 0.1, 1, 0.1, 0.01)], model.optimiser_state([p])
     for g in gradients:                                    # of sizes for which m counts, too
         (step,), state = model.optimiser([tt.constant(g)], [tt.constant(p)], state, tt.constant(0.01),
@@ -184,22 +182,24 @@ def lion(path):
         steps.append(tt.as_tensor_variable(step).eval())
 
     def expected(step, new_m):
-        m, made = np.zeros(999), []
+        ms = [np.zeros(999)]
         for g in gradients:
-            made.append(0.01 * result_of(step, dict(m=m, g=g)))
-            m = result_of(new_m, dict(m=m, g=g))
-        return np.array(made)
-    right, kept = expected(*LION), expected(LION[0], '0 * g')
-    wrong = [(p - right, 'is p minus the step'), (100 * right, 'lacks the rate'), (kept, 'lacks 0.9 * m, or m stays 0'),
-             (expected(LION[0], '0.9 * m + 0.1 * g'), 'has 0.9 and 0.1 in m'),
-             *mistakes(LION[0], lambda step: expected(step, LION[1])),
-             *mistakes(LION[1], lambda new_m: expected(LION[0], new_m))]
-    return [verdict('the step', np.array(steps), [right], wrong)] * 2
+            ms.append(result_of(new_m, dict(m=ms[-1], g=g)))
+        return np.array([0.01 * result_of(step, dict(m=m, g=g)) for m, g in zip(ms, gradients)])
+
+    def errors():
+        yield from ((p - right, 'is p minus the step'), (100 * right, 'lacks the rate'),
+                    (expected(LION[0], '0 * g'), 'lacks 0.9 * m, or m stays 0'),
+                    (expected(LION[0], '0.9 * m + 0.1 * g'), 'has 0.9 and 0.1 in m'))
+        yield from mistakes(LION[0], lambda step: expected(step, LION[1]))
+        yield from mistakes(LION[1], lambda new_m: expected(LION[0], new_m))
+    right = expected(*LION)
+    return [verdict('the step', np.array(steps), [right], errors())]
 
 
 def attention(path):
     """Judge whether a network whose layers cannot remember still sees earlier characters, and never later ones."""
-    model = load(path, 'Attention')
+    model = model_of(path, 'Attention')
     model.model_setup(char_dim=V, num_units1=H, num_units2=H)
     for name, p in model.p.items():                        # large weights, no W, and a closed forget gate
         change = np.float32([[99], [0], [0], [0]]) if name[0] == 'b' else 0
@@ -212,10 +212,10 @@ def attention(path):
             'predictions depend on later characters: expected each step to see none of them')
     require(not np.allclose(before[3:], after[3:], atol=1e-6), 'predictions do not depend on earlier characters when '
             'the layers forget everything after each step: expected attention to see them')
-    return [(True, 'it is right')] * 3
+    return [(True, 'it is right')]
 
 
-EXERCISES = dict(              # by name: how to judge a file, and the points
+EXERCISES = dict(              # by name: how to judge a file, and the points, divided among its verdicts
     gradient=(gradient, 6), weights=(weights, 4), lion=(lion, 2), attention=(attention, 3),
     peepholes=(lambda path: judge_cell(path, 'Peepholes', PEEPHOLES, 'fog', ('p_f', 'p_o')), 2),
     normalisation=(lambda path: judge_cell(path, 'Normalisation', NORMALISATION, 'fiog'), 2))
@@ -227,8 +227,8 @@ def judge(name, path):
         import resource
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     try:
-        said = EXERCISES[name][0](path)
-        return sum(right for right, _ in said), '; '.join(dict.fromkeys(words for _, words in said))
+        right, words = zip(*EXERCISES[name][0](path))
+        return sum(right) * EXERCISES[name][1] // len(right), '; '.join(words)
     except (Exception, SystemExit) as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(path)]
         line = f'{error}'.partition('\n')[0].replace('mis-match', 'mis-match (is there keepdims=True?)')
