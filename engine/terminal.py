@@ -26,8 +26,6 @@ LAUNCHERS = (('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'), ('PMI_RANK', 'PMI
              ('PMIX_RANK', 'SLURM_STEP_NUM_TASKS'))
 # argparse's arguments for the kinds of options that are types.
 KINDS = {bool: dict(action='store_true'), int: dict(type=int, metavar='N'), float: dict(type=float, metavar='X')}
-# Control characters except tab and line feed, and characters that separate lines or change the text direction.
-CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]')
 
 
 # ---------------------------------------------------------------- messages
@@ -128,7 +126,8 @@ def bar(total, description, unit):
     output, and close() removes the bar.
     """
     in_notebook = type(sys.stdout).__module__.startswith('ipykernel')
-    if not (sys.stderr.isatty() or in_notebook):
+    on_terminal = sys.stderr.isatty() and rank_and_size() == (0, 1)    # what mpiexec forwards may look like a terminal
+    if not (on_terminal or in_notebook):
         return _Lines(total, description, unit)
     from tqdm import tqdm              # late: it is slow to import. Text, since not every notebook shows widgets
 
@@ -137,11 +136,10 @@ def bar(total, description, unit):
             self.clear()
             print(line, flush=True)
 
-    stream = sys.stdout if in_notebook else sys.stderr                 # in a notebook, prints then replace the bar
     shown = Bar(total=total, desc=printable(description), leave=False, delay=1, miniters=0, smoothing=0,
                 bar_format='{desc}: {percentage:3.0f}%|{bar}| {remaining} left',
-                file=getattr(stream, 'stream', stream))                # its control codes unescaped
-    if sys.stderr.isatty():                # otherwise tqdm shows nothing if the terminal reports 0 columns or lines
+                file=sys.stdout if in_notebook else sys.stderr)        # in a notebook, prints then replace the bar
+    if on_terminal:                        # otherwise tqdm shows nothing if the terminal reports 0 columns or lines
         shown.nrows, shown.dynamic_ncols = 24, lambda file: (shutil.get_terminal_size().columns - 1, 24)
     return shown
 
@@ -223,19 +221,6 @@ def _settings(kind):
 
 # ---------------------------------------------------------------- running a script
 
-class EscapedStream:
-    """A stream to a terminal that escapes control characters, since names and texts may contain any."""
-
-    def __init__(self, stream, is_terminal):
-        self.stream, self.isatty = stream, lambda: is_terminal
-
-    def __getattr__(self, name):
-        return getattr(self.stream, name)
-
-    def write(self, text):
-        return self.stream.write(CONTROLS.sub(lambda match: ascii(match.group())[1:-1], text))
-
-
 def rank_and_size():
     """Return the rank of this process and the number of processes (None: unknown), as set by the launcher."""
     for rank, size in LAUNCHERS:
@@ -244,17 +229,13 @@ def rank_and_size():
     return 0, 1
 
 
-def _set_up_streams(rank, size):
+def _set_up_streams(rank):
     """Make standard output and error accept any character, and hide those of all processes except the first."""
     for name in 'stdout', 'stderr':
-        stream = getattr(sys, name)
         if rank:
-            stream = open(os.devnull, 'w', encoding='utf-8')
-        elif hasattr(stream, 'reconfigure'):
-            stream.reconfigure(errors='backslashreplace')
-        if size != 1 or stream.isatty():       # what mpiexec forwards may look like a terminal
-            stream = EscapedStream(stream, size == 1)
-        setattr(sys, name, stream)
+            setattr(sys, name, open(os.devnull, 'w', encoding='utf-8'))
+        elif hasattr(getattr(sys, name), 'reconfigure'):
+            getattr(sys, name).reconfigure(errors='backslashreplace')
 
 
 def _message(error):
@@ -276,8 +257,8 @@ def main(parser, program):
 
     The status is 2 after an error that the user can correct, printed as one line, and 0 if the output pipe is closed.
     """
-    rank, size = rank_and_size()
-    _set_up_streams(rank, size)
+    rank, _ = rank_and_size()
+    _set_up_streams(rank)
     message = ''
     try:
         options = parser.parse_intermixed_args()
