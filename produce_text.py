@@ -68,10 +68,11 @@ def write_page(model, checkpoint, o, *against):
         begins, _ = report.known(text[:shown.written], uchar, str)
         shown = shown._replace(written=len(begins))
     text, _ = report.known(text, uchar, note)
-    copied = copies.compare([text[shown.written or 0:]], *original) if original else None
-    page.write_page(o.page, model, checkpoint, shown._replace(text=text, copies=copied), against)
-    if copied:
+    if original:
+        copied = copies.compare([text[shown.written or 0:]], *original)
+        shown = shown._replace(copies=dict(copied, line=copies.share(copied)))
         note(copies.description(copied, original[0]))
+    page.write_page(o.page, model, checkpoint, shown._replace(text=text), against)
 
 
 def program(o):

@@ -14,7 +14,7 @@ from cells import (coupled_cell, logical_cell, odd_cell, peephole_cell, products
                    sums_cell, three_states)
 from charlstm import CharLSTM, lstm_cell, tt
 from engine.kernel import cell as cells_in_code, formula
-from engine.output.info import description
+from engine.run.info import description
 from engine.kernel.cell import Cell, held_cell
 from engine.backend import compiler
 from engine.kernel.library import joined

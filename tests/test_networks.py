@@ -19,7 +19,7 @@ from engine.backend.theano_setup import theano
 from engine.methods.compile import operations
 from engine.methods.record import STANDARD, digest, is_standard
 from engine.methods.state import functions
-from engine.output.info import description
+from engine.run.info import description
 from models import default_mode
 from mpi import needs_mpi
 from numpy_model import costs, lstm

@@ -19,7 +19,7 @@ from charlstm import CharLSTM
 from damage import PROGRESS, about, write_checkpoint
 from engine.output import report
 from engine.backend.theano_setup import theano
-from engine.output import info
+from engine.run import info
 from engine.run import table
 from models import P, default_mode
 from numpy_model import costs_of

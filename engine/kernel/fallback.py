@@ -1,42 +1,11 @@
-"""Read and write texts by a compiled function, for networks that C does not compute."""
-import itertools
+"""Read and write texts by a compiled function, for networks that C does not compute.
 
+Characters are (B,), texts (T,B).
+"""
 import numpy as np
 
 from engine import checks
-from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import layers_of
-from engine.kernel.ops import SoftmaxCrossEntropy
 
-equal_computations = theano.scan_module.scan_utils.equal_computations
-
-
-def state_symbols(p):
-    """Return symbols for the states of all layers: h and C of each, as network takes them. p: parameters by name."""
-    return [tt.matrices(f'h{k}', f'C{k}') for k in range(1, 1 + layers_of(p))]
-
-
-def flat(pairs):
-    """Return the states of all layers in one list: h1, C1, h2, C2 and so on."""
-    return list(itertools.chain(*pairs))
-
-
-def scores_of(outputs):
-    """Return log probabilities plus any number (T*B,V), from Outputs, since probabilities may become 0."""
-    node = outputs.probabilities.owner
-    if node is not None and isinstance(node.op, (SoftmaxCrossEntropy, tt.nnet.CrossentropySoftmaxArgmax1HotWithBias)):
-        scores, bias = node.inputs[:2]
-        return scores + bias
-    return tt.log(tt.maximum(outputs.probabilities, np.finfo(outputs.probabilities.dtype).tiny))
-
-
-def costs_follow(outputs, y):
-    """Return whether, by their graph, the costs of a network's Outputs are -log p[y]."""
-    softmax = outputs.probabilities.owner      # its first output is the costs, in C and in Theano's own operation
-    return softmax is not None and equal_computations([outputs.costs], [softmax.outputs[0].reshape(y.shape)])
-
-
-# ---------------------------------------------------------------- texts, step by step: characters (B,), texts (T,B)
 
 def likely(p, top_k, top_p):
     """Return probabilities p (B,V), zero except the top_k largest and, of these, the fewest with a share top_p.

@@ -13,7 +13,6 @@ import numpy as np
 from engine import checks
 from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import base_names, layers_of, stacked, units
-from engine.kernel import in_numpy
 from engine.kernel.elementwise import CHANGES, Planned
 from engine.kernel.library import Library, empty, reused
 
@@ -373,6 +372,7 @@ class Kernel:
         if in_c:
             self.library = Library(cell.dtype, cell.program, bfloat16)
         else:
+            from engine.kernel import in_numpy         # late: C runs most models
             step = in_numpy.Elementwise(cell.program) if cell.program else in_numpy.AnyCell(cell)
             self.library = in_numpy.Arrays(cell.dtype, step)
 

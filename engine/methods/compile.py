@@ -9,14 +9,15 @@ from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import in_layers, layers_of, named_state, recurrent
 from engine.kernel.cell import in_files, lines_of
 from engine.kernel.elementwise import SameArrays
-from engine.kernel.fallback import StepByStep, costs_follow, flat, scores_of, state_symbols
-from engine.kernel.ops import Kernel
-from engine.kernel.scan import Scan
+from engine.kernel.ops import Kernel, SoftmaxCrossEntropy
+from engine.kernel.scan import Scan, flat, state_symbols
 from engine.methods.record import is_standard
 from engine.methods.state import (REPLACEABLE, CompiledFunctions, arrays, cell_of_model, functions, in_torch,
                                   kinds, new_kinds, optimiser_variables, sizes, vocabulary_size, zero_states)
 from engine.parallel import DataParallelStep
 from engine.terminal import number_of, warn
+
+equal_computations = theano.scan_module.scan_utils.equal_computations
 
 
 def operations(model):
@@ -99,6 +100,21 @@ def build_forward(model, ops, name):
     return function_of(model, [x, *flat(states)], results + flat(outputs.after))
 
 
+def scores_of(outputs):
+    """Return log probabilities plus any number (T*B,V), from Outputs, since probabilities may become 0."""
+    node = outputs.probabilities.owner
+    if node is not None and isinstance(node.op, (SoftmaxCrossEntropy, tt.nnet.CrossentropySoftmaxArgmax1HotWithBias)):
+        scores, bias = node.inputs[:2]
+        return scores + bias
+    return tt.log(tt.maximum(outputs.probabilities, np.finfo(outputs.probabilities.dtype).tiny))
+
+
+def costs_follow(outputs, y):
+    """Return whether, by their graph, the costs of a network's Outputs are -log p[y]."""
+    softmax = outputs.probabilities.owner      # its first output is the costs, in C and in Theano's own operation
+    return softmax is not None and equal_computations([outputs.costs], [softmax.outputs[0].reshape(y.shape)])
+
+
 def check_functions(model, ops):
     """Compute a small batch by functions that were replaced, so that an error names the line.
 
@@ -142,6 +158,7 @@ def build_texts(model, ops, name):
     """Return what reads and writes texts: in C, a Texts or, if C does not compute this network, a StepByStep."""
     if ops.in_c and is_standard(model, 'network'):
         return ops.texts(model.p)
+    from engine.kernel.fallback import StepByStep          # late: C runs most models
     S = cell_of_model(model).counts.S
     return StepByStep(functools.partial(compiled, model), functools.partial(sizes, model), S)
 

@@ -7,9 +7,8 @@ import numpy as np
 from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import RECORDED, in_layers, map_state, named_state
 from engine.kernel.cell import Counts
-from engine.kernel.fallback import flat, state_symbols
 from engine.kernel.formula import Trace
-from engine.kernel.scan import Scan
+from engine.kernel.scan import Scan, flat, state_symbols
 from engine.methods import state
 from engine.methods.state import REPLACEABLE, cell_of_model, functions, new_parameters
 from engine.run import table

@@ -149,7 +149,7 @@ def print_texts(texts, pieces):
 
 def write(model, checkpoint, options):
     """Write sequences: print them, and append them to a file."""
-    from engine.output.info import summary                 # late: it imports NumPy
+    from engine.run.info import summary                 # late: it imports NumPy
     default = near(os.path.join(ROOT, 'text_output', os.path.basename(options.params) + '.out'))
     path = default if options.out is None else options.out
     if not path or path.lower().endswith(('.npz', '.safetensors')):
@@ -257,6 +257,6 @@ def print_json(checkpoint, found):
 
 def print_info(options):
     """Print what is known about a checkpoint, as lines or as a JSON object."""
-    from engine.output.info import description, facts
+    from engine.run.info import description, facts
     path, encoding = options.params, options.encoding
     print_json(path, facts(path, encoding)) if options.json else print(description(path, encoding))

@@ -15,10 +15,8 @@ from engine.data.text import encoded, read_string
 from engine.files import base_name, readable, write_whole
 from engine.methods.saving import other_program_cell
 from engine.methods.state import sizes
-from engine.output import info
-from engine.output.copies import share
 from engine.page.cell import cell_for_page
-from engine.run import logs, recipe, table
+from engine.run import info, logs, recipe, table
 from engine.terminal import layers_of_units, note
 
 HERE = Path(__file__).resolve().parent
@@ -68,7 +66,7 @@ class Shown(NamedTuple):
     text: str
     source: str                    # a line that says where the text comes from
     written: int | None = None     # index of the first character that a model wrote
-    copies: dict | None = None     # the result of compare() in copies.py for the written text or the file
+    copies: dict | None = None     # of the written text: the result of compare() of output/copies.py, and `line` on it
     sha256: str | None = None      # of the file that the text comes from
 
 
@@ -151,7 +149,7 @@ def for_learning():
 
 def marks(text, copies):
     """Return a dict of the passages that a page underlines and a line about them. copies: as in Shown."""
-    longest, line = copies['longest'], share(copies) + '.'
+    longest, line = copies['longest'], copies['line'] + '.'
     passages = copies['passages'] or ([longest] if longest else [])
     if longest:
         line += f' The longest, of {longest["length"]:,}, is underlined. Point at a passage to see where it occurs.'
