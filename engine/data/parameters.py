@@ -15,15 +15,12 @@ from engine import checks
 from engine.files import named, write_whole
 from engine.terminal import script
 
-NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # of two layers; a cell's own parameters follow
 NOT_PARAMETERS = re.compile('(m|state|weights|carried|validation)_|(about|uchar)$')        # of a checkpoint
 RECORDED = 'network', 'objective', 'penalty', 'optimiser'      # whose digests it has, if not standard
 FORMAT = 2                     # version of the metadata and of the names of the arrays
 # A file is a decompression bomb if its arrays need more than ROOM bytes and more than RATIO times the size of the file:
 # large arrays of real parameters never compress that well.
 ROOM, RATIO = 1 << 26, 10
-RATES = 0.1, 1.2e-4            # default rates for adapting to a text, without RMSprop's mean squares and with them
-MOST_UNITS = 256               # with more, and with mean squares, the rate falls in proportion, as in training
 
 # Forms for fits(). The progress may be any dict; that of a run has options, and the bundled model's only what is shown.
 SOURCE = dict(path=str, characters=int, sha256=str)
@@ -52,6 +49,9 @@ def parameter_shapes(V, units, rows=(4, 4, 4), own=()):
         f'{name}{k}': own_shape(name, H) for k, H in enumerate(units, 1) for name in own})
 
 
+NAMES = tuple(parameter_shapes(0, (0, 0)))                 # of two layers; a cell's own parameters follow
+
+
 def is_matrix(name):
     """Return whether a cell's own parameter is a matrix (H,H), not a vector (H,)."""
     return name.startswith('M_')
@@ -65,11 +65,6 @@ def own_shape(name, H):
 def in_layers(names, layers):
     """Return names with the number of each layer, those of the first layer first."""
     return [f'{name}{k}' for k in range(1, layers + 1) for name in names]
-
-
-def base_names(layers):
-    """Return the names of all parameters except a cell's own, such as NAMES."""
-    return [*in_layers('UWb', layers), 'V', 'c']
 
 
 def recurrent(p):
@@ -228,7 +223,7 @@ def read_parameters(path, dtype, encoding='utf-8'):
     """
     encoding, stored = checks.encoding('encoding', encoding), opened(path)
     own, layers = stored.cell['parameters'], max(1, layers_of(stored))
-    names = stored.metadata.get('parameters') or [*base_names(layers), *in_layers(own, layers)]
+    names = stored.metadata.get('parameters') or [*parameter_shapes(0, layers * (0,), own=own)]
     sizes = 'c', *in_layers('b', layers)       # of a class with parameters of its own, only these shapes are known
     if len({*names}) < len(names) or not {*names} >= {*sizes}:
         raise stored.refusal('its parameters have the names of others, or there is no b or c')
@@ -275,13 +270,6 @@ def read_mean_squares(path):
     trained = [name for name, m in squares.items()
                if m.shape == p[name].shape and (m.any() and m.min() >= 0 or not m.size)]
     return squares if len(trained) == len(p) else {}
-
-
-def how_to_adapt(checkpoint, rate=True):
-    """Return the arguments adapt and mean_squares of score_text. rate: a number, or True for the default."""
-    mean_squares = read_mean_squares(checkpoint)
-    default = RATES[1] * min(1, MOST_UNITS / max(units(mean_squares))) if mean_squares else RATES[0]
-    return dict(adapt=default if rate is True else rate, mean_squares=mean_squares)
 
 
 def write(path, arrays, metadata):

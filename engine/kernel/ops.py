@@ -12,7 +12,7 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import base_names, layers_of, stacked, units
+from engine.data.parameters import in_layers, layers_of, stacked, units
 from engine.kernel.elementwise import CHANGES, Planned
 from engine.kernel.library import Library, empty, reused
 
@@ -303,12 +303,12 @@ class Texts:
         p = {name: np.require(v.get_value(borrow=True), requirements='CAW') for name, v in self._p.items()}
         own = [library.passed_together([library.passed(p[f'{name}{k + 1}']) for name in self._own])
                for k in range(layers)]
-        U1, *others, Vw, c = [np.ascontiguousarray(stacked(p['U1'])), *[p[name] for name in base_names(layers)[1:]]]
-        weights = list(map(library.passed, [U1, *others]))
+        U1 = np.ascontiguousarray(stacked(p['U1']))
+        weights = [library.passed(p[name] if name != 'U1' else U1) for name in in_layers('UWb', layers)]
         self._layers = (_Layer * layers)(*[
             (H, *weights[3 * k:3 * k + 3], ctypes.addressof(own[k])) for k, H in enumerate(units(p))])
-        self._struct = struct = _Sampling(V=len(Vw), layers=layers, layer=ctypes.addressof(self._layers),
-                                          Vw=library.passed(Vw), c=library.passed(c))
+        self._struct = struct = _Sampling(V=len(p['V']), layers=layers, layer=ctypes.addressof(self._layers),
+                                          Vw=library.passed(p['V']), c=library.passed(p['c']))
         panels = empty((kernel.packed_size(ctypes.byref(struct)),), library.dtype)
         struct.panels = library.passed(panels)
         kernel.pack(ctypes.byref(struct))

@@ -146,8 +146,8 @@ def score_text(model, text, adapt=0, progress=None, mean_squares=None):
     adapt: the rate at which a copy of the model trains on what it has just scored (dynamic evaluation: Krause et al.
     2018); 0: no training. progress: a function that is called with the costs of each piece. mean_squares: RMSprop's, of
     gradients, from read_mean_squares(checkpoint). The copy then divides gradients by their roots, and its changes
-    decay. Good rates are 1.2e-4 with mean squares, 6e-5 with 512 units, and 0.1 without. Raises ValueError for unknown
-    characters and costs that are not finite.
+    decay. `python produce_text.py --help` has good rates. Raises ValueError for unknown characters and costs that are
+    not finite.
     """
     numbers, reader, length, end = numbers_of(model, text), model, SCORED, 0
     costs = np.empty(len(numbers) - 1, model.p['c'].dtype)

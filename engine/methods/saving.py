@@ -29,9 +29,8 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
     num_units1, num_units2: units of layer 1, and of each layer above it. char_dim: V, needed if no text was prepared.
     initial: 'original' or 'chrono', for initial_parameters.
     mfile, encoding: as filename and encoding of load_params, with the same errors.
-    learning: dropout, dropconnect, smoothing, ar, tar, reset, average, momentum, weight_decay, grad_clip, step_clip.
-    `python train.py --help` explains these and the others; the defaults are those of the original. Raises ValueError
-    for arguments out of range.
+    learning: other learning parameters, such as dropout, with underscores. `python train.py --help` explains all; the
+    defaults are those of the original. Raises ValueError for arguments out of range.
     """
     lp = Learning({**table.INITIAL, **learning, 'lrate': lrate, 'drate': drate, 'eps': eps,
                    'bptt_maxdepth': bptt_maxdepth, 'l1': l1, 'l2': l2})

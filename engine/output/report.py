@@ -7,7 +7,7 @@ from collections import Counter
 
 from engine.files import append_text, base_name, open_to_append, refuse_to_replace
 from engine.output import copies
-from engine.run.table import TEMPERATURE, Option
+from engine.run.table import ADAPTING, TEMPERATURE, UNITS, Option
 from engine.terminal import ROOT, bar, bits, nats_and_bits, near, note, number_of, spelled
 
 SURPRISES, CONTEXT = 10, 30        # least expected characters to print, and characters before each
@@ -53,8 +53,8 @@ OPTIONS = {
     'instead of writing': [
         Option('score', 'FILE', None, 'print how well the model predicts this text'),
         Option('adapt', dict(type=float, nargs='?', const=True, metavar='RATE'), None, 'with --score: also score with '
-               'a copy that trains as it reads (default RATE 0.00012, less with over 256 units; without mean squares '
-               'of RMSprop in PARAMS 0.1)'),
+               f'a copy that trains as it reads (default RATE {ADAPTING[1]:g}, less with over {UNITS} units; without '
+               f'mean squares of RMSprop in PARAMS {ADAPTING[0]})'),
         Option('json', bool, False, 'with --score or --info: print one JSON object'),
         Option('page', 'FILE', None, 'write a page for a browser, about the --score text or validation text of the '
                'run; with writing options, or without such a text, about what the model writes'),
@@ -207,7 +207,7 @@ def scored(model, text, name, say, **adapting):
 
 def print_score(model, checkpoint, options):
     """Print how well the model predicts a text, and its least expected characters."""
-    from engine.data.parameters import how_to_adapt
+    from engine.run.recipe import how_to_adapt
     say, original = note if options.json else print, inputs(options)[1]
     whole, text, found = read(options, checkpoint, model.uchar, say)
     costs, fields = scored(model, text, options.score, say)

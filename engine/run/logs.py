@@ -12,6 +12,8 @@ from engine.files import append_text, lock, named, open_to_append, write_whole
 from engine.terminal import printable
 
 STEPS, EPOCHS, SAMPLES, PASSAGE = LOGS = '.out', '_epochs.out', '_samples.txt', '_passage.out'    # file name endings
+BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # those of checkpoints
+OF_CHECKPOINT = '|'.join(map(re.escape, (BEST, INTERRUPTED, EPOCH))).replace(r'\{\}', r'\d+')
 COLUMNS = 'epoch', 'cost', 'valid_cost', 'lrate', 'characters_per_second'      # of EPOCHS: the fields of an Epoch
 
 
@@ -115,7 +117,7 @@ def draw_costs(path, title, logs, baselines):
 
 def path_beside(checkpoint, ending):
     """Return the path of the log with this ending that belongs to a checkpoint, a path or an open one."""
-    return re.sub(r'(_best|_interrupted|_epoch\d+)?\.npz$', '', str(checkpoint)) + ending
+    return re.sub(rf'({OF_CHECKPOINT}|\.npz)$', '', str(checkpoint)) + ending
 
 
 def rows(log, columns):

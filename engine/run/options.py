@@ -8,8 +8,6 @@ from engine.files import base_name
 from engine.run import table
 from engine.terminal import ROOT, layers_of_units, near, number_of
 
-UNITS, LAYERS = 256, 2
-
 
 class Options:
     """The options of a run as attributes; None: not chosen yet. typed: a dict of those that the user set."""
@@ -97,8 +95,8 @@ def take_over(o, checkpoint):
     if not (lp and text and progress and 'options' in progress):
         raise ValueError(f'{o.resume} holds no run that can be resumed; --init starts a new one from its parameters')
     train, valid, test = [source and source['path'] for source in (text, text['valid'], text['test'])]
-    stored = {**table.DEFAULTS, 'layers': LAYERS, **lp, **text, **progress['options'], 'input': train, 'valid': valid,
-              'test': test, 'no_stateful': not text['stateful']}
+    stored = {**table.DEFAULTS, 'layers': table.LAYERS, **lp, **text, **progress['options'], 'input': train,
+              'valid': valid, 'test': test, 'no_stateful': not text['stateful']}
     before = table.checked_options({name: stored[name] for name in table.OF_RUN})
     folder = os.path.dirname(os.path.abspath(o.resume))
     if o.init or 'output_dir' in o.typed and os.path.realpath(o.output_dir) != os.path.realpath(folder):
@@ -121,7 +119,7 @@ def set_units(o):
         found = units(read_parameters(o.init, 'float32')[0])
         for name, number in dict(num_units1=found[0], num_units2=found[-1], layers=len(found)).items():
             setattr(o, name, o.typed.get(name, number))
-    o.num_units1, o.layers = o.num_units1 or UNITS, o.layers or LAYERS
+    o.num_units1, o.layers = o.num_units1 or table.UNITS, o.layers or table.LAYERS
     if o.layers == 1 and 'num_units2' in o.typed:
         raise ValueError('num_units2 is for the layers above the first, but there is only one layer')
     o.num_units2 = o.num_units2 or o.num_units1

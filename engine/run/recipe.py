@@ -3,15 +3,12 @@ import math
 
 import numpy as np
 
-# The rate times the number of units, and the highest rate. RMSprop's steps do not grow with the gradient, so the change
-# of a unit's input grows with the number of units that it reads (Yang et al. 2022).
-LRATE, HIGHEST = 0.012 * 256, 0.024
+from engine.data.parameters import read_mean_squares, units
+from engine.run.table import (ADAPTING, HIGHEST, LEAST_EPOCHS, LEAST_STEPS, PATIENCE, RATE, SAVE_EVERY, UNITS)
 
-# A short text has few steps in an epoch, so it gets more epochs: enough for this number of steps.
-LEAST_EPOCHS, LEAST_STEPS = 40, 7500
-PATIENCE, PATIENT_STEPS = 6, 1150
+PATIENT_STEPS = 1150                       # a short text has few steps in an epoch, so a run waits for more epochs
 SOONER = 1 / 3                             # factor on PATIENT_STEPS with --init: such a model reaches its best sooner
-SAVE_EVERY, CHECKPOINTS = 10, 100          # epochs between checkpoints, or more, to write at most this number of them
+CHECKPOINTS = 100                          # most checkpoints of a run
 BLOCK = 1_000_000                          # characters that are counted at a time
 
 # Dropout by the number of parameters per training character, interpolated linearly in the logarithm of that number.
@@ -34,7 +31,9 @@ def dropout(characters, parameters):
 
 def lrate(num_units1, num_units2):
     """Return the default learning rate for layers of these sizes."""
-    return min(HIGHEST, float(f'{LRATE / max(num_units1, num_units2):.2g}'))
+    # RMSprop's steps do not grow with the gradient, so the change of a unit's input grows with the number of units that
+    # it reads (Yang et al. 2022).
+    return min(HIGHEST, float(f'{RATE * UNITS / max(num_units1, num_units2):.2g}'))
 
 
 def complete(o, batches, parameters):
@@ -50,6 +49,13 @@ def complete(o, batches, parameters):
                   lrate=lrate(o.num_units1, o.num_units2), patience=max(PATIENCE, math.ceil(patient_steps / batches)),
                   save_every=SAVE_EVERY * math.ceil(epochs / (SAVE_EVERY * CHECKPOINTS)))
     vars(o).update({name: value for name, value in chosen.items() if vars(o)[name] is None})
+
+
+def how_to_adapt(checkpoint, rate=True):
+    """Return the arguments adapt and mean_squares of score_text. rate: a number, or True for the default."""
+    mean_squares = read_mean_squares(checkpoint)
+    default = ADAPTING[1] * min(1, UNITS / max(units(mean_squares))) if mean_squares else ADAPTING[0]
+    return dict(adapt=default if rate is True else rate, mean_squares=mean_squares)
 
 
 def compare(text):

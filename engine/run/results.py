@@ -8,16 +8,16 @@ import sys
 import time
 from pathlib import Path
 
-from engine.data.parameters import RECORDED, Checkpoint, how_to_adapt, read_about
+from engine.data.parameters import RECORDED, Checkpoint, read_about
 from engine.files import PARTIAL, base_name, named, readable, warn_once, write_whole
-from engine.run.logs import EPOCHS, LOGS, STEPS, Logs, draw_costs
+from engine.run.logs import BEST, EPOCH, EPOCHS, INTERRUPTED, LOGS, OF_CHECKPOINT, STEPS, Logs, draw_costs
+from engine.run.recipe import how_to_adapt
 from engine.run.schedule import Schedule
 from engine.run.table import ROWS, TITLES
 from engine.terminal import bar, bits, nats_and_bits, near, script, words_of
 
-BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints
 PICTURE, RESULT = '.png', '_result.json'
-ENDINGS = '|'.join([*map(re.escape, [*LOGS, PICTURE, RESULT, BEST, INTERRUPTED]), r'_epoch\d+\.npz'])
+ENDINGS = '|'.join([*map(re.escape, [*LOGS, PICTURE, RESULT]), OF_CHECKPOINT])
 EARLY = 4                  # seconds into the first epoch before its first sample
 SAMPLE_LENGTH = 200        # characters
 FALLS = 5                  # most times that a run returns to one checkpoint, each time at half the rate

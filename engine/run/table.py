@@ -13,6 +13,12 @@ from engine.terminal import ROOT
 # In a resumed run: see `resumed` below.
 MAY_CHANGE = 'only --epochs, --save-every, --patience, --device may change, and --lrate may become smaller'
 TEMPERATURE = 0.7              # of what a person reads: of the scripts and a page
+# Defaults that depend on the model and the text (recipe.py). units: of each of the layers.
+UNITS, LAYERS = 256, 2
+RATE, HIGHEST = 0.012, 0.024   # with UNITS, and at most
+LEAST_EPOCHS, LEAST_STEPS = 40, 7500           # a short text has few steps in an epoch, so it gets more epochs
+PATIENCE, SAVE_EVERY = 6, 10   # in epochs
+ADAPTING = 0.1, 1.2e-4         # rates for adapting to a text, without RMSprop's mean squares and with them
 TITLES = {'train': 'text', 'valid': 'validation text', 'test': 'test text'}        # titles of a run's texts, by role
 
 
@@ -73,16 +79,18 @@ OPTIONS = {
         _text('no_stateful', bool, False, 'start every batch from zero states, as the original does, instead of '
               'carrying the states from batch to batch', original=True)],
     'model': [
-        Option('num_units1', int, None, 'units of layer 1 (default: 256, or those of --init)', (1,), small=64),
+        Option('num_units1', int, None, f'units of layer 1 (default: {UNITS}, or those of --init)', (1,), small=64),
         Option('num_units2', int, None, 'units of each other layer (default: those of layer 1, or of --init)', (1,)),
-        Option('layers', int, None, 'number of layers (default: 2, or those of --init)', (1, checks.MOST_LAYERS)),
+        Option('layers', int, None, f'number of layers (default: {LAYERS}, or those of --init)',
+               (1, checks.MOST_LAYERS)),
         Option('cell', 'FILE:CLASS', None, 'subclass of CharLSTM with its own cell or optimiser, or CharLSTM in an '
                'edited copy of charlstm.py; name it again to resume its runs and to use its checkpoints (default: '
                'CharLSTM itself)', of_fit=False, resumed='moved'),
         Option('initial', ('original', 'chrono'), 'chrono', 'initial values; original: forget gates have bias 1; '
                'chrono: a quarter of the units remember for up to 100 characters', original='original'),
         _lp('dropout', float, None, 'share of the units that each training step leaves out (default: depends on '
-            'the length of the text and the number of units; less with --init or fewer than 40 epochs)', LEFT_OUT, 0.0),
+            f'the length of the text and the number of units; less with --init or fewer than {LEAST_EPOCHS} epochs)',
+            LEFT_OUT, 0.0),
         _lp('dropconnect', float, None, 'share of the recurrent weights that each training step leaves out '
             '(default: two thirds of --dropout)', LEFT_OUT, 0.0),
         _lp('smoothing', float, 0.001, 'share of each target that is spread over all characters; like --ar and --tar, '
@@ -102,8 +110,8 @@ OPTIONS = {
         Option('random_seed', int, None, 'whole number that makes a run repeatable (default: a new one, which is '
                'printed and stored)', (0, math.inf), of_fit=False, in_result=False)],
     'learning': [
-        _lp('lrate', float, None, 'learning rate (default: 0.012 if the larger layer has 256 units, half of that if it '
-            'has twice as many, and at most 0.024)', ('above 0', lambda v: v > 0), 2e-3, resumed='smaller'),
+        _lp('lrate', float, None, f'learning rate (default: {RATE} if the larger layer has {UNITS} units, half of that '
+            f'if it has twice as many, and at most {HIGHEST})', ('above 0', lambda v: v > 0), 2e-3, resumed='smaller'),
         Option('warmup', int, 100, 'steps over which the rate rises to --lrate, at most a third of the run', (0,), 0),
         Option('anneal', float, 0.5, 'share of the epochs, at the end, over which the rate falls to a twentieth of '
                '--lrate', ('from 0 to 1', lambda v: 0 <= v <= 1), 0.0),
@@ -121,14 +129,14 @@ OPTIONS = {
         _lp('l1', float, 0.0, 'weight of the sum of absolute values, divided by the characters in a batch', FROM_0),
         _lp('l2', float, 0.0, 'the same for the sum of squared parameters', FROM_0)],
     'run': [
-        Option('epochs', int, None, 'times to read the training text (default: 40, or more for a short text or large '
-               'batches: enough for 7,500 steps)', (1,), 75, 40, resumed='any'),
+        Option('epochs', int, None, f'times to read the training text (default: {LEAST_EPOCHS}, or more for a short '
+               f'text or large batches: enough for {LEAST_STEPS:,} steps)', (1,), 75, 40, resumed='any'),
         Option('patience', int, None, 'after N epochs without a better validation cost, the rate falls early; if it is '
-               'already falling or never does, the run ends; 0: off (default: 6, or more for a short text)', (0,), 0,
-               resumed='any'),
+               f'already falling or never does, the run ends; 0: off (default: {PATIENCE}, or more for a short text)',
+               (0,), 0, resumed='any'),
         Option('valid_every', int, 10, 'training steps between evaluations of a validation batch', (1,), 1),
-        Option('save_every', int, None, 'epochs between checkpoints (default: 10, or more with over 1,000 epochs)',
-               (1,), of_fit=False, resumed='any'),
+        Option('save_every', int, None, f'epochs between checkpoints (default: {SAVE_EVERY}, or more with over 1,000 '
+               'epochs)', (1,), of_fit=False, resumed='any'),
         Option('original', bool, False, 'the recipe of 2016, without later additions: 75 epochs of batches of 50 '
                'sequences of 50 characters, from zero states, at a rate of 0.002, times 0.97 per epoch from epoch 10 '
                'on, and the step log of 2016 (engine/README.md lists the remaining differences)', of_fit=False),
