@@ -203,7 +203,7 @@ def _program(trace, counts, variables, outputs, d_outputs):
     gradients = trace.add([tt.zeros_like(v) if gradient is None else gradient
                            for v, gradient in zip(variables, found[:n])])
     pairs = [(k, *trace.add(pair)) for k, gradient in enumerate(found[n:]) for pair in factors_of(gradient)]
-    if trace.unknown:
+    if trace.unknown is not None:
         return None
     h, *states = [trace.values[output] for output in outputs]
     da = gradients[:counts.b]
@@ -258,6 +258,12 @@ def in_files(functions, traces):
                 return f'{path}, line {entry[1]}'
 
 
+def unsupported(function, variable):
+    """Return the operation that makes a variable and, if a function's file has it, its line, as text."""
+    place = in_files([function], getattr(variable.tag, 'trace', [[]])[0])
+    return f'{variable.owner.op if variable.owner else variable}' + (f', in {place}' if place else '')
+
+
 @contextlib.contextmanager
 def lines_of(functions, what, values={}):
     """Raise ValueError with the line, for errors in functions. values: of symbols, computed with in the block, too."""
@@ -283,7 +289,7 @@ class Cell:
     remembers   numbers of the rows whose biases make a unit remember, to their signs
     formula     its graph as text; standard: whether it is the standard formula, which checkpoints leave out
     program     the Program, or None if an operation cannot be code for one unit
-    unknown     that operation, or None
+    unknown     that operation and its line, as text, or None
     """
 
     def __init__(self, function, dtype, remembers={}, arguments=None):
@@ -309,8 +315,11 @@ class Cell:
         if rows_and_states != STANDARD_ARGUMENTS:
             self.formula = f'({", ".join(rows_and_states)}): {self.formula}'
         self.standard = hashlib.sha256(self.formula.encode()).hexdigest().startswith(STANDARD)
-        self.program = None if trace.unknown else _program(trace, counts, variables[:n], outputs, variables[n:])
-        self.unknown = trace.unknown
+        self.program = self.unknown = None
+        if trace.unknown is None:
+            self.program = _program(trace, counts, variables[:n], outputs, variables[n:])
+        if trace.unknown is not None:                      # in the formula or its gradient
+            self.unknown = unsupported(function, trace.unknown)
 
     def __call__(self, inputs):
         returned = self.function(**dict(zip(self.declared.names, inputs)))

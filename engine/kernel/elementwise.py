@@ -95,7 +95,7 @@ def formula_of(node):
     values = {v: float(node.inputs[k].data.item()) if inner[k] else f'x{k}' for k, v in enumerate(variables)}
     trace = formula.Trace(values, dtype)
     results = trace.add(outputs)
-    return None if trace.unknown else (formula.code_of(trace.lines, results), used)
+    return (formula.code_of(trace.lines, results), used) if trace.unknown is None else None
 
 
 def c_function(code, used, kinds, dtypes):

@@ -78,11 +78,6 @@ COSTLY = ('Pow', 'Exp', 'Expm1', 'Log', 'Log1p', 'Sqrt', 'Tanh', 'ScalarSigmoid'
 PRECEDENCE = {'{} + {}': 1, '{} - {}': 1, '{} * {}': 2, '{} / {}': 2, '-{}': 3}         # all others: 4
 # Operations that are expressed by others.
 REPLACED = {'Sqr': lambda x: ('Mul', x, x), 'Inv': lambda x: ('TrueDiv', 1.0, x), 'Invert': lambda x: ('Sub', 1.0, x)}
-# Unsupported operations on arrays of numbers, as a user wrote them. Others are named only without one of these, and
-# last those that only come along with them, such as the length in a mean.
-AS_WRITTEN = dict(Sum='a sum over other axes', MaxAndArgmax='a maximum over units', Dot='a matrix product',
-                  Subtensor='a slice', AdvancedSubtensor='an index', Reshape='a new shape', Join='a concatenation')
-NAMED_LAST = r'[^{]*$', r'Shape|Subtensor|\w*DimShuffle', 'Elemwise'
 SHAPE = 'the shape (B,H)'
 ORDERS = (0, 'x'), (0,), ('x', 'x'), ('x',)            # of numbers for each sequence, or for all
 KNOWN = {*OPERATIONS, *REPLACED, 'Identity', 'Cast', 'Second'}
@@ -111,7 +106,7 @@ def operation_name(op):
 
 
 class Trace:
-    """The lines of a graph by name, the values of variables, and an unsupported operation or None.
+    """The lines of a graph by name, the values of variables, and `unknown`: the first that is not supported, or None.
 
     of_cell: whether matrices are (B,H), so that sums over the units are supported, and products with M[0], M[1] ...
     """
@@ -126,8 +121,7 @@ class Trace:
             for index, output in enumerate(node.outputs):
                 value = self._translated(node.op, output, node.inputs, arguments)
                 if value is None:
-                    written = output.ndim and 'float' in output.dtype and AS_WRITTEN.get(type(node.op).__name__)
-                    self._note(written or f'{node.op} of {output.type}')
+                    self._note(output)
                     name = operation_name(node.op)
                     value = self._line(f'{name}.{index}' if len(node.outputs) > 1 else name, *arguments)
                 self.values[output] = value
@@ -142,12 +136,11 @@ class Trace:
             else:                              # an array or a shared variable; a checksum tells arrays apart
                 data = f'_{zlib.crc32(np.float32(constant).tobytes()):08x}' if isinstance(constant, np.ndarray) else ''
                 self.values[variable] = f'{variable.name or of_any_size(variable.type)}{data}'
-                self._note(self.values[variable])
+                self._note(variable)
         return self.values[variable]
 
-    def _note(self, what):
-        self.unknown = min(filter(None, [self.unknown, what]), key=lambda what: [
-            what not in AS_WRITTEN.values(), *[bool(re.match(pattern, what)) for pattern in NAMED_LAST]])
+    def _note(self, variable):
+        self.unknown = variable if self.unknown is None else self.unknown
 
     def _translated(self, op, output, inputs, arguments):
         """Return the value of an operation, or None if it is not supported."""
@@ -165,7 +158,7 @@ class Trace:
             inner = Trace(dict(zip(scalar.fgraph.inputs, arguments)), self.dtype)
             inner.lines = self.lines
             value, = inner.add(scalar.fgraph.outputs)
-            return None if inner.unknown else value
+            return value if inner.unknown is None else None
         if not isinstance(scalar, theano.scalar.ScalarOp) or name not in KNOWN or SHAPE in arguments:
             return None
         # Constants may have any type. In a float64 model, Theano keeps comparisons and their products in float32.
@@ -173,7 +166,7 @@ class Trace:
         if not constant and not types <= {self.dtype, 'bool', 'float32'}:
             if name != 'Cast' or output.dtype == 'bool':
                 return None
-            self._note(f'{op} of {output.type}')               # left out, so that lines are the same in both types
+            self._note(output)                                 # left out, so that lines are the same in both types
         if output.dtype == 'bool' and name == 'Add':
             name = 'OR'
         if output.dtype == 'bool' and name == 'Cast':          # a comparison with 0
