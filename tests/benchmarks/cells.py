@@ -1,18 +1,20 @@
 """Compare cells: what they cost on tiny Shakespeare, and how fast they train, beside PyTorch loops over the same cells.
 
-    python tests/benchmarks/cells.py costs FILE --results DIR
+    python tests/benchmarks/cells.py costs FILE --results DIR [--cell FILE:CLASS]
     python tests/benchmarks/cells.py speed [--steps 15]
 
 Each cell has as many units as the standard one, 2x128, and then as many as give about as many parameters.
 
 costs    validation costs on nanoGPT's split of FILE after 15 epochs with the default recipe. Of three learning rates,
          the default, a third of it and, if that was better, a ninth, the best for seed 1 is taken for two more seeds. A
-         finished run in DIR is only read, and another one is resumed.
+         finished run in DIR is only read, and another one is resumed. --cell: the rows of this class alone.
 speed    all sides of a row take turns, each in a process of its own. They begin with the same parameters, and unless
          the costs of their first steps are those of the cell in NumPy, nothing is timed. PyTorch runs an eager loop
          over the steps of each layer.
 """
 import argparse
+import functools
+import math
 import types
 from pathlib import Path
 
@@ -34,23 +36,35 @@ def in_numpy(name):
     return getattr(cells, f'{CELLS[name][1]}_in_numpy')
 
 
+def option_of(name):
+    """Return what --cell of train.py takes for a cell of CELLS or a FILE:CLASS; None for the standard cell."""
+    if name == 'LSTM':
+        return None
+    return f'{ROOT}/engine/lesson/cells.py:{CELLS[name][0]}' if name in CELLS else name
+
+
+@functools.cache
+def cell_of(name):
+    """Return the Cell."""
+    from charlstm import CharLSTM
+    from engine.kernel.cell import Cell
+    from engine.terminal import load_class
+    return Cell(load_class(option_of(name), CharLSTM).cell, 'float32')
+
+
 def parameters_of(name, units, V):
     """Return how many parameters a model has."""
-    import math
-
-    import numpy_model
     from engine.data.parameters import parameter_shapes
-    cell = in_numpy(name)
-    shapes = parameter_shapes(V, (units, units), numpy_model.row_counts(cell), numpy_model.declared(cell)[2])
+    shapes = parameter_shapes(V, (units, units), cell_of(name).counts.rows, cell_of(name).own)
     return sum(map(math.prod, shapes.values()))
 
 
-def rows_of(V):
+def rows_of(V, names=CELLS):
     """Yield name, units and number of parameters of each row: all with UNITS, then those with as many parameters."""
     most = parameters_of('LSTM', UNITS, V)
-    for name in CELLS:
+    for name in names:
         yield name, UNITS, parameters_of(name, UNITS, V)
-    for name in CELLS:
+    for name in names:
         units = min(range(64, 512), key=lambda units: abs(parameters_of(name, units, V) - most))
         if units != UNITS:
             yield name, units, parameters_of(name, units, V)
@@ -71,14 +85,16 @@ def costs(options):
 
     def run(name, units, factor, seed):
         """Return the best validation cost of a run, in nats."""
-        cell = [] if name == 'LSTM' else ['--cell', f'{ROOT}/engine/lesson/cells.py:{CELLS[name][0]}']
-        result = trained(paths[0], f'{CELLS[name][1]}-{units}-rate{factor:.2g}-seed{seed}', options.results, '--valid',
+        run = CELLS[name][1] if name in CELLS else name.rpartition(':')[2]
+        result = trained(paths[0], f'{run}-{units}-rate{factor:.2g}-seed{seed}', options.results, '--valid',
                          paths[1], '--epochs', EPOCHS, '--num-units1', units, '--lrate', factor * lrate(units, units),
-                         '--random-seed', seed, '--batch-size', 50, '--seq-length', 50, *cell)
+                         '--random-seed', seed, '--batch-size', 50, '--seq-length', 50,
+                         *(['--cell', option_of(name)] if option_of(name) else []))
         return result['best_valid_nats']
 
     row = table('                cell', 'units', 'parameters', '  nats', 'rate', '                each seed')
-    for name, units, count in rows_of(len(set(''.join(part.text for part in parts)))):
+    V = len(set(''.join(part.text for part in parts)))
+    for name, units, count in rows_of(V, [options.cell] if options.cell else CELLS):
         first = {}
         for factor in RATES:                               # a lower one only if the last was better than the one before
             if len(first) < 2 or min(first, key=first.get) == [*first][-1]:
@@ -192,6 +208,7 @@ def main():
     add.set_defaults(function=costs)
     add.add_argument('file', metavar='FILE', type=Path, help='tiny Shakespeare')
     add.add_argument('--results', metavar='DIR', type=Path, required=True, help='folder of the texts and the runs')
+    add.add_argument('--cell', metavar='FILE:CLASS', help='a class of your own, as for train.py')
     add = commands.add_parser('speed', help='characters a second, and over PyTorch')
     add.set_defaults(function=speed)
     add.add_argument('--steps', type=int, default=15, help='least number of timed steps (default: %(default)s)')
