@@ -3,9 +3,9 @@
     python tests/benchmarks/sampling.py [--units 128 256] [--streams 1 32] [--length 2000] [--rounds 9]
 
 They take turns, each in a separate process, and every number is from the median turn. PyTorch's loop reads a character,
-and draws the next with softmax and multinomial. Of several ways to run this loop with nn.LSTMCell (nn.LSTM is slower for
-one step), the fastest on this machine is used and named. No time includes compilation. CharLSTM is timed only if its
-texts follow the distribution of the model in NumPy.
+and draws the next with softmax and multinomial. Of several ways to run this loop with nn.LSTMCell (nn.LSTM is slower
+for one step), the fastest on this machine is used and named. No time includes compilation. CharLSTM is timed only if
+its texts follow the distribution of the model in NumPy.
 """
 import argparse
 from statistics import median
