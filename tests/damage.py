@@ -2,7 +2,6 @@
 import io
 import json
 import math
-import os
 import pickle
 import zipfile
 
@@ -77,21 +76,6 @@ def content(data):
     return write
 
 
-def cut(share):
-    """Return a writer of a good checkpoint cut after this share of its bytes, and at least before the last byte."""
-    def write(path):
-        size = os.path.getsize(write_checkpoint(path))
-        os.truncate(path, min(int(share * size), size - 1))
-    return write
-
-
-def flip_byte(path):
-    """Write a good checkpoint with one byte of the values of U1 changed."""
-    with open(write_checkpoint(path), 'r+b') as f:
-        f.seek(f.read().index(ARRAYS['U1'].tobytes()))
-        f.write(bytes([ARRAYS['U1'].tobytes()[0] ^ 0x7e]))
-
-
 def with_value(name, value):
     """Return a writer of a good checkpoint with one value of an array replaced."""
     array = ARRAYS[name].copy()
@@ -102,7 +86,6 @@ def with_value(name, value):
 PICKLED, OBJECTS = pickle.dumps(Payload()), np.array([Payload()], dtype=object)
 WRITERS = {
     'file: empty': content(b''), 'file: text': content(b'epoch,cost\n1,2.5\n'), 'file: npy': content(saved(np.ones(3))),
-    'cut: to 50 %': cut(0.5), 'cut: to 100 %': cut(1), 'byte: of U1': flip_byte,
     'shape: U1 of three gates': arrays(U1=ARRAYS['U1'][:3]), 'shape: U2 of two dimensions': arrays(U2=ARRAYS['U2'][0]),
     'shape: three characters': arrays(uchar=np.array(list('abc'))), 'shape: V a number': arrays(V=np.float32(1)),
     'shape: no units': arrays(**random_parameters(5, V=7, H1=0, H2=2)), 'missing: W2': arrays(W2=None),
@@ -117,7 +100,9 @@ WRITERS = {
     'bomb: deflate': members(U1=npy((4, 3, 7), content=bytes(81_000_000))),
     **{f'forged: U1 of {header}': members(U1=npy(*header)) for header in (
         [(4, 10 ** 6, 10 ** 6)], [(2 ** 62, 2 ** 62)], [(-4, -10 ** 9)], [(10 ** 9,), '|V0'], [(1, 10 ** 10, 0)])},
-    'forged: uchar': members(uchar=npy((10 ** 9,), '<U0'))}
+    'forged: uchar': members(uchar=npy((10 ** 9,), '<U0')),
+    'parameters: one twice': about(parameters=['b1', 'b2', 'c', 'c']),
+    'parameters: not there': about(parameters=['b1', 'b2', 'c', 'W9'])}
 ABOUT = {
     'about: pickle': arrays(about=OBJECTS), 'about: pickled header': members(about=npy((4, 2, 3), '|O', PICKLED)),
     'about: forged header': members(about=npy((), '<U1000000000')), 'about: format 1': about(format=1),
@@ -126,7 +111,8 @@ ABOUT = {
     **{f'about: {changes}': about(**changes) for changes in (
         dict(lp=[]), dict(text=5), dict(averaged_steps='1'), dict(averaged_steps=-1), dict(optimiser=[1]),
         dict(cell=dict(formula='')), dict(cell=dict(formula='', parameters=[[]])), dict(precision=None),
-        dict(random=[]), dict(random=dict(bit_generator='MT19937')), dict(lp={'l1': 1}), dict(versions={'x': 1e999}))},
+        dict(random=[]), dict(random=dict(bit_generator='MT19937')), dict(lp={'l1': 1}), dict(versions={'x': 1e999}),
+        dict(parameters=['U1', 3]), dict(digests=[1]), dict(digests={'network': 1}), {'class': 3})},
     **{f'about: text {changes}': about(text={**TEXT_OF_RUN, **changes}) for changes in (
         dict(valid='v.txt'), dict(test=dict(SOURCE, path=None)), dict(seq_length=0), dict(characters='9'))},
     **{f'about: progress {changes}': about(progress={**PROGRESS, **changes}) for changes in (
