@@ -242,9 +242,9 @@ def test_chrono_biases(cls, signs):
 
 @pytest.mark.parametrize('name, values', [
     ('num_units1', [0, 2.5, math.nan, '7', None]), ('num_units2', [0, -3]), ('lrate', [0, math.inf, '0.1', None]),
-    ('drate', [-0.1, 1, math.nan]), ('eps', [0, -1e-8]), ('bptt_maxdepth', [0, -2, 2.5, '3']), ('dropout', [1, -0.1]),
-    ('l1', [-1e-9, math.nan]), ('char_dim', [0, 2.5, '11', None]), ('initial', ['zero']), ('dropuot', [0.1])])
+    ('char_dim', [0, 2.5, '11', None]), ('initial', ['zero']), ('dropuot', [0.1])])
 def test_settings_out_of_range(refused, name, values):
+    """test_options.py has the others of learning."""
     for value in values:
         with refused(ValueError, name):
             CharLSTM().model_setup(**{**SIZES, name: value})
@@ -260,14 +260,3 @@ def test_settings_out_of_range(refused, name, values):
 def test_arguments_out_of_range(refused, use):
     with refused(ValueError):
         use(new_model())
-
-
-def test_failed_setup_changes_nothing(tmp_path, refused):
-    model = new_model(lrate=0.25)
-    before, p = dict(model.lp), parameters_of(model)
-    with pytest.raises(OSError):
-        model.model_setup(str(tmp_path / 'missing.npz'), lrate=0.5)
-    model.uchar = list('abc')
-    with refused(ValueError, 'char_dim'):
-        model.model_setup(char_dim=4, lrate=0.5)
-    assert model.lp == before and model.dyn_lrate.get_value() == 0.25 and (model.p['U1'].get_value() == p['U1']).all()

@@ -1,6 +1,5 @@
 """Writing texts: their format, drawing characters from the model's predictions, and held units."""
 import contextlib
-import copy
 import math
 import re
 from types import SimpleNamespace
@@ -9,14 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-import cells
 import numpy_model
-from cells import evaluate
-from charlstm import CharLSTM, tt
+from charlstm import CharLSTM
 from damage import write_checkpoint
 from engine.methods import sampling
 from engine.backend.theano_setup import theano
-from engine.kernel.cell import Cell, held_cell, inputs_of
 from engine.kernel.library import Library
 from judges import assert_drawn
 from models import P, default_mode, spelled
@@ -93,7 +89,6 @@ def test_argmax_is_the_most_probable_character_after_the_whole_text(model):
     assert len(set(text)) > 2                                     # a fixed point would prove nothing
     best = model.theano_predict(numbers(model, text))[1][:, 0]
     assert text[3:] == spelled(model, best[2:-1])
-    assert text[3:20] == ''.join(model.uchar[following(model, text[:n]).argmax()] for n in range(3, 20))
     for choice in (dict(method='max'), dict(method='argmax', temperature=1e30), dict(top_k=1), dict(top_p=1e-9),
                    dict(temperature=0), dict(temperature=1e-7), dict(temperature=5e-324)):
         assert model.generate_text('dec', 150, **choice) == text
@@ -139,16 +134,6 @@ def test_same_seed_draws_the_same_text_and_sample_leaves_the_generator(model):
     assert len(model.sample(40)) == 40 and model.random.bit_generator.state == before
 
 
-def test_a_loaded_model_writes_the_same_text_and_compiles_nothing_else(model, tmp_path, text_file, interpreted):
-    other = CharLSTM(random_seed=2, kernel=model.kernel)
-    other.model_setup(mfile=model.save_params(tmp_path / 'params.npz'))
-    text = model.generate_text('abc', 40, method='argmax')
-    assert other.generate_text('abc', 40, method='argmax') == text
-    assert set(other.functions) == ({'texts'} if model.kernel else {'texts', 'scores'})
-    other.prepare_input(text_file('dada' * 9, name='other.txt'), 0, 3, 4, verbose=False)
-    assert other.generate_text('abc', 40, method='argmax') == text
-
-
 WRITES = '''
 from engine.lesson.cells import CharLSTM, MLSTM, Normalised
 model = {}(random_seed=3)
@@ -181,17 +166,14 @@ def test_a_text_follows_parameters_that_are_changed_in_place(model):
 # ---------------------------------------------------------------- a step of one's own
 
 def test_read_follows_changes_of_the_parameters(stateful):
-    """By training steps, functions of one's own, and other values. The states that it was given stay the same."""
+    """By training steps, a function of one's own, and other values. The states that it was given stay the same."""
     x, y = stateful.X['train'][0][:3], stateful.Y['train'][0][:3]
     stateful.dyn_lrate = 0.1
     _, states = stateful.read(x)
     before, seen = [state.copy() for state in states], []
     grow = theano.function([], [], updates=[(p, p * 1.5 + 0.1) for p in stateful.p.values()])
-    other = copy.copy(stateful)
-    other.p = {name: p if name == 'V' else theano.shared(p.get_value()) for name, p in stateful.p.items()}
     for change in (lambda: None, lambda: stateful.theano_train_sgd(x, y), lambda: stateful.theano_train_rmsprop(x, y),
-                   lambda: stateful.p['W2'].set_value(np.asfortranarray(2 * stateful.p['W2'].get_value())), grow, grow,
-                   lambda: theano.function([], [], updates=[(other.p['V'], -other.p['V'])])()):
+                   lambda: stateful.p['W2'].set_value(np.asfortranarray(2 * stateful.p['W2'].get_value())), grow, grow):
         change()
         seen.append(stateful.read(x)[0])
         np.testing.assert_allclose(np.exp(seen[-1]), stateful.theano_predict(x)[0], rtol=1e-5)
@@ -284,42 +266,6 @@ def test_nothing_is_compiled_once_a_text_has_begun(interpreted, hold):
         patch.setattr(theano, 'function', None)
         patch.setattr(Library, 'functions', None)
         assert len(next(pieces)[0]) == 37
-
-
-def test_held_model_is_made_again_after_model_setup_and_with_another_cell(interpreted):
-    """The other cell may be one that is not in C."""
-    model = CharLSTM(kernel=False)
-    for H in (3, 5):
-        model.model_setup(char_dim=V, num_units1=H, num_units2=2)
-        model.uchar = list(LETTERS)
-        assert len(model.generate_text('ab', 5, hold={'C1': {H - 1: 1.0}})) == 5
-    mixing = lambda a_f, a_i, a_o, a_g, C_prev: (C_prev * a_o, a_g - a_g.mean(axis=1, keepdims=True))       # noqa: E731
-    for cell in (cells.coupled_cell, mixing):
-        model.cell = cell
-        assert len(model.generate_text('ab', 5, hold={'C2': {1: 1.0}})) == 5 and len(model.p) == 8
-
-
-@pytest.mark.parametrize('cell, names', [
-    (lambda a_f, a_o, C_prev: (tt.tanh(a_o), a_f * C_prev), 'C'), (lambda a_f, C_prev: (C_prev, C_prev * a_f), 'C'),
-    (lambda a_f, C_prev, n_prev: (tt.tanh(a_f + C_prev), tt.tanh(a_f), C_prev), 'n'),                # a delay line
-    (lambda a_f, C_prev, n_prev: (2 * a_f, a_f, a_f), 'Cn')])
-def test_held_states_that_h_does_not_read(cell, names):
-    """h stays, unless it is computed from them, as in the last case; other states and units stay always.
-
-    In test_every_way.py, h follows from held states.
-    """
-    made, random = Cell(cell, 'float64'), np.random.default_rng(3)
-    held, is_held = held_cell(made), np.array([0, 1, 0, 1.0])
-    assert [*held.own] == [f'{name} {state}' for state in made.states for name in ('is held', 'held at')]
-    inputs = {name: random.uniform(-1, 1, (3, 4)) for name in inputs_of(held.counts)}
-    for k, state in enumerate(made.states):
-        inputs[f'own[{2 * k}]'] = is_held * (state in names)
-    h, *states = evaluate(made.program.forward, inputs)[:1 + len(made.states)]
-    found, *after = evaluate(held.program.forward, inputs)[:1 + len(made.states)]
-    stays = (is_held == 0) | (names != 'Cn')
-    np.testing.assert_array_equal(found[:, stays], h[:, stays])
-    for k, state in enumerate(states):
-        np.testing.assert_array_equal(after[k], np.where(inputs[f'own[{2 * k}]'], inputs[f'own[{2 * k + 1}]'], state))
 
 
 # ---------------------------------------------------------------- refusals

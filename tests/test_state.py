@@ -120,13 +120,15 @@ def test_nothing_that_cannot_be_loaded_is_saved(lettered, path, refused, text_fi
 
 
 def test_failed_loading_leaves_the_model_as_it_was(lettered, path, refused):
-    before, text = parameters_of(lettered), text_of(lettered)
+    before, text, lp = parameters_of(lettered), text_of(lettered), dict(lettered.lp)
     for word, changed in ((path, dict(V=np.zeros(()))), (path, dict(c=np.full(11, np.inf))),
                           ("'j', 'k'", dict(uchar=np.array(list('abcdefghiJK'))))):
-        for load_params in (lettered.load_params, lettered.model_setup):
+        for load_params in (lettered.load_params, lambda mfile: lettered.model_setup(mfile, lrate=0.5, l1=0.5)):
             with refused(ValueError, word):
                 load_params(checkpoint(path, **changed))
-    assert ''.join(lettered.uchar) == LETTERS and text_of(lettered) == text
+    with refused(ValueError, 'char_dim'):
+        lettered.model_setup(char_dim=4, lrate=0.5, l1=0.5)
+    assert ''.join(lettered.uchar) == LETTERS and text_of(lettered) == text and lettered.lp == lp
     assert as_bytes(parameters_of(lettered)) == as_bytes(before)
 
 
