@@ -6,14 +6,9 @@ import pytest
 
 import numpy_model
 from charlstm import CharLSTM, read_mean_squares
-from engine.backend.theano_setup import theano
-from engine.data.parameters import opened
 from engine.methods import analysis
-from engine.page.page import held_out
-from engine.terminal import BUNDLED
-from models import CODES, P, TEXT, default_mode, set_parameters
+from models import CODES, P, TEXT, set_parameters
 from numpy_model import H1, H2, LETTERS, NAMES, V
-from pages import loaded
 from scripts import load
 
 PROBABILITIES = numpy_model.forward(P, CODES[:40, None])[0][:, 0]          # (40, V)
@@ -66,7 +61,6 @@ def test_costs_of_lines_are_those_of_each_by_itself(lined, monkeypatch, rows, ro
     found = lined.score_lines(lines, done.append)
     assert found.dtype == np.float64 and max(read) <= most and sum(done) == sum(map(len, lines)) + len(lines)
     np.testing.assert_allclose(found, [cost_of_line(line) for line in lines], rtol=1e-5)
-    np.testing.assert_allclose(found, [lined.score_text(f'\n{line}\n').sum() for line in lines], rtol=1e-5)
     np.testing.assert_allclose(lined.score_lines(iter(lines[::-1])), found[::-1], rtol=1e-5)
     assert lined.score_lines([]).shape == (0,)
 
@@ -154,30 +148,17 @@ def test_features(name, text, expected):
     assert ''.join(map(str, analysis.FEATURES[name](text).tolist())) == expected
 
 
-def states_of_bundled():
-    """Return held-out text, and the cell states (n, 512) of the bundled model after its characters."""
-    text = held_out(opened(BUNDLED)).text[:2000]
-    with default_mode(theano.compile.mode.FAST_COMPILE):
-        states = loaded(BUNDLED).states(text)
-    return text, np.concatenate([states['C1'], states['C2']], axis=1).astype(float)
-
-
-def states_of_odd_text():
-    """Return a text of letters, marks and numbers of many kinds, and states (n, 2), of which one is constant."""
+def test_a_page_correlates_alike(javascript):
+    """JavaScript does so for a network that is trained in the page. One text has letters and marks of many kinds."""
     random = np.random.default_rng(1)
     marks, others = '\n\n\n"\u201c\u201d\u201e\xab\xbb([{)]}}}} .\u3002_', 'aZ\xc4\xdf\xb2\u01c5\u2163\u2460\u5b57'
-    return ''.join(random.choice([*marks, *others], 600)), np.column_stack([random.normal(size=600), np.ones(600)])
-
-
-@pytest.mark.parametrize('states_of', [states_of_bundled, states_of_odd_text])
-def test_a_page_correlates_alike(javascript, states_of):
-    """JavaScript does so for a network that is trained in the page."""
-    text, states = states_of()
-    features = {name: feature(text) for name, feature in analysis.FEATURES.items()}
-    found = javascript('correlationsOf(Array.from(text), columns)', text=text, columns=states.T.tolist())
-    assert set(found) == {name for name, feature in features.items() if np.ptp(feature)}
-    for name, correlations in found.items():
-        np.testing.assert_allclose(correlations, analysis.correlation(features[name], states), atol=1e-9, err_msg=name)
+    states = np.column_stack([random.normal(size=600), np.ones(600)])              # a unit that never changes, too
+    for text in (''.join(random.choice([*marks, *others], 600)), 'ab ' * 200):
+        features = {name: feature(text) for name, feature in analysis.FEATURES.items()}
+        found = javascript('correlationsOf(Array.from(text), columns)', text=text, columns=states.T.tolist())
+        assert set(found) == {name for name, feature in features.items() if np.ptp(feature)}
+        for name, correlations in found.items():
+            np.testing.assert_allclose(correlations, analysis.correlation(features[name], states), atol=1e-9)
 
 
 @pytest.mark.parametrize('method, arguments', [(method, arguments) for method, *arguments in [

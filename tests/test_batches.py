@@ -1,7 +1,5 @@
 """Texts cut into batches of sequences or streams, and the rows of a batch that each process gets."""
-import hashlib
 import math
-import re
 import tracemalloc
 
 import numpy as np
@@ -44,18 +42,6 @@ def batches_of(model, part, rows):
     """Return a part of a model's batches in the format of slowly_cut."""
     return [[tuple(spelled(model, side[:, b]) for side in pair) for b in range(rows)]
             for pair in zip(model.X[part], model.Y[part])]
-
-
-def test_summary_of_a_text(text_file, capsys):
-    """It has two lines, or none with verbose=False."""
-    path = text_file(POEM[:149])
-    for stateful in (False, True):
-        model = prepared(path, ratio_valid=0.3, batch_size=3, seq_length=7, verbose=True, stateful=stateful)
-        assert capsys.readouterr().out == (
-            f'{path}: 149 characters, {len(model.uchar)} distinct\n'
-            '5 batches for training, 2 for validation, each of 3 sequences of 7 characters\n')
-    prepared(path, batch_size=3, seq_length=7)
-    assert capsys.readouterr() == ('', '')
 
 
 @settings(max_examples=200)
@@ -124,9 +110,8 @@ def test_processes_have_their_rows_of_texts_that_the_first_reads(text_file, tmp_
         share.renumber(list(reversed(share.uchar)))
         of_all = whole.X['train'][0][:, member(rank, 3).rows(7)]
         np.testing.assert_array_equal(share.X['train'][0], len(whole.uchar) - 1 - of_all)
-
-
-OTHERS = dict(valid='Über allen Gipfeln ist Ruh. ', test='a𝄞')
+        for role, codes in whole.texts.items():
+            np.testing.assert_array_equal(share.texts[role], len(whole.uchar) - 1 - codes)
 
 
 @settings(max_examples=100)
@@ -159,23 +144,6 @@ def test_fixed_split(shared_folder, text, valid, test, B, S, stateful):
         role: texts[role] for role in ('valid', 'test')}
 
 
-def test_metadata_of_a_fixed_split_and_its_texts_are_renumbered_with_the_batches(text_file):
-    paths = {role: text_file(content, name=role) for role, content in OTHERS.items()}
-    text = Text(text_file(POEM), 0.3, 3, 5, 'utf-8', True, SingleProcess(), **paths)
-    metadata = text.metadata()
-    for role, content in OTHERS.items():
-        digest = hashlib.sha256(content.encode('utf-8')).hexdigest()
-        assert metadata[role] == dict(path=paths[role], characters=len(content), sha256=digest)
-        assert text.sources[role]['sha256'] == digest
-    assert metadata['ratio_valid'] == 0 and text.sources['train']['sha256'] == metadata['sha256']
-    before, uchar = {role: codes.copy() for role, codes in text.texts.items()}, list(text.uchar)
-    x = text.X['valid'][0]
-    text.renumber(['-', *reversed(uchar)])
-    for role, codes in text.texts.items():
-        np.testing.assert_array_equal(codes, len(uchar) - before[role])
-    np.testing.assert_array_equal(text.X['valid'][0], len(uchar) - x)
-
-
 @pytest.mark.parametrize('text, settings', [
     ('', {}), ('\ufeff', {}), ('\n' * 50, {}), (POEM[:99], dict(batch_size=15)), (POEM, dict(ratio_valid=0.99)),
     (POEM, dict(valid='abcd')), (POEM, dict(valid='')), (POEM, dict(test='a')),
@@ -184,24 +152,17 @@ def test_metadata_of_a_fixed_split_and_its_texts_are_renumbered_with_the_batches
         ('batch_size', 0), ('batch_size', 2.5), ('batch_size', '3'), ('seq_length', 1), ('stateful', 'False'))]])
 def test_refusals(text_file, refused, text, settings):
     """A text is too short or has only one distinct character, or a setting is out of range."""
-    settings = {name: text_file(value, name=name) if name in OTHERS else value for name, value in settings.items()}
+    settings = {name: text_file(value, name=name) if name in ('valid', 'test') else value
+                for name, value in settings.items()}
     with refused(ValueError):
         prepared(text_file(text), **{**dict(batch_size=3, seq_length=7), **settings})
 
 
-@pytest.mark.parametrize('ratio_valid', [0.3, 0.45, 0.99])
-def test_least_length_and_largest_batch_size_that_a_refusal_names(text_file, refused, ratio_valid):
-    """A text of that length is accepted, and one of a character less is not; a larger batch is not either."""
-    text, sizes = 'ab' * 5000, dict(ratio_valid=ratio_valid, seq_length=7)
-    with pytest.raises(ValueError) as error:
-        prepared(text_file(text[:90]), batch_size=13, **sizes)
-    numbers = re.findall(r'\d[\d,]*', str(error.value).split('expected')[1])
-    least, *largest = [int(number.replace(',', '')) for number in numbers]
-    prepared(text_file(text[:least]), batch_size=13, **sizes)
-    with refused(ValueError):
-        prepared(text_file(text[:least - 1]), batch_size=13, **sizes)
-    assert len(largest) == (ratio_valid < 0.9)             # otherwise not even one sequence is for training
-    for size in largest:
-        prepared(text_file(text[:90]), batch_size=size, **sizes)
-        with refused(ValueError):
-            prepared(text_file(text[:90]), batch_size=size + 1, **sizes)
+def test_a_refusal_names_the_least_length_and_the_largest_batch_size(text_file, refused):
+    def prepare(n, batch_size):
+        prepared(text_file('a' + 'b' * (n - 1)), batch_size=batch_size, ratio_valid=0.3, seq_length=7)
+    prepare(126, 13)
+    prepare(90, 8)
+    for n, batch_size, least, largest in ((90, 13, 126, 8), (125, 13, 126, 12), (90, 9, 91, 8)):
+        with refused(ValueError, f'it has {n} characters; expected at least {least}, or --batch-size {largest}'):
+            prepare(n, batch_size)

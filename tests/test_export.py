@@ -13,11 +13,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import charlstm
-from cells import coupled_cell, logical_cell, odd_cell, peephole_cell
+from cells import logical_cell, odd_cell, peephole_cell
 from charlstm import CharLSTM, lstm_cell, tt
 from engine.terminal import BUNDLED
-from engine.kernel import export
 from numpy_model import LETTERS, V, lively_parameters, sigmoid
 from scripts import ROOT, run, sentences, write_chain
 from ways import READING_IN_C, Case, InTheano
@@ -84,8 +82,7 @@ def several_functions(a_f, a_i, a_o, a_g, C_prev, s=0.3):
 
 # Cells and units by the name of a model; some cells have unusual operations.
 MODELS = {'bundled': (lstm_cell, 256, 256), 'other sizes': (lstm_cell, 101, 90), 'own cell': (peephole_cell, 90, 101),
-          'coupled': (coupled_cell, 7, 4), 'odd': (odd_cell, 7, 4), 'logical': (logical_cell, 7, 4),
-          'several': (several_functions, 7, 4)}
+          'odd': (odd_cell, 7, 4), 'logical': (logical_cell, 7, 4), 'several': (several_functions, 7, 4)}
 
 
 @pytest.fixture(scope='module', params=MODELS)
@@ -131,10 +128,6 @@ def assert_costs(found, exported):
 
 
 # ---------------------------------------------------------------- C
-
-def test_numbers_of_c_keep_their_sign():
-    assert export._array('p[3]', np.array([-0.0, 0.0, -1.5], 'float32')).split('\n')[1] == '-0.0, 0, -1.5'
-
 
 def test_c_computes_the_model(exported):
     assert_costs(costs_in_c(exported, N + 1), exported)
@@ -257,15 +250,10 @@ def bits(model):
 
 
 @STANDARD
-def test_out_and_in_again_is_the_same(exported, tmp_path):
+def test_out_and_in_again_is_the_same(exported):
     back = CharLSTM()
     back.model_setup(exported.folder / 'model.safetensors')
     assert bits(back) == bits(exported.model) and list(back.uchar) == list(exported.model.uchar)
-    back.p['b1'].set_value(np.full_like(back.p['b1'].get_value(), -0.0))
-    back.export(tmp_path / 'again.safetensors')
-    again = CharLSTM()
-    again.model_setup(tmp_path / 'again.safetensors')
-    assert bits(again) == bits(back)
 
 
 def foreign(H1=7, H2=4, dtype='float32', layers=('net.rnn1.{}_l0', 'net.rnn2.{}_l0')):
@@ -321,53 +309,28 @@ def test_tensors_that_do_not_fit(tmp_path, refused, change, vocabulary):
 
 
 def test_untrusted_tensors(tmp_path, refused):
-    """Files without a vocabulary, cut off, or with any byte of the header changed."""
+    """Files without a vocabulary, cut off, too long, or with a header that does not fit the numbers."""
     path = tmp_path / 'p.safetensors'
     good = save_tensors(path, foreign()[0]).read_bytes()
-    start = int.from_bytes(good[:8], 'little')
     for bad in (b'', good[:50], good[:-1], good + b'x', (2 ** 40).to_bytes(8, 'little') + good[8:],
                 good.replace(b'[28,7]', b'[28,9]', 1), good.replace(b'"vocabulary"', b'"vocabularx"')):
         path.write_bytes(bad)
         with refused(ValueError, path):
             CharLSTM().model_setup(path)
-    random, refusals = np.random.default_rng(5), 0
-    for _ in range(100):
-        changed = bytearray(good)
-        changed[random.integers(start + 8)] = random.integers(256)
-        path.write_bytes(changed)
-        try:
-            CharLSTM().model_setup(path)
-        except ValueError:
-            refusals += 1
-    assert refusals > 50
 
 
-class Mixing(CharLSTM):
-    """A cell that mixes units, which only theano.scan computes."""
-
-    @staticmethod
-    def cell(a_f, a_i, a_o, a_g, C_prev):
-        C = tt.nnet.sigmoid(a_f) * C_prev + tt.tanh(a_g) * tt.nnet.sigmoid(a_i)
-        return tt.nnet.sigmoid(a_o) * (C - C.max(axis=1, keepdims=True)), C
-
-
-def test_model_that_a_file_cannot_have(tmp_path, refused, monkeypatch):
-    """Its cell is not in C or not PyTorch's, or its network was edited."""
-    mixing = Mixing()
-    mixing.uchar = list('abc')
+def test_model_that_a_file_cannot_have(tmp_path, refused):
+    """Its cell is not in C or not PyTorch's. test_edits.py has edited networks."""
+    mixing = CharLSTM()
+    mixing.uchar, mixing.cell = list('abc'), lambda a_f, C_prev: (a_f - a_f.max(axis=1, keepdims=True), C_prev)
     mixing.model_setup(num_units1=3, num_units2=2)
-    with refused(ValueError, 'a C file', 'Mixing.cell'):
+    with refused(ValueError, 'a C file', 'the cell <lambda>'):
         mixing.export(tmp_path / 'm.c')
     model = InTheano().model(Case(5, 4, 3, T=1, B=1, cell='peepholes'))
     with refused(ValueError, 'nn.LSTM', 'Peepholes.cell'):
         model.export(tmp_path / 'm.safetensors')
     with refused(ValueError, 'm.onnx', '.safetensors or .c'):
         model.export(str(tmp_path / 'm.onnx'))
-    for name in ('network', 'layer'):
-        model = InTheano().model(Case(5, 4, 3, T=1, B=1))
-        setattr(model, name, lambda a, *rest, name=name: getattr(charlstm, name)(a + a, *rest))
-        with refused(ValueError, f'the {name} of CharLSTM'):
-            model.export(tmp_path / 'm.c')
     assert os.listdir(tmp_path) == []
 
 

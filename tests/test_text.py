@@ -4,17 +4,15 @@ import hashlib
 import io
 import os
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlstm import CharLSTM, read_about, read_text
+from charlstm import read_text
 from engine.data import text as texts
-from engine.data.text import read_string, encoded, shown
-from engine.output.report import known
+from engine.data.text import read_string
 from models import prepared, text_of
-from texts import CHARACTERS, POEM, TEXTS, as_read, written
+from texts import POEM, TEXTS, as_read, written
 
 
 @settings(max_examples=80)
@@ -27,15 +25,6 @@ def test_vocabulary_round_trip(shared_folder, text, in_memory):
     assert read_string(shared_folder / 't.txt') == (as_read(text), sha256)
     assert codes.dtype == 'uint8' or len(uchar) > 255
     assert sha256 == hashlib.sha256(text.encode()).hexdigest()
-
-
-@settings(max_examples=80)
-@given(text=TEXTS, more=st.text(CHARACTERS, max_size=300), data=st.data())
-def test_recoding(text, more, data):
-    old = sorted(set(text))
-    new = data.draw(st.permutations(sorted(set(text) | set(more))))
-    codes = np.array([old.index(ch) for ch in text], np.min_scalar_type(len(old)))
-    assert ''.join(new[k] for k in encoded(''.join(old), new)[codes]) == text
 
 
 @pytest.mark.parametrize('piece', [1, 5, 1 << 20])
@@ -71,19 +60,6 @@ def test_file_of_a_folder_in_another_encoding(tmp_path, refused):
     folder = folder_of(tmp_path / 'texts', {'a.txt': 'é', 'b.txt': 'é'.encode('latin-1')})
     with refused(ValueError, os.path.join(folder, 'b.txt is not utf-8'), 'convert this one to utf-8'):
         read_text(folder)
-
-
-def test_characters_are_shown_as_themselves_if_they_print():
-    assert shown({*'—𝄞\n'}) == r"'\n', '—', '𝄞'" and shown({*'dcba'}, 3) == "'a', 'b', 'c', ..."
-
-
-@settings(max_examples=80)
-@given(text=TEXTS, uchar=st.sets(CHARACTERS))
-def test_text_without_unknown_characters(text, uchar):
-    uchar |= set(text[::2])
-    kept, unknown = known(text, sorted(uchar), str)
-    assert kept == ''.join(ch for ch in text if ch in uchar)
-    assert unknown == {ch: text.count(ch) for ch in text if ch not in uchar}
 
 
 def folder_of(path, texts):
@@ -126,19 +102,16 @@ def test_sha256_is_of_the_bytes_and_of_where_files_end(tmp_path):
     (lambda path: io.StringIO(POEM), '<text>'), (lambda path: io.BytesIO(POEM.encode()), '<text>'),
     (lambda path: open(path, encoding='utf-8'), 'the path'), (lambda path: open(path, 'rb'), 'the path'),
     (lambda path: contextlib.nullcontext(os.fsencode(path)), 'the path')])                # a path of bytes
-def test_open_text_trains_like_a_file(text_file, path, make, name):
-    """The checkpoint stores its name instead of a path. fit accepts it as well."""
+def test_open_text_is_read_like_a_file(text_file, make, name):
+    """The metadata has its name instead of a path. test_fit.py trains on an open file."""
     file = text_file(POEM)
-    settings = dict(num_units1=3, batch_size=3, seq_length=7, epochs=1)
-    models = [CharLSTM(random_seed=2) for _ in range(2)]
-    with make(file) as source:
-        costs = [[epoch.cost for epoch in model.fit(text, **settings)] for model, text in zip(models, (source, file))]
-    first, second = [model.text.sources['train']['sha256'] for model in models]
-    assert costs[0] == costs[1] and first == second
-    assert read_about(models[0].save_params(path))['text']['path'] == (file if name == 'the path' else name)
     with make(file) as source, make(file) as valid:
-        models[0].prepare_input(source, batch_size=3, seq_length=7, verbose=False, valid=valid)
-    assert models[0].n_batches['valid'] == models[0].n_batches['train'] > 1
+        model = prepared(source, batch_size=3, seq_length=7, valid=valid)
+    same = prepared(file, batch_size=3, seq_length=7, valid=file)
+    expected = same.text.metadata()
+    if name != 'the path':
+        expected['path'] = expected['valid']['path'] = name
+    assert text_of(model) == text_of(same) and model.text.metadata() == expected
 
 
 @pytest.mark.parametrize('make, error', [
@@ -152,11 +125,6 @@ def test_what_cannot_be_read(tmp_path, make, error):
 
 
 @pytest.mark.parametrize('encoding', ['klingon', 'hex', None])
-def test_unknown_encoding(text_file, lettered, path, refused, encoding):
-    """It is refused even for a checkpoint of characters, which needs no encoding."""
-    lettered.save_params(path)
-    for read in (read_text, prepared):
-        with refused(ValueError, f'encoding is {encoding!r}'):
-            read(text_file(POEM), encoding=encoding)
+def test_unknown_encoding(text_file, refused, encoding):
     with refused(ValueError, f'encoding is {encoding!r}'):
-        lettered.load_params(path, encoding=encoding)
+        prepared(text_file(POEM), encoding=encoding)
