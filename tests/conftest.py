@@ -57,7 +57,7 @@ hypothesis.settings.load_profile('several')
 
 
 # Slow files: if one of them came last, a single worker would run it while the others wait.
-FIRST = 'process_group', 'every_way', 'run', 'modules', 'export', 'edits', 'views', 'charlstm', 'train', 'result'
+FIRST = 'process_group', 'every_way', 'run', 'export', 'edits', 'views', 'charlstm', 'train', 'result'
 
 
 def pytest_configure(config):

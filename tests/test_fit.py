@@ -4,13 +4,10 @@ import pickle
 import signal
 import threading
 
-import numpy as np
 import pytest
 
 from charlstm import CharLSTM
-from engine import terminal
 from engine.methods import step as steps
-from engine.run.schedule import Diverged
 from models import TEXT
 
 SMALL = dict(num_units1=5, num_units2=3, batch_size=2, seq_length=7)
@@ -36,15 +33,12 @@ def test_option_that_is_none_is_that_of_the_recipe(book, interpreted, path, capf
     model = CharLSTM(random_seed=1)
     model.fit(book, 'original', lrate=None, epochs=None, dropout=None, **{**SMALL, 'num_units1': 3, 'num_units2': None})
     assert (model.lp['lrate'], model.lp['dropout'], model.schedule.epochs) == (2e-3, 0, 75)
-    assert model.p['W2'].get_value().shape == (4, 3, 3)
-    begin, sizes = model.save_params(path), {name: SMALL[name] for name in ('batch_size', 'seq_length')}
-    model.load_params(begin)
-    assert 'init=' not in capfd.readouterr().err
-    model.fit(book, num_units1=5, **sizes)
-    assert 'init=' in capfd.readouterr().err
-    model.load_params(begin)
-    model.fit(book, init=begin, num_units1=None, **sizes)
-    assert 'init=' not in capfd.readouterr().err and model.p['W1'].get_value().shape == (4, 3, 3)
+    begin = model.save_params(path)
+    for init, units, warns in ((None, 5, True), (begin, 3, False)):
+        model.load_params(begin)
+        capfd.readouterr()
+        model.fit(book, init=init, num_units1=None if init else 5, batch_size=2, seq_length=7)
+        assert ('init=' in capfd.readouterr().err) == warns and model.p['W2'].get_value().shape == (4, units, units)
 
 
 @pytest.mark.parametrize('arguments, options, word', [
@@ -56,22 +50,6 @@ def test_what_is_refused(refused, arguments, options, word):
     with refused(ValueError, word):
         model.fit(*arguments, **options)                   # at once, not when the first epoch is requested
     assert model.p == {} and model.schedule is None
-
-
-def test_costs_that_are_not_finite(book, interpreted, monkeypatch):
-    model = CharLSTM(random_seed=1)
-    monkeypatch.setattr(CharLSTM, 'theano_train_rmsprop', lambda self, x, y: [float('nan'), None])
-    with pytest.raises(Diverged, match='the cost is nan in epoch 1'):
-        list(model.fit(book, epochs=3, **SMALL))
-
-
-def test_bar_of_each_epoch(book, interpreted, monkeypatch, capfd):
-    monkeypatch.setattr(terminal, 'QUIET', -1)             # a line for each update, instead of a bar
-    model = CharLSTM(random_seed=1)
-    list(model.fit(book, epochs=2, **SMALL))
-    lines, n = [line for line in capfd.readouterr().err.splitlines() if 'epoch' in line], model.n_batches
-    of_steps = [f'epoch 1/2: {i + 1} of {n["train"]} steps' for i in range(n['train'])]
-    assert lines[:len(lines) // 2] == of_steps + n['valid'] * [of_steps[-1].replace(':', ', validating:')]
 
 
 def test_what_ends_a_fit_and_what_does_not(text_file, book, interpreted, tmp_path, refused):
@@ -132,13 +110,3 @@ def test_model_that_is_duplicated_in_fit_trains_on_like_the_original(book, inter
                 [p.get_value().tolist() for p in (*each.p.values(), *each.weights.values())]) for each in (model, new)]
     assert results[0] == results[1]
     assert copy.copy(model).functions is model.functions
-
-
-def test_rate_is_set_by_the_schedule(book, interpreted):
-    model = CharLSTM(random_seed=1)
-    rates = [next(model.fit(book, 'original', epochs=3, **SMALL)).rate]
-    model.schedule.rate_factor = 0.25
-    for epoch in model.fit():
-        rates.append(epoch.rate)
-        assert model.dyn_lrate.get_value() == np.float32(epoch.rate)
-    assert rates == [2e-3, 5e-4, 5e-4]

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 import train
-from charlstm import CharLSTM
 from damage import PROGRESS, SOURCE, TEXT_OF_RUN, about, write_checkpoint
 from engine.data.parameters import Checkpoint
 from engine.page import page
 from engine.run import table
 from engine.run.options import Options
-from learner import options, settled
+from learner import options
 from scripts import PRODUCE, ROOT, TRAIN, Compiling, assert_changes_nothing, assert_refused, run, succeeded
 
 OUT_OF_RANGE = {
@@ -54,11 +53,6 @@ def test_option_that_contradicts_the_resumed_run_is_refused(short_run, in_proces
     assert_refused(refused)
     name = 'run' if words[0] == 't.txt' else words[0][2:]
     assert name.replace('-', '_') in refused.stderr or words[0] in refused.stderr
-
-
-def test_message_names_the_options_that_may_change():
-    names = [name.replace('_', '-') for name, row in table.ROWS.items() if row.resumed in ('any', 'smaller')]
-    assert sorted(re.findall('--([a-z-]+)', table.MAY_CHANGE)) == sorted(names)
 
 
 def test_options_that_may_change_or_are_the_same_are_taken(short_run, in_process, capfd):
@@ -108,12 +102,6 @@ def test_small_run_has_a_text_of_its_own(folder, in_process, capfd):
     assert f'{ROOT / "text_input" / "coriolanus.txt"}: 99,843 characters' in out
     assert '\n2 layers of 64 and 64 units, ' in out and 'up to 40 epochs' in out
     assert 'falling from epoch 21 on' in out
-
-
-def test_every_learning_parameter_is_an_option_that_the_model_gets():
-    model, o = CharLSTM(random_seed=1), settled('--lrate', 0.25, '--dropout', 0.5)
-    model.model_setup(num_units1=3, num_units2=2, char_dim=5, **o.kept('lp'))
-    assert model.lp == o.kept('lp') and (model.lp['lrate'], model.lp['dropout'], model.lp['ar']) == (0.25, 0.5, 2)
 
 
 @pytest.mark.parametrize('script', [TRAIN, PRODUCE])

@@ -9,7 +9,6 @@ from charlstm import CharLSTM
 from engine.data.batches import Text
 from engine.parallel import SingleProcess
 from engine.run import recipe
-from engine.run.options import set_units
 from learner import Learner, learn, options, settled
 from scripts import B, FAST, N_TRAIN, TEXT, TRAIN, load, run, succeeded
 from test_kernel import any_number_of_threads, needs_openmp
@@ -22,37 +21,26 @@ def test_dropout_depends_on_characters_and_parameters(characters, parameters, ex
     assert recipe.dropout(characters, parameters) == pytest.approx(expected, abs=0.011)
 
 
-def test_dropout_is_smaller_with_init(tmp_path):
-    """Patience ends sooner as well. Few epochs do not reduce dropout further."""
-    units = '--num-units1', 9, '--num-units2', 7
-    chosen = [options(*units, *words) for words in ([], ['--init', tmp_path / 'p.npz'],
-                                                    ['--init', tmp_path / 'p.npz', '--epochs', 5])]
-    for o in chosen:
-        recipe.complete(o, 17, 10 ** 4)
-    new, begun, few = chosen
-    assert 0.02 < new.dropout < 0.5 and begun.dropout == few.dropout == pytest.approx(2 / 3 * new.dropout, abs=0.01)
-    assert begun.dropconnect == pytest.approx(2 / 3 * begun.dropout, abs=0.01)
-    assert (new.patience, begun.patience) == (68, 23)
+UNITS = '--num-units1', 9, '--num-units2', 7
 
 
-@pytest.mark.parametrize('batches', [400, 28])
-def test_dropout_is_smaller_in_fewer_epochs_than_40(batches):
-    shares = []
-    for words in ([], ['--epochs', 40], ['--small'], ['--epochs', 80], ['--epochs', 8]):
-        o = options(*words)
-        set_units(o)
-        recipe.complete(o, batches, 884555)
-        shares.append(o.dropout)
-    *others, few = shares
-    assert len(set(others)) == 1 and few == pytest.approx(others[0] * 0.2 ** 0.25, abs=0.01)
+@pytest.mark.parametrize('words, factor', [
+    (['--epochs', 80], 1), (['--small'], 1), (['--epochs', 8], 0.2 ** 0.25), (['--init', 'p.npz'], 2 / 3),
+    (['--init', 'p.npz', '--epochs', 8], 2 / 3)])
+def test_dropout_is_smaller_in_fewer_epochs_than_40_or_with_init(words, factor):
+    plain, other = options(*UNITS), options(*UNITS, *words)
+    for o in (plain, other):
+        recipe.complete(o, 400, 884555)
+    assert 0.02 < plain.dropout < 0.5 and other.dropout == pytest.approx(factor * plain.dropout, abs=0.01)
+    assert other.dropconnect == pytest.approx(2 / 3 * other.dropout, abs=0.01)
 
 
-@pytest.mark.parametrize('batches, expected', [
-    (192, (40, 6, 10)), (1, (7500, 1150, 80)), (17, (442, 68, 10)), (10 ** 5, (40, 6, 10))])
-def test_short_text_is_read_more_often(batches, expected):
-    """It is saved less often if it has more than 1,000 epochs."""
-    o = options()
-    set_units(o)
+@pytest.mark.parametrize('batches, words, expected', [
+    (192, [], (40, 6, 10)), (1, [], (7500, 1150, 80)), (17, [], (442, 68, 10)), (10 ** 5, [], (40, 6, 10)),
+    (17, ['--init', 'p.npz'], (442, 23, 10))])
+def test_short_text_is_read_more_often(batches, words, expected):
+    """It is saved less often if it has more than 1,000 epochs. With --init, patience ends sooner."""
+    o = options(*UNITS, *words)
     recipe.complete(o, batches, 33)
     assert (o.epochs, o.patience, o.save_every) == expected
 

@@ -14,7 +14,6 @@ import pytest
 from charlstm import CharLSTM, read_mean_squares
 from engine.methods import saving
 from engine.backend import bfloat16
-from engine.run import recipe
 from learner import progress_of
 from numpy_model import NAMES, costs_of
 from scripts import (DRIVER, FAST, PRODUCE, ROOT, STATEFUL, TEXT, TRAIN, WITH_COSTS, arrays_and_about, assert_refused,
@@ -75,14 +74,6 @@ def test_adapted_score_is_that_of_the_best_model(fixed, interpreted):
     adapted = model.score_text(TEXTS['test'], 1.2e-4, mean_squares=read_mean_squares(best)).mean(dtype='float64')
     assert fixed.result['test_adapted_nats'] == pytest.approx(adapted, rel=1e-4)
     assert abs(adapted / fixed.result['test_nats'] - 1) > 1e-4
-
-
-def test_large_models_adapt_at_lower_rates(fixed, monkeypatch):
-    best = fixed.results / 'r_t.txt_best.npz'
-    H1, H2 = [array.shape[1] for name, array in np.load(best).items() if name in ('W1', 'W2')]
-    monkeypatch.setattr(recipe, 'UNITS', 3)
-    assert recipe.how_to_adapt(best)['adapt'] == pytest.approx(1.2e-4 * 3 / max(H1, H2))
-    assert recipe.how_to_adapt(best, 0.01)['adapt'] == 0.01
 
 
 def test_scores_of_a_run_in_bfloat16_are_those_of_produce_text(tmp_path, monkeypatch):
