@@ -9,7 +9,7 @@ import pytest
 
 import numpy_model
 from charlstm import CharLSTM, read_about
-from engine.backend import bfloat16
+from engine.backend import compiler
 from engine.backend.theano_setup import theano
 from engine.kernel import ops
 from engine.kernel.library import Library
@@ -19,17 +19,17 @@ from test_kernel import STANDARD, any_number_of_threads, layer_inputs, needs_ope
 
 
 def usable(name):
-    with mock.patch.dict(os.environ, {bfloat16.VARIABLE: name}), contextlib.suppress(ValueError):
-        return bfloat16.instructions('bfloat16') == name
+    with mock.patch.dict(os.environ, {compiler.VARIABLE: name}), contextlib.suppress(ValueError):
+        return compiler.bfloat16('bfloat16', theano.config.floatX) == name
 
 
-INSTRUCTIONS = [name for name in bfloat16.MACROS if usable(name)]
+INSTRUCTIONS = [name for name in compiler.MACROS if usable(name)]
 
 
 @pytest.fixture(params=INSTRUCTIONS)
 def by(request, monkeypatch):
     """Multiply with each instruction set of this processor in turn, and return its name."""
-    monkeypatch.setenv(bfloat16.VARIABLE, request.param)
+    monkeypatch.setenv(compiler.VARIABLE, request.param)
     return request.param
 
 
@@ -105,7 +105,7 @@ def test_checkpoint_is_of_float32_and_resumes_to_the_bit(by, tmp_path, refused):
     ('float32', 'emulated', dict(precision='half')), ('float64', 'emulated', dict(precision='bfloat16')),
     ('float32', 'emulated', dict(precision='bfloat16', kernel=False)), ('float32', 'no', dict(precision='bfloat16'))])
 def test_arguments_that_are_refused(floatX, instructions, settings, monkeypatch, refused):
-    monkeypatch.setenv(bfloat16.VARIABLE, instructions)
+    monkeypatch.setenv(compiler.VARIABLE, instructions)
     with theano.change_flags(floatX=floatX), refused(ValueError):
         CharLSTM(**settings)
 
@@ -116,15 +116,15 @@ def test_arguments_that_are_refused(floatX, instructions, settings, monkeypatch,
     ({'__AVX512BF16__', '__AMX_BF16__'}, False, None)])
 def test_instructions_are_those_that_are_faster_than_float32(macros, amx, expected, monkeypatch, refused):
     """amx: whether Linux permits AMX."""
-    monkeypatch.delenv(bfloat16.VARIABLE, raising=False)
-    monkeypatch.setattr(bfloat16.compiler, 'macros', lambda: dict.fromkeys(macros))
-    monkeypatch.setattr(bfloat16, '_may_use_amx', lambda: amx)
-    with contextlib.nullcontext() if expected else refused(ValueError, bfloat16.VARIABLE):
-        assert bfloat16.instructions('bfloat16') == expected
+    monkeypatch.delenv(compiler.VARIABLE, raising=False)
+    monkeypatch.setattr(compiler, 'macros', lambda: dict.fromkeys(macros))
+    monkeypatch.setattr(compiler, '_may_use_amx', lambda: amx)
+    with contextlib.nullcontext() if expected else refused(ValueError, compiler.VARIABLE):
+        assert compiler.bfloat16('bfloat16', theano.config.floatX) == expected
 
 
 def test_cell_that_is_not_in_c_is_refused(monkeypatch, refused):
-    monkeypatch.setenv(bfloat16.VARIABLE, 'emulated')
+    monkeypatch.setenv(compiler.VARIABLE, 'emulated')
     model = CharLSTM(precision='bfloat16')
     model.cell = lambda a_o, C_prev: (theano.tensor.tanh(a_o) * C_prev.mean(), C_prev)
     model.model_setup(char_dim=7)

@@ -18,7 +18,7 @@ import test_export
 import ways
 from cells import LAB
 from engine.run import table
-from engine.backend import bfloat16, compiler
+from engine.backend import compiler
 from engine.backend.theano_setup import theano
 from engine.kernel import cell, ops, scan
 from engine.kernel.export import FORMATS
@@ -51,7 +51,7 @@ def patched(floatX='float32', bfloat16_by=None, without_compiler=False, any_cell
     mode = contextlib.nullcontext() if simplified else not_optimised()
     with pytest.MonkeyPatch.context() as patch, theano.change_flags(**flags), mode:
         if bfloat16_by:
-            patch.setenv(bfloat16.VARIABLE, bfloat16_by)
+            patch.setenv(compiler.VARIABLE, bfloat16_by)
         if without_compiler:
             patch.setattr(compiler, 'cxx', '')
         if any_cell:
@@ -98,7 +98,7 @@ ROWS = {
     'C float32': (lambda folder: InTheano(), EVERYTHING, FLOAT32),
     **{f'C bfloat16 {by}': (lambda folder, by=by: InTheano(
         lambda: patched(bfloat16_by=by, simplified=False), precision='bfloat16'),
-                            EVERYTHING, BFLOAT16) for by in bfloat16.MACROS},
+                            EVERYTHING, BFLOAT16) for by in compiler.MACROS},
     'C by clang': (lambda folder: Elsewhere(folder, compiled('clang++')), EVERYTHING, FLOAT32),
     'C, vectors of 32 bytes': (lambda folder: Elsewhere(folder, compiled(options='-march=haswell')), EVERYTHING,
                                FLOAT32),
@@ -300,7 +300,7 @@ def test_every_way_is_in_a_row(way):
     """Every choice that selects other code is listed here: a new one has to be added, with its row."""
     choices = {name: row.kind for name, row in table.ROWS.items()}
     assert choices['kernel'] == ('on', 'off') and choices['precision'] == ('float32', 'bfloat16')
-    assert {f'C bfloat16 {by}' for by in bfloat16.MACROS} == {name for name in ROWS if 'bfloat16' in name}
+    assert {f'C bfloat16 {by}' for by in compiler.MACROS} == {name for name in ROWS if 'bfloat16' in name}
     assert set(FORMATS) == {'.c', '.safetensors'}              # the last is judged in test_export.py
     assert PRODUCTS == ('product_relaxed-simd', 'product_no-relaxed-simd')
     networks = {name for module in (ops, scan) for name, value in vars(module).items()

@@ -13,7 +13,7 @@ import pytest
 
 from charlstm import CharLSTM, read_mean_squares
 from engine.methods import saving
-from engine.backend import bfloat16
+from engine.backend import compiler
 from learner import progress_of
 from numpy_model import NAMES, costs_of
 from scripts import (DRIVER, FAST, PRODUCE, ROOT, STATEFUL, TEXT, TRAIN, WITH_COSTS, arrays_and_about, assert_refused,
@@ -78,7 +78,7 @@ def test_adapted_score_is_that_of_the_best_model(fixed, interpreted):
 
 def test_scores_of_a_run_in_bfloat16_are_those_of_produce_text(tmp_path, monkeypatch):
     """To the last digit, since both are in float32. A text that is used for training and validation gets a warning."""
-    monkeypatch.setenv(bfloat16.VARIABLE, 'emulated')
+    monkeypatch.setenv(compiler.VARIABLE, 'emulated')
     run_of = made(tmp_path, '--test', 'valid.txt', '--precision', 'bfloat16', '--valid', 't.txt')
     for name, text in (('valid', 't.txt'), ('test', 'valid.txt')):
         said = run(PRODUCE, run_of.results / 'r_t.txt_best.npz', '--score', text, '--json', cwd=tmp_path,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.backend import compiler
-from engine.backend.bfloat16 import MACROS
+from engine.backend.compiler import MACROS
 from engine.kernel.cell import Program, c_functions
 
 C_FILES = {path.name: path.read_text(encoding='utf-8') for path in Path(__file__).resolve().parent.glob('*.[ch]')}

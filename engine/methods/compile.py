@@ -4,7 +4,7 @@ import functools
 import numpy as np
 
 from engine import checks
-from engine.backend import bfloat16, compiler
+from engine.backend import compiler
 from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import in_layers, layers_of, named_state, recurrent
 from engine.kernel.cell import in_files, lines_of
@@ -33,7 +33,7 @@ def operations(model):
         if model.kernel:
             own = None if is_standard(model, 'layer') else model.layer
             in_c = bool(compiler.cxx and cell.program)
-            made.operations = Kernel(cell, in_c, bfloat16.instructions(model.precision), own)
+            made.operations = Kernel(cell, in_c, compiler.bfloat16(model.precision, cell.dtype), own)
         else:
             made.operations = Scan(cell, model.layer)
         check_functions(model, made.operations)
@@ -56,7 +56,7 @@ def computes_on(model):
         return f'{in_torch().described(model.device)}, in {theano.config.floatX}'
     threads = compiler.threads() if not compiler.cxx or compiler.openmp() else 1
     by = 'the C kernel' if operations(model).in_c else 'NumPy' if model.kernel else 'theano.scan'
-    instructions = bfloat16.instructions(model.precision)
+    instructions = compiler.bfloat16(model.precision, theano.config.floatX)
     products = f', products in bfloat16 ({instructions})' if instructions else ''
     slow = '' if compiler.cxx else ', at a half to a quarter of the speed of C, which needs a C++ compiler such as g++'
     return f'the CPU, {number_of(threads, "thread")}, by {by}, in {theano.config.floatX}{products}{slow}'

@@ -22,7 +22,7 @@ import types
 import numpy as np
 
 from engine import checks
-from engine.backend import bfloat16, theano_setup
+from engine.backend import compiler, theano_setup
 from engine.backend.theano_setup import theano
 from engine.data.batches import Text
 from engine.data.parameters import NOT_PARAMETERS, map_state, named_state, units
@@ -77,7 +77,7 @@ def in_torch():
 
 def begin(model, random_seed, kernel, comm, precision, device):
     """Set the attributes of a new model. Arguments and errors: as for CharLSTM."""
-    bfloat16.instructions(precision, kernel)               # raises ValueError before a text is read
+    compiler.bfloat16(precision, theano.config.floatX, kernel)         # raises ValueError before a text is read
     model.device = theano_setup.DEVICE if device is None else device
     if model.device != 'cpu':
         if not kernel or precision != 'float32' or group_of(comm).size > 1:
