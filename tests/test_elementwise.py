@@ -1,7 +1,5 @@
 """Theano's own operations in NumPy, and its elementwise formulas in C, compared with NumPy."""
-import copy
 import itertools
-import pickle
 
 import numpy as np
 import pytest
@@ -102,58 +100,27 @@ def test_constants_of_other_types_and_one_file_for_equal_formulas():
     assert first.path == second.path and first.name == second.name
 
 
-@pytest.mark.parametrize('dtype', ['int8', 'uint16', 'int64', 'float64', 'bool'])
-def test_other_types(by, dtype):
-    """Shapes that differ raise an error."""
+@pytest.mark.parametrize('dtype', ['float32', 'int8'])
+def test_shapes_that_differ_raise_an_error(by, dtype):
+    """Theano broadcasts only what it knows to have one row or number."""
     a, b = [symbol(dtype, False) for _ in range(2)]
-    x, y = np.array([0, 1, 1, 0, 1], dtype), np.array([1, 0, 1, 1, 1], dtype)
-    f = theano.function([a, b], [tt.eq(a, b), tt.maximum(a, b), tt.cast(a, 'float32') / 2, tt.switch(a, b, a)])
-    for value, expected in zip(f(x, y), (x == y, np.maximum(x, y), x.astype('float32') / 2, np.where(x, y, x))):
-        np.testing.assert_array_equal(value, expected)
-        assert value.dtype == expected.dtype
+    f = theano.function([a, b], a * b)
     for m, n in ((3, 4), (1, 4), (0, 1), (0, 1)):
         with pytest.raises(ValueError, match='Input dimension mis-match'):
-            f(x[:m], y[:n])
+            f(np.ones(m, dtype), np.ones(n, dtype))
 
 
 def test_operations_that_are_not_in_c():
     """By whole arrays, in the types of Theano's own results; the last of them number by number."""
     a, k = tt.vector('a', 'float32'), tt.vector('k', 'int32')
     x, n = np.array([-1.5, 0, 0.5, 2.5], 'float32'), np.array([-7, 2, 3, 0], 'int32')
-    pairs = {a // 2: x // 2, tt.floor(a): np.floor(x), k % 3: n % 3, k // 2: n // 2, k / 2: n / 2, -k: -n,
-             tt.sqrt(abs(k)): np.sqrt(abs(n)), tt.cast(a, 'int8'): x.astype('int8'), tt.clip(k, -1, 2): n.clip(-1, 2),
-             tt.second(a, k): n, tt.round(a): np.round(x), k & 3: n & 3, k ** 2: n ** 2,
-             tt.arctan2(a, k): np.arctan2(x, n),
+    pairs = {a // 2: x // 2, k % 3: n % 3, k / 2: n / 2, tt.sqrt(abs(k)): np.sqrt(abs(n)), k ** 2: n ** 2, k & 3: n & 3,
+             tt.cast(a, 'int8'): x.astype('int8'), tt.clip(k, -1, 2): n.clip(-1, 2), tt.arctan2(a, k): np.arctan2(x, n),
              tt.arctan2(tt.cast(k, 'int8'), tt.cast(k + 1, 'int8')): np.arctan2(n, n + 1.0),
-             a + a * k + k: x + x * n + n, tt.erf(a): [-0.96610515, 0, 0.5204999, 0.999593],
-             tt.isnan(a): 4 * [False]}
+             a + a * k + k: x + x * n + n, tt.erf(a): [-0.96610515, 0, 0.5204999, 0.999593]}
     for value, (symbols, expected) in zip(theano.function([a, k], list(pairs))(x, n), pairs.items()):
         np.testing.assert_allclose(value, expected, rtol=1e-6, err_msg=str(symbols))
         assert value.dtype == symbols.dtype
-
-
-@pytest.mark.parametrize('dtype', ['float32', 'float64', 'int8', 'bool'])
-@pytest.mark.parametrize('axis', [None, 0, 1, 2, (0, 2), (1, 2)])
-def test_sums(axis, dtype):
-    """Of arrays in any memory order, to the precision of sums in float64."""
-    x = symbol(dtype, False, False, False)
-    f, values = theano.function([x], x.sum(axis=axis)), (100 * RANDOM.normal(size=(3, 5, 1201))).astype(dtype)
-    for value in in_memory_orders(values):
-        found, exact = f(value), value.astype('float64').sum(axis=axis)
-        np.testing.assert_allclose(found, exact, rtol=0, atol=1e-12 * 2e7 if dtype != 'float32' else 0.02)
-        assert found.dtype == x.sum().dtype and found.shape == exact.shape
-
-
-def test_parts_of_arrays():
-    x, n = tt.tensor3('x', 'float32'), tt.iscalar('n')
-    joined = tt.join(0, x[:1] + 1, x.reshape((x.shape[0], -1, 1)).dimshuffle(0, 2, 1)[..., :x.shape[2]][:n])
-    f = theano.function([x, n], [tt.inc_subtensor(x[1:], joined[:-2]), (x.shape[0] * n) // 3])
-    value = RANDOM.normal(size=(3, 1, 5)).astype('float32')
-    first, second = f(value, 3)
-    expected = value.copy()
-    expected[1:] += np.concatenate([value[:1] + 1, value])[:-2]
-    np.testing.assert_array_equal(first, expected)
-    assert second == 3
 
 
 def test_calls_with_equal_other_and_changed_arrays(by):
@@ -211,30 +178,12 @@ def test_sizes_stay_the_same_when_a_formula_may_overwrite_them():
     assert len({id(value) for result in results for value in result}) == 8
 
 
-def test_views_and_sizes_are_not_computed_again():
-    """They are the same objects as long as the arrays are; numbers and shapes may change."""
-    x = theano.shared(np.ones((3, 5), 'float32'), 'x')
-    f = theano.function([], (2 * x.reshape((-1, 3)).T[1:]).sum())
-
-    def views():
-        return [slot[0] for thunk in f.fn.thunks if thunk.fill is None for slot in thunk.outputs]
-
-    assert f() == 20
-    before = views()
-    x.get_value(borrow=True)[...] = 3
-    assert f() == 60 and len(before) >= 3 and all(old is new for old, new in zip(before, views()))
-    x.set_value(np.ones((3, 7), 'float32'))
-    assert f() == 28 and not any(old is new for old, new in zip(before[-1:], views()[-1:]))
-
-
 M, V_, X, N_ = tt.ivector('m'), tt.scalar('v', 'float32'), tt.vector('x', 'float32'), tt.iscalar('n')
 SIZED = {                       # expressions of sizes that come from numbers, and the same in NumPy
     'alloc': (tt.extra_ops.cumsum(tt.alloc(V_, M.sum())) * 1, lambda m, v, x, n: np.cumsum(np.full(sum(m), v))),
-    'zeros': (tt.zeros((N_,), 'float32') + V_, lambda m, v, x, n: np.full(n, v)),
     'concatenate': (tt.concatenate([tt.alloc(V_, N_), 2 * X[:M[0]]]) * V_,
                     lambda m, v, x, n: np.concatenate([np.full(n, v), 2 * x[:m[0]]]) * v),
     'repeat': (tt.extra_ops.repeat(X, N_) + X[N_], lambda m, v, x, n: np.repeat(x, n) + x[n]),
-    'tile': (2 * tt.tile(X, 2)[N_:], lambda m, v, x, n: 2 * np.tile(x, 2)[n:]),
     'split': (2 * tt.split(X, tt.stack([M[0], 5 - M[0]]), 2)[1], lambda m, v, x, n: 2 * x[m[0]:]),
     'empty part': (tt.split(X, tt.stack([N_ - N_, 5 - N_ + N_]), 2)[1] * V_ + tt.split(X, [0, 5], 2)[1],
                    lambda m, v, x, n: x * v + x),
@@ -254,34 +203,6 @@ def test_sizes_that_depend_on_numbers(by, name):
         np.testing.assert_allclose(f(m, v, x, n), expected(m, v, x, n), rtol=1e-6)
 
 
-def test_array_of_another_shape_in_place(by):
-    x, s = tt.matrix('x', 'float32'), theano.shared(np.arange(6, dtype='float32').reshape(2, 3).copy(), borrow=True)
-    f = theano.function([x], [tt.exp(x).sum(axis=0), x.T * x.shape[0], tt.sqr(s).sum(axis=1)])
-    value = np.arange(6, dtype='float32').reshape(3, 2) / np.float32(7)
-    for shape in ((3, 2), (2, 3), (2, 3), (6, 1)):
-        for array in (value, s.get_value(borrow=True)):
-            array.resize(shape, refcheck=False)
-        squares = np.arange(6).reshape(shape) ** 2
-        for found, expected in zip(f(value), (np.exp(value).sum(axis=0), value.T * len(value), squares.sum(axis=1))):
-            np.testing.assert_allclose(found, expected, rtol=1e-6)
-
-
-def test_update_of_read_only_memory(by, tmp_path):
-    """It is left as it was: the new values are in other memory."""
-    numbers = np.arange(5, dtype='float32')
-    numbers.tofile(tmp_path / 'numbers')
-    for array in (np.frombuffer(numbers.tobytes(), 'float32'), np.memmap(tmp_path / 'numbers', 'float32', 'r')):
-        s, k = theano.shared(np.zeros(1, 'float32')), theano.shared(np.zeros(1, 'int64'))
-        f = theano.function([], [], updates=[(s, 2 * s + 1), (k, k + 2)])
-        s.set_value(array, borrow=True)
-        integers = np.frombuffer(np.arange(5).tobytes(), 'int64')
-        k.set_value(integers, borrow=True)
-        f(), f()
-        np.testing.assert_array_equal(array, numbers)
-        np.testing.assert_array_equal(s.get_value(), 4 * numbers + 3)
-        np.testing.assert_array_equal(integers + 4, k.get_value())
-
-
 def test_old_value_that_is_read_twice_is_overwritten_by_the_new_one(by):
     """The optimiser Lion (Chen et al. 2023). Otherwise all that reads the new array is planned in each step."""
     p, m = [theano.shared(RANDOM.normal(size=(3, 5)).astype('float32')) for _ in range(2)]
@@ -294,40 +215,3 @@ def test_old_value_that_is_read_twice_is_overwritten_by_the_new_one(by):
     assert p.get_value(borrow=True) is memory[0] and m.get_value(borrow=True) is memory[1]
     np.testing.assert_allclose(memory[0], before[0] - 0.1 * np.sign(0.9 * before[1] + 0.1 * gradient), rtol=1e-5)
     np.testing.assert_allclose(memory[1], 0.5 * before[1] + gradient, rtol=1e-5)
-
-
-def test_views_of_empty_read_only_memory(by):
-    x = tt.matrix('x', 'float32')
-    f, array = theano.function([x], [x.T + 1, x[::-1] * 2, 2 * x.flatten()]), np.zeros((0, 4), 'float32')
-    array.flags.writeable = False
-    assert [found.shape for found in f(array)] == [(4, 0), (0, 4), (0,)]
-
-
-def test_copies_and_pickles_of_functions(by):
-    s, t, u = [theano.shared(np.full(3, value, 'float32')) for value in (1, 5, 0)]
-    x, array = tt.vector('x', 'float32'), np.arange(3, dtype='float32')
-    f = theano.function([x], [tt.exp(x) * s + x], updates=[(u, u + x)])
-    f(array)
-    copies = f.copy(), f.copy(share_memory=True), copy.deepcopy(f), pickle.loads(pickle.dumps(f)), f.copy(swap={s: t})
-    for calls, (function, factor) in enumerate(zip((*copies, f), (1, 1, 1, 1, 5, 1))):
-        for _ in range(2):
-            np.testing.assert_allclose(function(array)[0], factor * np.exp(array) + array, rtol=1e-6)
-        assert calls not in (1, 4, 5) or u.get_value()[2] == 2 + 4 * {1: 2, 4: 3, 5: 4}[calls]
-
-
-def test_functions_without_operations():
-    assert theano.function([], [])() == []
-    s, t = theano.shared(np.arange(3.0)), theano.shared(np.ones(2))
-    f = theano.function([], [], updates=[(s, t), (t, s)])
-    for first, second in (([1, 1], [0, 1, 2]), ([0, 1, 2], [1, 1])):
-        f()
-        np.testing.assert_array_equal(s.get_value(), first)
-        np.testing.assert_array_equal(t.get_value(), second)
-
-
-def test_profile_counts_all_calls():
-    x = tt.vector('x', 'float32')
-    f = theano.function([x], tt.exp(x).sum(), profile=True)
-    for _ in range(3):
-        f(np.ones(5, 'float32'))
-    assert {*f.profile.apply_callcount.values()} == {3} and min(f.profile.apply_time.values()) > 0
