@@ -14,8 +14,8 @@ from engine.backend.theano_setup import theano
 from engine.kernel import ops
 from engine.kernel.library import Library
 from judges import to_bfloat16
-from scripts import TEXT
-from test_kernel import STANDARD, any_number_of_threads, layer_inputs, needs_openmp, reals, run
+from scripts import TEXT, load
+from test_kernel import LAYOUTS, STANDARD, reals, run
 
 
 def usable(name):
@@ -50,24 +50,11 @@ def test_product_is_that_of_rounded_operands(by, M, K, N):
     random = np.random.default_rng(M)
     first, second = reals(random, 'float32', M, K), reals(random, 'float32', K, N)
     expected = to_bfloat16(first.astype('float64')) @ to_bfloat16(second.astype('float64'))
-    with_gaps = reals(random, 'float32', M, 2 * K)[:, ::2], reals(random, 'float32', 2 * K, 2 * N)[::2, ::2]
-    with_gaps[0][:], with_gaps[1][:] = first, second
-    for a, b in ((first, second), (np.asfortranarray(first), np.asfortranarray(second)), with_gaps):
+    for layout in (np.copy, *LAYOUTS.values()):
+        a, b = layout(first), layout(second)
         product, = run(ops.Product(Library('float32', STANDARD, by)), [a, b])
         np.testing.assert_allclose(product, expected, rtol=1e-4, atol=1e-5 * math.sqrt(K))
         assert np.abs(product - a.astype('float64') @ b).max() > 1e-5 * (K > 1)       # not float32's
-
-
-@needs_openmp
-def test_same_bits_with_the_same_threads(by):
-    inputs = layer_inputs(np.random.default_rng(2), 'float32', 5, 29, 37)
-    op = ops.LSTM(Library('float32', STANDARD, by))
-    run(op, inputs)
-    with any_number_of_threads() as set_threads:
-        for n in (1, 2, 3):
-            set_threads(n)
-            first, second = run(op, inputs), run(op, inputs)
-            assert all(a.tobytes() == b.tobytes() for a, b in zip(first, second))
 
 
 def trained(precision, tmp_path, steps):
@@ -76,29 +63,26 @@ def trained(precision, tmp_path, steps):
     path.write_text(TEXT * 3, encoding='utf-8')
     model.prepare_input(path, 0.3, 5, 11, verbose=False, stateful=True)
     model.model_setup(num_units1=37, num_units2=33, grad_clip=5, initial='chrono', lrate=0.01)
-    costs = [float(model.theano_train_rmsprop(model.X['train'][i], model.Y['train'][i])[0]) for i in range(steps)]
-    return model, costs
+    for x, y in zip(model.X['train'][:steps], model.Y['train'][:steps]):
+        model.theano_train_rmsprop(x, y)
+    return model
 
 
 def test_checkpoint_is_of_float32_and_resumes_to_the_bit(by, tmp_path, refused):
-    """Costs are near those in float32, but not the same."""
-    (whole, costs), (plain, expected) = [trained(precision, tmp_path, 9) for precision in ('bfloat16', 'float32')]
-    np.testing.assert_allclose(costs, expected, rtol=5e-3)
-    assert costs != expected and whole.validate() != plain.validate()
-    half, _ = trained('bfloat16', tmp_path, 4)
-    half.save_params(tmp_path / 'half.npz', progress={})
-    rest, _ = trained('bfloat16', tmp_path, 0)
-    rest.resume(str(tmp_path / 'half.npz'))
-    for i in range(4, 9):
-        rest.theano_train_rmsprop(rest.X['train'][i], rest.Y['train'][i])
+    whole, half, rest = [trained('bfloat16', tmp_path, steps) for steps in (9, 4, 0)]
+    path = half.save_params(tmp_path / 'half.npz', progress={})
+    rest.resume(path)
+    for x, y in zip(rest.X['train'][4:9], rest.Y['train'][4:9]):
+        rest.theano_train_rmsprop(x, y)
     for name, value in whole.p.items():
         assert value.get_value().tobytes() == rest.p[name].get_value().tobytes()
-    with np.load(tmp_path / 'half.npz', allow_pickle=False) as stored:
-        assert {stored[name].dtype for name in numpy_model.NAMES} == {np.dtype('float32')}
-    assert read_about(tmp_path / 'half.npz')['precision'] == 'bfloat16'
+    assert {load(path)[name].dtype for name in numpy_model.NAMES} == {np.dtype('float32')}
+    assert read_about(path)['precision'] == 'bfloat16'
+    plain = trained('float32', tmp_path, 0)
     with refused(ValueError, 'precision bfloat16'):
-        plain.resume(str(tmp_path / 'half.npz'))
-    plain.load_params(str(tmp_path / 'half.npz'))                  # for writing and scoring
+        plain.resume(path)
+    plain.load_params(path)                                        # for writing and scoring
+    np.testing.assert_allclose(plain.score_text(TEXT[:50]), half.score_text(TEXT[:50]), rtol=0.05)
 
 
 @pytest.mark.parametrize('floatX, instructions, settings', [

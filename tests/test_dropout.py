@@ -1,4 +1,4 @@
-"""What dropout keeps, and resets of rows: the same in any process, and with the right probability."""
+"""What dropout keeps, and resets of rows, with the right probability. test_process_group.py shares the rows."""
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,19 +6,6 @@ import pytest
 
 from engine.methods import step as steps
 from engine.methods.step import begins_anew, kept_units, kept_weights
-
-
-def test_a_row_keeps_the_same_units_in_any_process():
-    whole = kept_units(np.random.default_rng(3), 0.3, slice(0, 11), 5, (7, 4))
-    assert [kept.shape for kept in whole] == [(5, 11, 7), (5, 11, 4)]
-    for rows in (slice(0, 4), slice(4, 11), slice(10, 11)):
-        random = np.random.default_rng(3)
-        for kept, all_rows in zip(kept_units(random, 0.3, rows, 5, (7, 4)), whole):
-            np.testing.assert_array_equal(kept, all_rows[:, rows])
-        left = random.integers(2 ** 63)
-    random = np.random.default_rng(3)
-    begins_anew(random, 0.3, slice(0, 2))
-    assert random.integers(2 ** 63) == left          # the generator advances equally, whatever is drawn
 
 
 def test_rows_begin_anew_with_the_right_probability():

@@ -8,7 +8,6 @@ test_process_group.py.
 import contextlib
 import inspect
 import platform
-import re
 import shutil
 
 import numpy as np
@@ -22,7 +21,7 @@ from engine.backend import compiler
 from engine.backend.theano_setup import theano
 from engine.kernel import cell, ops, scan
 from engine.kernel.export import FORMATS
-from engine.page.page import HERE, PRODUCTS
+from engine.page.page import PRODUCTS
 from engine.methods.step import kept_units, kept_weights
 from judges import assert_drawn, assert_most_probable, assert_near, to_bfloat16
 from models import default_mode
@@ -306,10 +305,6 @@ def test_every_way_is_in_a_row(way):
     networks = {name for module in (ops, scan) for name, value in vars(module).items()
                 if inspect.isclass(value) and hasattr(value, 'cross_entropy')}
     assert networks == {'Kernel', 'Scan'}
-    for method, names in ((r'read\(', {'Network'}), (r'\*backward\(', {'Learner'})):
-        with_method = re.compile(r'^class (\w+) {(?:\n(?: .*)?)*?\n  ' + method, re.MULTILINE)
-        assert names == {name for path in HERE.glob('*.js')
-                         for name in with_method.findall(path.read_text(encoding='utf-8'))}
 
 
 @pytest.mark.parametrize('name', ['C float32', 'NumPy'])

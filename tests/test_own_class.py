@@ -98,12 +98,15 @@ def test_edited_copy_of_the_model_is_trained_and_writes(coupled, produce):
     assert texts[0] == texts[1] != ''
 
 
-@pytest.mark.parametrize('words', ['mine.py', 'mine.py:', 'gone.py:Cell', 'mine.py:Cell', 'mine.py:Other'])
+@pytest.mark.parametrize('words', ['mine.py', 'mine.py:', 'gone.py:Cell', 'mine.py:Cell', 'mine.py:Other',
+                                   'wrong.py:Cell'])
 @pytest.mark.parametrize('script', [TRAIN, PRODUCE])
 def test_what_is_no_class_is_refused(folder, in_process, script, words):
     (folder / 'mine.py').write_text('class Other:\n    pass\n')
+    (folder / 'wrong.py').write_text('\nclass Cell(:\n')
     names = ['t.txt', 'r', *SMALL, '--output-dir', 'results'] if script == TRAIN else [write_checkpoint('p.npz')]
-    assert_changes_nothing(folder, in_process, script, *names, '--cell', words, words=[words.split(':')[0]])
+    said = words.split(':')[0] + ', line 2: ' * words.startswith('wrong')
+    assert_changes_nothing(folder, in_process, script, *names, '--cell', words, words=[said])
 
 
 @pytest.mark.parametrize('source', [
@@ -116,10 +119,3 @@ def test_error_in_the_file_is_shown_where_it_is(folder, source):
     line = source.count('\n')
     assert result.returncode and re.search(f'mine.py"?, line {line}', result.stderr)
     assert re.search('ZeroDivisionError|AttributeError', result.stderr)
-
-
-@pytest.mark.parametrize('script', [TRAIN, PRODUCE])
-def test_syntax_error_is_one_line(folder, in_process, script):
-    (folder / 'mine.py').write_text('\nclass Cell(:\n')
-    names = ['t.txt', 'r', *SMALL, '--output-dir', 'results'] if script == TRAIN else [write_checkpoint('p.npz')]
-    assert_changes_nothing(folder, in_process, script, *names, '--cell', 'mine.py:Cell', words=['mine.py, line 2: '])

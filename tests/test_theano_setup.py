@@ -54,12 +54,6 @@ def test_imports_go_downwards_without_a_circle():
     graphlib.TopologicalSorter(below).prepare()        # raises CycleError
 
 
-def test_import_of_theano_before_does_no_harm():
-    """The earlier import fails, except with Python 3.10 and NumPy 2.0."""
-    before = 'try:\n    import theano\nexcept Exception as error:\n    pass\n'
-    assert python(before + TWO_STEPS)[0].endswith('True float32\n')
-
-
 @pytest.mark.parametrize('flags, rc, expected', [
     ('', '', ['.theano/charlstm/', '', 'float32']),
     (',base_compiledir="{home}/c,d é",blas.ldflags=-lm,floatX=float64', '', ['c,d é/', '-lm', 'float64']),
@@ -87,17 +81,26 @@ def test_computes_on(monkeypatch, cxx, kernel, expected):
     assert ('which needs a C++ compiler' in model.computes_on()) == (not cxx)
 
 
-@pytest.mark.parametrize('flags, words', [
-    ('cxx=/no/such/g++', ['/no/such/g++ cannot be run', 'apt install g++', 'THEANO_FLAGS=cxx=']),
-    ('cxx={false},base_compiledir={folder}', ['compiler.CompilerError: the C++ compiler failed (1']),
-    ('base_compiledir=/dev/null/x', ['cannot save compiled code', '/dev/null/x', 'THEANO_FLAGS=base_compiledir='])])
-def test_compiler_or_folder_that_cannot_be_used(tmp_path, flags, words):
+def full_disk():
+    """Imitate a full disk in this process, by a file size limit of a kilobyte."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+
+@pytest.mark.parametrize('flags, before, words', [
+    ('cxx=/no/such/g++', None, ['/no/such/g++ cannot be run', 'apt install g++', 'THEANO_FLAGS=cxx=']),
+    ('cxx={false},base_compiledir={folder}', None, ['compiler.CompilerError: the C++ compiler failed (1']),
+    ('base_compiledir=/dev/null/x', None, ['OSError: cannot save compiled code', '/dev/null/x', '=base_compiledir=']),
+    ('base_compiledir={folder}', full_disk, ['OSError: cannot save compiled code', 'File too large']),
+    ('base_compiledir={folder}/none', without_privileges, ['OSError: cannot save compiled code', '{folder}/none'])])
+def test_compiler_or_folder_that_cannot_be_used(tmp_path, flags, before, words):
     """Theano would continue without it, or fail in its own import. The last line says what to do."""
-    result = run('-c', IN_C, cwd=ROOT, env={'THEANO_FLAGS': flags.format(false=shutil.which('false'), folder=tmp_path)})
-    last = result.stderr.splitlines()[-1]
-    assert result.returncode == 1 and last.startswith(('ValueError', 'OSError', 'engine.backend.compiler.Compiler'))
+    (tmp_path / 'none').mkdir(0o500)                       # like a folder of another user
+    names = dict(false=shutil.which('false'), folder=tmp_path)
+    result = run('-c', IN_C, cwd=ROOT, preexec_fn=before,
+                 env={'THEANO_FLAGS': flags.format(**names), 'PYTHONDONTWRITEBYTECODE': '1'})
+    assert result.returncode == 1
     for word in words:
-        assert word in last
+        assert word.format(**names) in result.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize('flags', [FAST, PLAIN])
@@ -105,16 +108,3 @@ def test_without_the_header_of_python_and_a_compiler(flags):
     """The header is missing on Debian without python3-dev. Neither is needed, and nothing is said."""
     before = 'import sysconfig; sysconfig.get_path = lambda *names, **more: "/no/such"'
     assert python(before + TWO_STEPS, flags=flags) == ('True float32\n', '')
-
-
-@pytest.mark.parametrize('full', [False, True])
-def test_folder_of_compiled_code_that_cannot_be_written(tmp_path, full):
-    """It belongs to another user, or the disk is full, which a file size limit of a kilobyte imitates."""
-    folder = tmp_path / 'own'
-    folder.mkdir(0o700 if full else 0o500)
-    before = (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))) if full else without_privileges
-    result = run('-c', IN_C, cwd=ROOT, preexec_fn=before,
-                 env={'THEANO_FLAGS': f'base_compiledir={folder}', 'PYTHONDONTWRITEBYTECODE': '1'})
-    last = result.stderr.splitlines()[-1]
-    assert last.startswith('OSError: cannot save compiled code: ') and 'THEANO_FLAGS=base_compiledir=' in last
-    assert ('File too large' if full else str(folder)) in last
