@@ -9,10 +9,12 @@ import pytest
 from scipy import stats
 
 import numpy_model
-from charlstm import CharLSTM
+from cells import evaluate
+from charlstm import CharLSTM, tt
 from damage import write_checkpoint
 from engine.methods import sampling
 from engine.backend.theano_setup import theano
+from engine.kernel.cell import Cell, held_cell, inputs_of
 from engine.kernel.library import Library
 from judges import assert_drawn
 from models import P, default_mode, spelled
@@ -266,6 +268,29 @@ def test_nothing_is_compiled_once_a_text_has_begun(interpreted, hold):
         patch.setattr(theano, 'function', None)
         patch.setattr(Library, 'functions', None)
         assert len(next(pieces)[0]) == 37
+
+
+@pytest.mark.parametrize('cell, names', [
+    (lambda a_f, a_o, C_prev: (tt.tanh(a_o), a_f * C_prev), 'C'), (lambda a_f, C_prev: (C_prev, C_prev * a_f), 'C'),
+    (lambda a_f, C_prev, n_prev: (tt.tanh(a_f + C_prev), tt.tanh(a_f), C_prev), 'n'),                # a delay line
+    (lambda a_f, C_prev, n_prev: (2 * a_f, a_f, a_f), 'Cn')])
+def test_held_states_that_h_does_not_read(cell, names):
+    """h stays, unless it is computed from them, as in the last case; other states and units stay always.
+
+    In test_every_way.py, h follows from held states.
+    """
+    made, random = Cell(cell, 'float64'), np.random.default_rng(3)
+    held, is_held = held_cell(made), np.array([0, 1, 0, 1.0])
+    assert [*held.own] == [f'{name} {state}' for state in made.states for name in ('is held', 'held at')]
+    inputs = {name: random.uniform(-1, 1, (3, 4)) for name in inputs_of(held.counts)}
+    for k, state in enumerate(made.states):
+        inputs[f'own[{2 * k}]'] = is_held * (state in names)
+    h, *states = evaluate(made.program.forward, inputs)[:1 + len(made.states)]
+    found, *after = evaluate(held.program.forward, inputs)[:1 + len(made.states)]
+    stays = (is_held == 0) | (names != 'Cn')
+    np.testing.assert_array_equal(found[:, stays], h[:, stays])
+    for k, state in enumerate(states):
+        np.testing.assert_array_equal(after[k], np.where(inputs[f'own[{2 * k}]'], inputs[f'own[{2 * k + 1}]'], state))
 
 
 # ---------------------------------------------------------------- refusals
