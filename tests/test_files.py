@@ -44,30 +44,3 @@ def test_interrupt_just_after_a_file_got_its_name(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt), files.write_whole(str(tmp_path / 'x')) as f:
         f.write(b'abc')
     assert (tmp_path / 'x').read_bytes() == b'abc' and os.listdir(str(tmp_path)) == ['x']
-
-
-def test_path_that_cannot_be_written(lettered, tmp_path, refused):
-    with refused(FileNotFoundError, tmp_path / 'missing' / 'params.npz'):
-        lettered.save_params(tmp_path / 'missing' / 'params.npz')
-    (tmp_path / 'folder.npz').mkdir()
-    with refused(OSError, tmp_path / 'folder.npz'):
-        lettered.save_params(tmp_path / 'folder.npz')
-    assert sorted(os.listdir(str(tmp_path))) == ['folder.npz', 'text.txt']
-
-
-def test_text_is_appended(tmp_path):
-    (tmp_path / 'x').write_bytes(b'earlier')
-    with files.open_to_append(str(tmp_path / 'x')) as f:
-        files.append_text(f, 'é\udce9')
-    assert (tmp_path / 'x').read_bytes() == 'earlieré\\udce9'.encode()
-
-
-def test_user_file_is_not_replaced_unasked(tmp_path, refused):
-    mine, other = str(tmp_path / 'mine'), str(tmp_path / 'other')
-    files.refuse_to_replace(mine, False, [None, other])
-    for path in (mine, other):
-        (tmp_path / path).write_bytes(b'mine')
-    files.refuse_to_replace(mine, True, [None, other])
-    for overwrite, read in ((False, []), (True, [other, mine])):
-        with refused(ValueError, mine):
-            files.refuse_to_replace(mine, overwrite, read)

@@ -2,9 +2,7 @@
 
 Nothing else of Windows is tested: its compilers, Theano's import on it, its shells.
 """
-import os
 
-from engine import terminal
 from scripts import PRODUCE, ROOT, STATEFUL, assert_refused, run, succeeded
 
 # Runs a script without the calls. A path that is open in this process can be neither renamed, replaced nor removed.
@@ -38,12 +36,3 @@ def test_scripts_train_resume_write_and_refuse(with_text):
     page = run('-c', AS_ON_WINDOWS, PRODUCE, 'r_t.txt_best.npz', '--page', 'a.html', **more)
     assert page.returncode == 0 and (with_text / 'a.html').exists(), page.stderr
     assert sorted(path.suffix for path in with_text.iterdir() if path.suffix in ('.npz', '.part')) == ['.npz', '.npz']
-
-
-def test_command_is_quoted_as_its_shells_do(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(terminal.sys, 'executable', '/no where/python')
-    monkeypatch.setattr(os, 'name', 'nt')
-    line = terminal.script('train.py', '--resume', 'my results\\a.npz')
-    monkeypatch.undo()
-    assert line == '"/no where/python" train.py --resume "my results\\a.npz"'
