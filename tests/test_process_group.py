@@ -8,22 +8,10 @@ import numpy as np
 import pytest
 
 import mpi
-from models import member
 from mpi import needs_mpi
 from scripts import ROOT, STATEFUL, TRAIN, arrays_and_about, finish, load, log_rows, run
 
 LIMIT = 60         # seconds in which a failure must end all processes, even on a busy machine
-
-
-def test_shares_of_rows(refused):
-    for size in (1, 2, 3, 5):
-        for B in (5, 7, 11):
-            shares = [member(rank, size).rows(B) for rank in range(size)]
-            assert [row for share in shares for row in range(share.start, share.stop)] == list(range(B))
-            lengths = [share.stop - share.start for share in shares]
-            assert max(lengths) - min(lengths) <= 1
-    with refused(ValueError, 3, 4):
-        member(0, 4).rows(3)
 
 
 OPTIONS = [*STATEFUL, '--epochs', 2, '--save-every', 1, '--output-dir', 'results']
@@ -111,8 +99,8 @@ def test_failure_of_one_process_ends_all(with_text, statement, status, said):
 
 @needs_mpi
 @pytest.mark.parametrize('arguments, words', [
-    (['absent.txt', 'r'], 'absent.txt'), (['t.txt', 'r', '--batch-size', '1'], 'the batch size is 1'),
-    (['t.txt', 'r', '--lrate', 'fast'], '--lrate')], ids=['found by rank 0', 'found by each', 'found by the parser'])
+    (['absent.txt', 'r'], 'absent.txt'), (['t.txt', 'r', '--batch-size', '1'], 'the batch size is 1')],
+    ids=['found by rank 0', 'found by each'])
 def test_bad_input_is_said_once(with_text, arguments, words):
     result = mpi.run(2, TRAIN, *arguments, '--output-dir', 'results', cwd=str(with_text))
     lines = own_lines(result)
