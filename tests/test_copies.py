@@ -6,12 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlstm import CharLSTM
-from engine.backend.theano_setup import theano
-from engine.output.copies import compare, copied_passages, description, share
-from engine.page.page import Shown, write_page
-from models import default_mode
-from pages import NOT_HACKED, place
+from engine.output.copies import compare, copied_passages
+from pages import NOT_HACKED, place, write_page_of
 from scripts import TEXT, contents, sequences, write_chain
 
 
@@ -35,27 +31,17 @@ def alternating(letters):
 @given(texts=st.one_of(alternating('ab'), alternating('aé𝄞\n'),
                        st.tuples(st.text('ab', max_size=25), st.text('abc'))), least=st.integers(1, 9))
 def test_passages_are_those_found_by_hand(texts, least):
+    """None spans two texts."""
     written, text = texts
     assert copied_passages(written, text, least) == found_by_hand(written, text, least)
     by_hand = found_by_hand(written, text, 1)
-    longest, expected = compare([written], text, 'x')['longest'], max(by_hand, key=lambda one: one[1], default=None)
+    longest, expected = compare([written] * 2, text, 'x')['longest'], max(by_hand, key=lambda one: one[1], default=None)
     assert (longest and (longest['start'], longest['length'], longest['at'])) == expected
 
 
 BOOK = 'First line.\nThe second line is\n' + ''.join(map(chr, range(0x400, 0x464))) + '\nand the last.\n'
 LETTERS = BOOK[31:131]                                     # 100 different ones, in line 3
 COPIES = ['--copies', 'book.txt', '--encoding', 'utf-16']
-
-
-def test_numbers_of_copies():
-    """A character in two passages counts once, and no passage spans two texts."""
-    found = compare([LETTERS[:40], LETTERS[40:], '.', LETTERS[:60]],
-                    LETTERS[:50] + '.' + LETTERS[10:60] + '.' + LETTERS[60:], 'x')
-    assert [passage['length'] for passage in found['passages']] == [40, 40, 50, 50]
-    assert (found['characters'], found['copied_characters'], found['longest']['length']) == (161, 140, 50)
-    assert '87.0 % of 161 characters' in share(found)
-    first, none = description(compare(['def'], 'abc', 'x.txt'), 'abc').splitlines()
-    assert first.startswith('0.0 % of 3 characters') and none == 'no character occurs in x.txt'
 
 
 def test_copies_of_what_is_written_and_scored(produce, tmp_path, monkeypatch):
@@ -66,11 +52,8 @@ def test_copies_of_what_is_written_and_scored(produce, tmp_path, monkeypatch):
     options = ['--prime', LETTERS[20:60], '--length', 70, '--method', 'max', *COPIES]
     result = produce('out', '--count', 2, *options, checkpoint='p.npz')
     assert sequences(contents(tmp_path / 'out'), 2) == [LETTERS[20:] + LETTERS[:30]] * 2
-    assert result.stderr.splitlines()[-3:] == [
-        '57.1 % of 140 characters occur in book.txt in passages of over 30 characters',
-        f'the longest passage has 40 characters: {LETTERS[60:]!r}',
-        f'it occurs there at character {31 + 60 + 1}, line 3, between {LETTERS[20:60]!r} and '
-        + repr('\nand the last.\n')]
+    for words in ('57.1 % of 140 characters', f' 40 characters: {LETTERS[60:]!r}', f'character {31 + 60 + 1}, line 3'):
+        assert words in result.stderr
     result = produce('--page', 'p.html', *options, checkpoint='p.npz')
     for said in (result.stderr, (tmp_path / 'p.html').read_text()):
         assert '57.1 % of 70 characters' in said
@@ -86,12 +69,9 @@ def test_page_underlines_passages(browser, short_run, tmp_path):
     """It underlines those after the prime, and says where the longest one at the selected character occurs."""
     text, name = TEXT[:400], 'a <b>book</b>\u202e.txt'
     original = 'One\n<img src=x onerror=hacked=1>' + text[100:200] + '!\n' + text[150:260]
-    model, checkpoint = CharLSTM(), str(short_run.folder / 'r_t.txt_best.npz')
-    model.model_setup(checkpoint)
-    with default_mode(theano.compile.mode.FAST_COMPILE):
-        write_page(tmp_path / 'page.html', model, checkpoint,
-                   Shown(text, 'a text', copies=compare([text[120:]], original, name)))
-    browser.open(tmp_path / 'page.html', view='#surprise')
+    path = write_page_of(short_run.folder / 'r_t.txt_best.npz', tmp_path / 'page.html', text,
+                         copies=compare([text[120:]], original, name))
+    browser.open(path, view='#surprise')
     marked = browser.all('#text span', "element.hasAttribute('data-copied')")
     assert [k for k in range(len(marked)) if marked[k]] == list(range(120, 260))
     assert browser.text('#copies').startswith(r'50.0 % of 280 characters occur in a <b>book</b>\u202e.txt in')

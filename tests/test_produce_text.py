@@ -4,20 +4,15 @@ import json
 import math
 import os
 import re
-import resource
 import shlex
-import tracemalloc
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-import produce_text
 import train
 from charlstm import CharLSTM
-from damage import PROGRESS, about, write_checkpoint
-from engine.output import report
+from damage import write_checkpoint
 from engine.backend.theano_setup import theano
 from engine.run import info
 from engine.run import table
@@ -33,11 +28,9 @@ def test_text_is_printed_and_appended(produce, short_run, tmp_path):
     out = tmp_path / 'out.txt'
     result = produce(out, '--random-seed', 1)
     printed, first = wrote(result, out), contents(out)
-    size = sum(load('r_t.txt_best.npz')[name].size for name in P)
-    assert result.stderr.splitlines()[0] == (
-        f'r_t.txt_best.npz: 2 layers of 5 and 7 units, {size:,} parameters, trained on t.txt ({len(TEXT):,} '
-        f'characters), validation cost {short_run.costs.min():.4f} nats ({short_run.costs.min() / math.log(2):.4f} '
-        'bits) a character')
+    for words in ('r_t.txt_best.npz: 2 layers of 5 and 7 units, ', f' t.txt ({len(TEXT):,} characters), ',
+                  f'{short_run.costs.min():.4f} nats ({short_run.costs.min() / math.log(2):.4f} bits)'):
+        assert words in result.stderr.splitlines()[0]
     texts = sequences(first, 5)
     assert printed == '\n\n'.join(texts) + '\n'
     assert len(set(texts)) == 5 and set(''.join(texts)) <= set(TEXT)
@@ -77,19 +70,17 @@ def test_units_are_held(produce, tmp_path):
     assert wrote(held, tmp_path / 'out', headings=0) == re.sub(r'(?<=.{4})\s+\S*$', '', expected) + '\n'
 
 
-def test_prime_and_stop(produce, tmp_path):
+def test_prime_file_and_stop(produce, tmp_path):
     """The length excludes the prime. A text ends with a stop, or with the last whole word."""
     (tmp_path / 'prime').write_bytes('\ufeffthe café\r\n'.encode())
-    texts = {}
-    for name, options in dict(none=[], free=['--prime-file', tmp_path / 'prime'], typed=['--prime', r'the café\n'],
-                              stopped=['--prime-file', tmp_path / 'prime', '--stop', 'a']).items():
-        result = produce(tmp_path / name, '--count', 3, '--length', 300, '--random-seed', 4, *options)
-        wrote(result, tmp_path / name, headings=3)
-        texts[name] = sequences(contents(tmp_path / name), 3)
-    assert all(280 < len(text) <= 300 for text in texts['none'])
-    assert texts['typed'] == texts['free'] and all(text.startswith('the café\n') for text in texts['free'])
-    ends = [text.find('a', 9) + 1 for text in texts['free']]
-    assert all(ends) and texts['stopped'] == [text[:end] for text, end in zip(texts['free'], ends)]
+    texts = []
+    for name, stop in (('free', ''), ('stopped', 'a')):
+        wrote(produce(tmp_path / name, '--count', 3, '--length', 300, '--random-seed', 4, '--stop', stop,
+                      '--prime-file', tmp_path / 'prime'), tmp_path / name, headings=3)
+        texts.append(sequences(contents(tmp_path / name), 3))
+    assert all(text.startswith('the café\n') and 289 < len(text) <= 309 for text in texts[0])
+    ends = [text.find('a', 9) + 1 for text in texts[0]]
+    assert all(ends) and texts[1] == [text[:end] for text, end in zip(texts[0], ends)]
 
 
 @pytest.mark.parametrize('uchar, options, printed', [
@@ -127,40 +118,17 @@ def test_score_of_a_file(produce, tmp_path):
         assert shown == repr(text[at]) and abs(nats[at - text[:at].count('☃') - 1] - float(cost)) < 6e-4
 
 
-def test_score_of_the_training_text(produce):
-    line = 'the model was trained on this file, so it is less surprised by it than by a new text'
-    assert succeeded(produce('--score', 't.txt')).splitlines()[0] == line
-    assert produce('--score', 't.txt', '--json').stderr.splitlines()[0] == line
-
-
-def test_memory_of_a_score(tmp_path, capsys):
-    """Besides the model's, it is at most 10 bytes a character: no list has all characters or places."""
-    (tmp_path / 'x.txt').write_bytes(b'ab.\n' * 50_000)
-    costs, options = np.ones(149_999), produce_text.build_parser().parse_args(['--score', f'{tmp_path}/x.txt'])
-    costs[-1] = 2
-    model = SimpleNamespace(uchar='\nab', score_text=lambda text, progress: costs)
-    tracemalloc.start()
-    try:
-        report.print_score(model, SimpleNamespace(metadata={}), options)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert "2.000 nats at character 200,000: '\\n' after " in capsys.readouterr().out and peak < 10 * 200_000
-
-
 def test_score_with_adapting_and_as_json(produce, tmp_path):
     """It adapts with RMSprop's mean squares if the checkpoint has them."""
     (tmp_path / 'é.txt').write_text('the dog sang ☃ café. ' * 9, encoding='utf-8')
     with np.load('r_t.txt_best.npz') as stored:
         np.savez(tmp_path / 'bare.npz', **{name: stored[name] for name in (*P, 'uchar')})
-    for checkpoint, rate, how in (('r_t.txt_best.npz', 1.2e-4, 'with the mean squares of RMSprop'),
-                                  (tmp_path / 'bare.npz', 0.1, 'by gradient descent')):
+    for checkpoint, rate in (('r_t.txt_best.npz', 1.2e-4), (tmp_path / 'bare.npz', 0.1)):
         options = ['--score', tmp_path / 'é.txt', '--adapt']
         left_out, *lines = succeeded(produce(*options, checkpoint=str(checkpoint))).splitlines()
         result = produce(*options, '--json', checkpoint=str(checkpoint))
         assert result.stdout.isascii() and result.stderr.splitlines() == [left_out, *lines[:2]]
         found = json.loads(result.stdout)
-        assert f'é.txt, adapting at {rate:g} {how}: ' in lines[1]
         for line, one in zip(lines, (found, found['adapted'])):
             assert '{nats_per_character:.4f} nats and {bits_per_character:.4f} bits per character'.format(**one) in line
         assert found['adapted']['nats_per_character'] < found['nats_per_character']
@@ -194,15 +162,14 @@ def test_score_of_each_line(produce, tmp_path):
 
 # ---------------------------------------------------------------- the metadata of a checkpoint
 
-def test_info(produce, short_run, tmp_path):
+def test_info(produce, short_run):
     """Options are printed as train.py takes them, first those that differ from their defaults."""
-    out = succeeded(produce('--info'))
-    for words in ('5 and 7 units', '33 characters', 't.txt', 'stateful True', 'theano 1.0.5', 'sha256 ',
-                  'device the CPU, 1 thread, by the C kernel, in float32, processor ', 'cell: the standard one',
-                  f', characters {len(TEXT):,}, ', 'progress: after epoch 4\n',
-                  f'best validation cost: {short_run.costs.min():.4f} nats'):
-        assert words in out
-    lines = dict(line.split(': ', 1) for line in out.splitlines())
+    lines = dict(line.split(': ', 1) for line in succeeded(produce('--info')).splitlines())
+    for title, words in (('r_t.txt_best.npz', ' parameters, 33 characters: '), ('text', f'characters {len(TEXT):,}, '),
+                         ('versions', 'theano 1.0.5'), ('versions', 'device the CPU, 1 thread, by the C kernel'),
+                         ('cell', 'the standard one'), ('progress', 'after epoch 4'),
+                         ('best validation cost', f'{short_run.costs.min():.4f} nats')):
+        assert words in lines[title]
     metadata = json.loads(str(load(short_run.folder / 'r_t.txt_best.npz')['about']))
     kept = {**metadata['progress']['options'], **metadata['lp']}
     unlike, alike = [vars(train.build_parser().parse_args(lines[title].split()))
@@ -211,20 +178,13 @@ def test_info(produce, short_run, tmp_path):
     assert {**unlike, **alike} == {name: value for name, value in kept.items() if value not in (None, False)
                                    or type(value) in (int, float)}
     assert all((value == table.DEFAULTS[name]) == (name in alike) for name, value in {**unlike, **alike}.items())
-    model = CharLSTM()
-    model.model_setup('r_t.txt_best.npz')
-    mine = model.save_params(tmp_path / 'mine', progress=dict(note='mine'))
-    assert ', lrate 0.002, ' in succeeded(produce('--info', checkpoint=mine))
-    about(progress=PROGRESS)(mine)                         # without learning parameters
-    assert 'best validation cost: 2.0000 nats' in succeeded(produce('--info', checkpoint=mine))
 
 
 def test_info_as_json(produce, short_run, tmp_path):
     found, p = json.loads(succeeded(produce('--info', '--json'))), load('r_t.txt_best.npz')
     assert (found['model'], found['units'], list(found['characters'])) == ('r_t.txt_best.npz', [5, 7], list(p['uchar']))
     assert found['parameters'] == sum(p[name].size for name in P) and found['cell']['formula'] == ''
-    assert found['text']['characters'] == len(TEXT) and found['text']['seq_length'] == 11
-    assert found['learning']['lrate'] == 0.03 and found['options']['valid_every'] == 10
+    assert (found['text']['characters'], found['learning']['lrate']) == (len(TEXT), 0.03)
     assert found['progress'] == dict(epoch=short_run.best_epoch, batch=0, rate=0.03)
     assert found['best_validation_cost'] == dict(
         nats_per_character=short_run.costs.min(), bits_per_character=short_run.costs.min() / math.log(2), epoch=4)
@@ -232,16 +192,14 @@ def test_info_as_json(produce, short_run, tmp_path):
     assert set(found) == {'model', 'units', 'parameters', 'characters'} and found['units'] == [3, 2]
 
 
-@pytest.mark.parametrize('path', [r'C:\Users\me\book.txt', r'\\server\me\book.txt', '/home/me/book.txt/'])
-def test_folders_of_any_system_are_left_out(short_run, tmp_path, path):
-    arrays = load(short_run.folder / 'r_t.txt_best.npz')
+def test_folders_of_any_system_are_left_out(short_run, tmp_path):
+    arrays, path = load(short_run.folder / 'r_t.txt_best.npz'), r'C:\Users\me\book.txt'
     metadata = json.loads(str(arrays.pop('about')))
     metadata['text']['path'] = metadata['progress']['options']['input'] = path
     metadata['progress']['options']['cell'] = 'me/mine.py:Coupled'
     np.savez(tmp_path / 'p.npz', about=np.array(json.dumps(metadata)), **arrays)
     line, shown = info.summary(tmp_path / 'p.npz'), info.description(tmp_path / 'p.npz', folders=False)
-    assert ', trained on book.txt (' in line and 'path book.txt, ' in shown
-    assert '\noptions: book.txt --num-units1 5 --num-units2 7 --layers 2 --cell mine.py:Coupled ' in shown
+    assert ' book.txt (' in line and 'path book.txt, ' in shown and ' --cell mine.py:Coupled ' in shown
     assert 'me' not in re.findall(r'\w+', line + shown) and path in info.description(tmp_path / 'p.npz')
 
 
@@ -251,9 +209,10 @@ def test_folders_of_any_system_are_left_out(short_run, tmp_path, path):
     ['--prime', 'the ', '--prime-file', 't.txt'], ['--temperature', -1], ['--count', 0], ['--adapt'],
     ['--score', 't.txt', '--adapt', 0.1], ['--info', '--score', 't.txt'], ['--page', 'x.html', '--count', 2],
     ['--overwrite'], ['--json'], ['--page', 'x.html', '--score', 't.txt', '--json'], ['--method', 'max', '--top-k', 3],
+    ['--lengt=5'], ['--page', 'mine.c'], ['--page', 'missing/p.html', '--length', 9], ['--against', 'r_t.txt_best.npz'],
+    ['--page', 'p.html', '--against', 'missing.npz'],
     ['--score', 't.txt', '--lines', '--adapt'], ['--score', 't.txt', '--lines', '--copies', 't.txt'],
-    ['--score', ''], ['--score', 't.txt', '--length', 5], ['--score', 't.txt', 'out.txt'], ['--info', '--lines'],
-    ['--hold', 'C2:4'], ['--hold', 'C2:4=x'], ['--hold', 'C2:7=1'], ['--hold', 'h1:0=1'], ['--prime-file', ''],
+    ['--score', ''], ['--score', 't.txt', 'out.txt'], ['--hold', 'C2:4=x'], ['--hold', 'C2:7=1'], ['--prime-file', ''],
     ['--page', 'r_t.txt_best.npz'], ['--page', 't.txt', '--score', './t.txt', '--overwrite'],
     ['--page', 't.txt', '--prime-file', 't.txt', '--overwrite'], ['--export', 't.txt'], ['--export', 'new.xyz'],
     ['out.txt', '--prime', 'aZ☃'], ['--score', 't.txt', '--encoding', 'klingon'],
@@ -261,9 +220,7 @@ def test_folders_of_any_system_are_left_out(short_run, tmp_path, path):
     ['t.txt'], ['x.txt', '--copies', 'x.txt'], ['x.txt', '--prime-file', './x.txt'], ['r_t.txt_epoch2.npz'],
     ['out.txt', '--copies', 'missing.txt'], ['--score', 'none.txt'], ['--score', 't.txt', '--adapt', 0],
     ['--info', '--cell', 'gone.py:X'], ['--prime-file', 'none.txt'], [''],
-    ['--export', 'mine.c'], ['out.txt', '--export', 'm.c'], *[['--export', 'm.c', *more] for more in (
-        ['--info'], ['--score', 't.txt'], ['--page', 'x.html'], ['--temperature', 0.5])]],
-    ids=repr)
+    ['--export', 'mine.c'], ['out.txt', '--export', 'm.c']], ids=repr)
 def test_options_and_files_that_are_refused(produce, short_run, options):
     """In one line, before anything is written. OUT may not be a training text, an input or a checkpoint."""
     for name in ('x.txt', 'mine.c'):
@@ -292,13 +249,12 @@ def test_output_that_cannot_be_written(folder, produce, out, why):
     assert snapshot(folder) == before and 'appended' not in result.stderr
 
 
-def test_disk_that_is_full_in_the_middle_of_a_text(folder):
-    """A limit on the size of files gives the same error."""
-    write_checkpoint('p.npz')
-    result = run(PRODUCE, 'p.npz', 'out.txt', '--count', 1, '--length', 200,
-                 flags=f'{FAST},cxx=',                     # since the compiler could not write either
-                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60, 60)))
-    assert result.returncode == 2 and 'cannot write out.txt: File too large' in result.stderr
+def test_characters_that_the_output_cannot_have_are_escaped(tmp_path):
+    """A pipe of Windows lacks many."""
+    chain = write_chain(tmp_path / 'p.npz', np.array(list('aé')))
+    words = tmp_path / 'out', '--prime', 'a', '--count', 1, '--length', 2
+    result = run(PRODUCE, chain, *words, flags=FAST, env=dict(PYTHONIOENCODING='ascii'))
+    assert wrote(result, tmp_path / 'out', headings=0) == 'a\\xe9a\n'
 
 
 def test_reader_that_closes_the_pipe(folder):
