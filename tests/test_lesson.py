@@ -8,23 +8,18 @@ import pytest
 
 from charlstm import CharLSTM, tt
 from engine.lesson import cells, exercise, numpy_lstm
-from numpy_model import LETTERS, NAMES, V, costs, gradients, random_parameters, sigmoid
+from numpy_model import LETTERS, NAMES, V, gradients, random_parameters, sigmoid
 from scripts import FAST, ROOT, assert_refused, load, run, succeeded
 
 T, B, H1, H2 = 6, 3, 5, 2
 
 
-def two_batches():
-    """Return the parameters p, and the characters x and y of two consecutive batches."""
-    characters = np.random.default_rng(1).integers(V, size=(2 * T + 1, B))
-    return random_parameters(2, H1=H1, H2=H2), [(characters[start:start + T], characters[start + 1:start + 1 + T])
-                                                for start in (0, T)]
-
-
 def test_gradient_by_hand_is_that_of_finite_differences():
     """One batch begins with zero states, the next with the states after it."""
-    (p, batches), states = two_batches(), None
-    for x, y in batches:
+    p, states = random_parameters(2, H1=H1, H2=H2), None
+    characters = np.random.default_rng(1).integers(V, size=(2 * T + 1, B))
+    for start in (0, T):
+        x, y = characters[start:start + T], characters[start + 1:start + 1 + T]
         expected = gradients(p, x, y, states=states)
         probabilities, after, memory = numpy_lstm.forward(p, x, states)
         found = numpy_lstm.backward(p, x, y, probabilities, memory)
@@ -32,22 +27,6 @@ def test_gradient_by_hand_is_that_of_finite_differences():
         for name in NAMES:
             np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-9, err_msg=name)
         states = after
-
-
-def test_model_in_numpy_is_the_class(float64):
-    """Compare probabilities, costs and gradients in float64; the gradients are from an SGD step at rate 1."""
-    p, batches = two_batches()
-    model = CharLSTM(random_seed=1)
-    model.model_setup(char_dim=V, lrate=1, bptt_maxdepth=-1, num_units1=H1, num_units2=H2)
-    for name in NAMES:
-        model.p[name].set_value(p[name])
-    x, y = batches[0]
-    probabilities, _, memory = numpy_lstm.forward(p, x)
-    np.testing.assert_allclose(model.theano_predict(x)[0], probabilities, rtol=0, atol=1e-10)
-    cost = model.theano_train_sgd(x, y)[0]
-    assert abs(cost - costs(probabilities, y).mean()) < 1e-10
-    for name, gradient in numpy_lstm.backward(p, x, y, probabilities, memory).items():
-        np.testing.assert_allclose(p[name] - model.p[name].get_value(), gradient, rtol=0, atol=1e-10, err_msg=name)
 
 
 def test_model_in_numpy_learns_and_writes():
@@ -179,22 +158,13 @@ def test_solution_has_all_points(name, tmp_path, interpreted):
 
 @pytest.mark.parametrize('old, new, said', [
     ('D = dC + dh * o', 'D = dh * o', 'D lacks dC'),
-    ('D = dC + dh * o * (1 - np.tanh(C) ** 2)', 'D = dC', 'D lacks dh * o * (1 - tanh(C) ** 2)'),
     ('(1 - np.tanh(C) ** 2)', '(1 - np.tanh(C))', 'D lacks ** 2'),
     ('dC + dh', 'dC - dh', 'D has the wrong sign before dh'),
     ('D * C_prev * f', 'D * C * f', 'da_f has C instead of C_prev'),
-    ('C_prev * f * (1 - f)', 'C_prev', 'da_f lacks (f * (1 - f))'),
-    ('D * g * i', 'D * i', 'da_i lacks g'),
     ('da_i = D', 'da_i = dC', 'da_i has dC instead of D'),
-    ('D * g * i', '-D * g * i', 'da_i has the wrong sign'),
-    ('dh * np.tanh(C) * o', 'dh * C * o', 'da_o lacks tanh of C'),
     ('o * (1 - o)', 'o * o * (1 - o)', 'da_o has a factor o too many'),
     ('(1 - g ** 2)', 'g * (1 - g)', 'da_g has g * (1 - g) instead of 1 - g ** 2'),
-    ('D * i * (1 - g ** 2)', 'D * i', 'da_g lacks (1 - g ** 2)'),
-    ('da_g, D * f', 'da_g, D', 'dC_prev lacks f'),
     ('return D, da_f, da_i', 'return D, da_i, da_f', 'da_f is da_i; da_i is da_f'),
-    ('(1 - g ** 2)', '(1 - np.tanh(g) ** 2)', 'da_g has tanh(g) instead of g'),
-    ('dC + dh * o * (1 - np', 'dh * o * (1 - np', 'D lacks dC'),
     ('def gradient(f, i, o, g, C_prev, C, dh, dC):', '''def gradient(f, i, o, g, C_prev, C, dh, dC):
     f, i, o, g = *[1 / (1 + np.exp(-a)) for a in (f, i, o)], np.tanh(g)''', 'da_f applies sigmoid and tanh again'),
     ('D * i * (1 - g ** 2)', '(D * i * (1 - g ** 2)).sum(axis=0)', 'da_g has the shape (5,): expected (3, 5)'),
@@ -210,17 +180,12 @@ def test_wrong_gradient(old, new, said, tmp_path, interpreted):
 
 
 PEEPHOLES = [
-    ('(1 - f) * tt', 'f * tt', 'C lacks 1 -'),
     ('(1 - f) * tt', 'tt', 'C lacks 1 - f'),
     ('a_f + p_f * C_prev', 'a_f', 'C lacks p_f * C_prev'),
     ('a_f + p_f', 'a_f + p_o', 'C has p_o instead of p_f'),
     ('a_f + p_f', 'a_f - p_f', 'C has the wrong sign before p_f'),
-    ('* tt.tanh(a_g)', '* a_g', 'C lacks tanh of a_g'),
-    ('f * C_prev + (1 - f)', '(1 - f) * C_prev + f', 'C has the wrong sign before a_f + p_f * C_prev'),
     ('p_o * C)', 'p_o * C_prev)', 'h has C_prev instead of C'),
-    ('a_o + p_o * C', 'a_o', 'h lacks p_o * C'),
     ('* tt.tanh(C), C', '* C, C', 'h lacks tanh of C'),
-    ('a_f + p_f * C_prev', 'a_f * 2', 'C has a number'),
     ('return tt.nnet.sigmoid(a_o + p_o * C) * tt.tanh(C), C',
      'return C, tt.nnet.sigmoid(a_o + p_o * C) * tt.tanh(C)', 'the cell returns C, h: expected h, C'),
     ('p_o * C) * tt.tanh(C), C', 'p_o * C) * tt.tanh(C)', 'expected h and C'),
@@ -228,24 +193,17 @@ PEEPHOLES = [
     ('    @staticmethod\n    def cell(a_f, a_o', '    def cell(a_f, a_o', '@staticmethod above it'),
     ('tt.nnet.sigmoid(a_f', 'tt.nnet.sigmiod(a_f', 'AttributeError in line 18')]
 NORMALISATION = [
-    ('(a ** 2).mean(axis=1', '((a - a.mean(axis=1, keepdims=True)) ** 2).mean(axis=1',
-     'C has sqrt(mean((a - mean(a)) ** 2)) instead of sqrt(mean(a ** 2))'),
     ('return a / tt', 'a = a - a.mean(axis=1, keepdims=True)\n    return a / tt',
      'C has (a - mean(a)) / sqrt(mean((a - mean(a)) ** 2)) instead of a / sqrt(mean(a ** 2))'),
-    ('return a /', 'return (a - a.mean(axis=1, keepdims=True)) /', 'C has (a - mean(a)) instead of a'),
     ('mean(axis=1', 'mean(axis=0', 'C has mean_over_the_batch instead of mean'),
-    ('mean(axis=1, ', 'mean(', 'C has mean_of_all instead of mean'),
     ('.mean(', '.sum(', 'C has sum instead of mean'),
     ('tt.sqrt((', '((', 'C lacks sqrt of mean(a ** 2)'),
     (', keepdims=True) + 1e-8', ') + 1e-8', 'is there keepdims=True?'),
-    ('return a / tt.sqrt(', 'return a + 0 * (', 'C lacks / sqrt(mean(a ** 2))'),
     ('tt.tanh(g)', 'tt.tanh(a_g)', 'C lacks norm of a_g'),
     ('tt.nnet.sigmoid(o)', 'tt.nnet.sigmoid(a_o)', 'h lacks / sqrt(mean(a ** 2))')]
 LION = [
     ('0.9 * m + 0.1 * g', 'g', 'the step lacks 0.9 * m, or m stays 0'),
     ('lrate * tt', 'parameters[0] - lrate * tt', 'the step is p minus the step'),
-    ('dict(means=means)', 'state', 'the step lacks 0.9 * m, or m stays 0'),
-    ('0.9 * m + 0.1 * g', '0.9 * (0.99 * m + 0.01 * g) + 0.1 * g', 'the step has 0.99 * m + 0.01 * g instead of m'),
     ('tt.sgn(0.9 * m + 0.1 * g)', '(0.9 * m + 0.1 * g)', 'the step lacks sign of 0.9 * m + 0.1 * g'),
     ('lrate * tt.sgn', '-lrate * tt.sgn', 'the step has the wrong sign'),
     ('lrate * tt.sgn', 'tt.sgn', 'the step lacks the rate'),
@@ -290,8 +248,8 @@ def test_several_files_cost_a_line_each(tmp_path):
     said = [line.removeprefix(f'{tmp_path}/') for line in result.stdout.splitlines()]
     assert said[:2] == ['a.py: 2 points of 2: C is right; h is right', 'b.py: 0 points of 2: SystemExit in line 2: 3']
     assert said[2].startswith('c.py: 0 points of 2: ') and 'MemoryError in line 2' in said[2]
-    assert said[3:] == [f'd.py: 0 points of 2: {tmp_path}/d.py:Peepholes is not a class: expected FILE:CLASS, such as '
-                        'mine.py:Coupled, of an existing file'] and (result.returncode, result.stderr) == (0, '')
+    assert said[3].startswith(f'd.py: 0 points of 2: {tmp_path}/d.py:Peepholes is not a class')
+    assert (len(said), result.returncode, result.stderr) == (4, 0, '')
 
 
 def test_file_that_hangs_or_kills_its_process(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ import common  # noqa: E402
 import minutes  # noqa: E402
 import numpy_model  # noqa: E402
 import quality  # noqa: E402
-from quality import SPLITS, cut, pieces  # noqa: E402
+from quality import SPLITS, pieces  # noqa: E402
 
 
 def made_up(n, alphabet, seed=1):
@@ -28,36 +28,6 @@ def made_up(n, alphabet, seed=1):
 def test_published_text_has_the_published_parts():
     split = SPLITS['shakespeare']
     assert [len(piece) for piece in pieces(range(split.lengths[0]), split.cuts)] == [1_003_854, 111_540]   # nanoGPT's
-
-
-@pytest.mark.parametrize('seed', range(5))
-def test_bytes_are_cut_between_characters(tmp_path, capsys, seed):
-    """Count the bytes of each prefix of the text one by one, with CRLF and a byte order mark."""
-    text = made_up(331, 'a\n\né€𝄞', seed) + 'z\n'
-    ends = [3]                                             # of each prefix; a byte order mark has 3 bytes
-    for character in text:
-        ends.append(ends[-1] + (2 if character == '\n' else len(character.encode('utf-8'))))
-    ends[-1] -= 1                                          # the last line ends in LF
-    first, second = [max(k for k, end in enumerate(ends) if end <= ends[-1] * percent // 100) for percent in (80, 90)]
-    for name, content in (('lf', text.encode('utf-8')),
-                          ('crlf', text.replace('\n', '\r\n').encode('utf-8-sig')),
-                          ('none', text.rstrip('\n').encode('utf-8'))):
-        (tmp_path / name).write_bytes(content)
-        parts = cut(SPLITS['warandpeace'], [tmp_path / name])
-        assert [part.text for part in parts] == [text[:first], text[first:second], text[second:]]
-        assert [part.symbols for part in parts] == [ends[first], ends[second] - ends[first], ends[-1] - ends[second]]
-        assert f'warpeace_input.txt has {ends[-1]} symbols, expected 3,258,246' in capsys.readouterr().out
-
-
-def test_penn_treebank_by_characters_and_by_words_is_the_same_text(tmp_path):
-    lines = [['the', '<unk>', "n't", 'N'], ['a'], ['mr.', 'b']]
-    by_words = ''.join(' ' + ' '.join(words) + ' \n' for words in lines)
-    by_characters = ''.join(symbol + ' ' for words in lines for symbol in [*'_'.join(words), '\n'])
-    texts = set()
-    for name, content in (('words', by_words), ('characters', by_characters)):
-        (tmp_path / name).write_text(content)
-        texts.update(part.text for part in cut(SPLITS['penn'], [tmp_path / name] * 3))
-    assert texts == {"the <unk> n't N\na\nmr. b\n"}
 
 
 @pytest.fixture
@@ -91,6 +61,9 @@ def test_costs_are_those_of_the_published_symbols(results, capsys):
     text, folder = results
     parts = [(folder / f'warandpeace-{part}.txt').read_bytes().decode('utf-8') for part in ('train', 'valid', 'test')]
     assert ''.join(parts) == text
+    first, second, last = np.cumsum([len(part.replace('\n', '\r\n').encode()) for part in parts])
+    for percent, end in ((80, first), (90, second)):       # the text begins with a mark of 3 bytes, and ends in LF
+        assert 0 <= (3 + last - 1) * percent // 100 - (3 + end) < 2
     scales = []
     for part, ends_in_lf in ((parts[1], 0), (parts[2], 1)):
         symbols = sum(2 if character in 'é\n' else 1 for character in part) - ends_in_lf
