@@ -302,7 +302,6 @@ def test_line(browser, written, judge, javascript):
     check(line, 1.5, 8, dict(state='C', layer=int(name[1]), number=int(name[3:]), value=value))
     browser.click('#count-on')
     check(line, 1.5, 8)
-    assert browser.value('data.ranges.every(([least, most]) => least <= most)')
 
 
 def test_opening_of_a_line(browser, written):
@@ -310,7 +309,6 @@ def test_opening_of_a_line(browser, written):
     browser.open(written)
     assert TEXT.partition('\n')[2].startswith(browser.value('live.line()'))
     for text, line in (('x y\n\n  It is a truth universally acknowledged', 'It is a truth universally '),
-                       ('MENENIUS:\nNo.\n\nBefore we proceed any further, hear', 'Before we proceed any '),
                        ('lly\nemma\nzoe', 'emma'), ('no line end', 'no line end')):
         assert browser.value(f'openingOf({text!r})') == line
     assert browser.value('new Vocabulary([...`a"\u2019`]).taken("\u201ca\u2018\u2019", 9)') == dict(
@@ -331,10 +329,6 @@ def test_frozen_cell(browser, written, judge, javascript):
         line = browser.value('live.line()')
         text = line + goes_on(javascript, judge, line, 500, 0.8, 7, *cells)
         assert browser.text('#' + pane) == text.replace('\n', '↵\n')
-    best = browser.value('gallery.GOOD = gallery.FEWEST = 0, gallery.features()[0]')
-    browser.value(f"state.change({{hold: {{unit: '{best['name']}', value: -99}}}})")
-    hints = data_of(written)['followers'][best['feature']]
-    assert browser.text('#frozen-hint') == 'This is ' + hints[1 if best['match'] > 0 else 2]
     browser.click('#unfreeze')
     assert browser.all('#frozen', 'element.checkVisibility()') == [False]
 
@@ -393,9 +387,6 @@ def test_learning_in_the_page(browser, written, javascript, tmp_path):
     wrote = javascript('writes(300, p, [], {temperature: 0.7, seed: 1}, [])',
                        p={name: p[name].ravel().tolist() for name in NAMES})
     assert browser.text('#sample') == re.sub(r'\s+\S*$', '', ''.join(data['uchar'][k] for k in wrote))
-    browser.set('#when', '0')
-    assert_mean(browser, '#when-costs', looks[0])
-    assert abs(looks[0] - np.log(len(data['uchar']))) < 0.3
     browser.click('#learn-go')
     browser.wait(f"Number(byId('when').max) >= {len(looks)}")
     assert browser.value("byId('when').value === byId('when').max && window.onbeforeunload !== null")
@@ -415,7 +406,7 @@ def test_learning_in_the_page(browser, written, javascript, tmp_path):
 
 
 def test_lab(browser, written, tmp_path):
-    """The LSTM there learns as in Learning. The other cell is the formula's, and goes into a page and Python."""
+    """The cell is the formula's, also in a page that is saved."""
     browser.open(written, view='#lab')
     browser.set('#learn-units', '32')
     browser.set('#formula', 'cell(a_f, C_prev)\nC = C_prv')
@@ -427,15 +418,6 @@ def test_lab(browser, written, tmp_path):
     browser.click('#lab-go')
     browser.wait("byId('lab-curve').querySelector('polyline')?.getAttribute('points').split(' ').length > 2")
     browser.click('#lab-go')
-    costs = browser.value("""(async () => {
-        const cells = ['LSTM', 'LSTM', 'GRU'].map(name => cellOf(data.learner.formulas[name]));
-        return (await lessonsOf([data.cell, ...cells])).map(lesson => {
-          for (let k = 0; k < 12; k++) Array.from(lesson.step());
-          return lesson.costs;
-        });
-    })()""")
-    np.testing.assert_allclose(costs[1], costs[0], rtol=1e-5)
-    assert costs[1] == costs[2] and abs(costs[3][-1] - costs[0][-1]) > 1e-3
     for view in ('inside', 'lab'):                          # where its training is still there
         go(browser, view)
     assert browser.text('#lab-go') == 'Continue training'
@@ -498,14 +480,10 @@ def test_panel_does_not_cover_the_place(browser, written, view):
         top, bottom = browser.all('#text .here', '(box => [box.top, box.bottom])(element.getBoundingClientRect())')[0]
         assert 0 <= top and bottom <= browser.all('aside', 'element.getBoundingClientRect().top')[0], key
     assert looked_at(browser) > 200
-    browser.press('Escape')                                # nothing is explained that may be out of sight
-    assert not any(browser.all('#where, #value, #mean', 'element.checkVisibility()')) or 'why' in view
-    browser.click(place(390))
-    assert any(browser.all('#where, #value', 'element.checkVisibility()'))
 
 
 def test_address_says_what_is_shown(browser, written):
-    """A link shows the same. Links work even just before the address is written. Nonsense is ignored."""
+    """A link shows the same. Links work even just before the address is written."""
     browser.open(written, view='#cells&place=620&feature=position%20in%20the%20line&unit=C2:3&of=h&hold=C1:4=-99')
     assert looked_at(browser) == 620 and browser.value('scrollY') == 0             # where both texts are
     go(browser, 'surprise')
@@ -520,30 +498,6 @@ def test_address_says_what_is_shown(browser, written):
     assert browser.all('#frozen-at:invalid') == []
     browser.value("state.change({place: 9, formula: 'cell(a_f)'}), location.hash = '#inside', address.write()")
     browser.wait("state.view === 'inside' && location.hash.startsWith('#inside&')")
-    for nonsense in ('#nothing&place=-3&mode=x&unit=C9:1&hold=C2:900=1&temperature=abc',
-                     '#%&&=&of=x&hold=C1:1=Infinity', '#surprise&feature=toString'):
-        browser.open(written, view=nonsense)
-        assert browser.value('[state.mode, state.unit, state.hold, state.feature, state.temperature]') == [
-            'surprise', None, None, None, 0.7]
-    browser.value("live.type('ab '.repeat(400_000))")
-    assert browser.later('location.hash.length', 500) < 20_000         # it has what is read
-
-
-def test_without_webassembly(browser, written, judge):
-    """The page says so, and shows what Python computed: the text, its costs, and how the model learned."""
-    script = browser.call('Page.addScriptToEvaluateOnNewDocument', source='delete window.WebAssembly')['identifier']
-    browser.open(written, view='#cells&mode=why&words=the')
-    browser.call('Page.removeScriptToEvaluateOnNewDocument', identifier=script)
-    assert 'no WebAssembly' in browser.text('main > .wrong') and not browser.value("byId('no-network').hidden")
-    assert [tab for tab in browser.all('nav a', 'element.hidden ? "" : element.hash') if tab] == [
-        '#surprise', '#learning', '#about']
-    assert_mean(browser, '#mean', judge.costs)
-    browser.click(place(30))
-    assert_chance(browser.text('#where p'), np.exp(-judge.costs[29]))
-    go(browser, 'learning')
-    assert browser.text('#sample') in [look['sample'] for look in data_of(written)['learning']['looks']]
-    assert browser.all('.try, #line') == []
-    assert not any(browser.all('#learn-go, #learn-text', 'element.checkVisibility()'))
 
 
 def test_hostile_text_runs_nothing(browser, tmp_path):
