@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.output.copies import compare, copied_passages
+from engine.output.copies import compare, copied_passages, share
 from pages import NOT_HACKED, place, write_page_of
 from scripts import TEXT, contents, sequences, write_chain
 
@@ -69,8 +69,9 @@ def test_page_underlines_passages(browser, short_run, tmp_path):
     """It underlines those after the prime, and says where the longest one at the selected character occurs."""
     text, name = TEXT[:400], 'a <b>book</b>\u202e.txt'
     original = 'One\n<img src=x onerror=hacked=1>' + text[100:200] + '!\n' + text[150:260]
+    found = compare([text[120:]], original, name)
     path = write_page_of(short_run.folder / 'r_t.txt_best.npz', tmp_path / 'page.html', text,
-                         copies=compare([text[120:]], original, name))
+                         copies=dict(found, line=share(found)))
     browser.open(path, view='#surprise')
     marked = browser.all('#text span', "element.hasAttribute('data-copied')")
     assert [k for k in range(len(marked)) if marked[k]] == list(range(120, 260))

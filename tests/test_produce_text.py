@@ -5,17 +5,20 @@ import math
 import os
 import re
 import shlex
+import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import produce_text
 import train
 from charlstm import CharLSTM
 from damage import write_checkpoint
 from engine.backend.theano_setup import theano
-from engine.run import info
-from engine.run import table
+from engine.output import report
+from engine.run import info, table
 from models import P, default_mode
 from numpy_model import costs_of
 from scripts import (FAST, PRODUCE, ROOT, TEXT, TRAIN, assert_refused, contents, finish, load, run, sequences, snapshot,
@@ -116,6 +119,21 @@ def test_score_of_a_file(produce, tmp_path):
     for cost, place, shown in places:
         at = int(place) - 1
         assert shown == repr(text[at]) and abs(nats[at - text[:at].count('☃') - 1] - float(cost)) < 6e-4
+
+
+def test_memory_of_a_score(tmp_path, capsys):
+    """Besides the model's, it is at most 10 bytes a character: no list has all characters or places."""
+    (tmp_path / 'x.txt').write_bytes(b'ab.\n' * 50_000)
+    costs, options = np.ones(149_999), produce_text.build_parser().parse_args(['--score', f'{tmp_path}/x.txt'])
+    costs[-1] = 2
+    model = SimpleNamespace(uchar='\nab', score_text=lambda text, progress: costs)
+    tracemalloc.start()
+    try:
+        report.print_score(model, SimpleNamespace(metadata={}), options)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "2.000 nats at character 200,000: '\\n' after " in capsys.readouterr().out and peak < 10 * 200_000
 
 
 def test_score_with_adapting_and_as_json(produce, tmp_path):

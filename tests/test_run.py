@@ -152,15 +152,16 @@ def stopping(text, tmp_path):
     return Results(tmp_path / 'results', text)
 
 
-# The first start is killed within epoch 1; the second, a new run, at the end of epoch 1; the others at each point of
-# the writing of a checkpoint.
-WRITING = [(STEP, 9, 'before'), (SYNC, 1, 'torn'), (RENAME, 1, 'after'), (RENAME, 2, 'before'), (SYNC, 4, 'torn')]
+# The first start is killed within epoch 1; the second, a new run, at the end of epoch 1; others at each point of the
+# writing of a checkpoint; the last within an epoch after one.
+WRITING = [(STEP, 9, 'before'), (SYNC, 1, 'torn'), (RENAME, 1, 'after'), (RENAME, 2, 'before'), (SYNC, 4, 'torn'),
+           (STEP, 9, 'before')]
 
 
 def test_killed_and_resumed_is_the_straight_run(straight, stopping):
-    """One command is killed in the first epoch and at each point of the writing of a checkpoint."""
+    """One command is killed within epochs and at each point of the writing of a checkpoint."""
     command = [*stopping.begin, '--resume', 'last']
-    for at, said in zip(WRITING, [*['no checkpoint yet: starting a new run'] * 3, *['resuming from r_t.txt_'] * 2]):
+    for at, said in zip(WRITING, [*['no checkpoint yet: starting a new run'] * 3, *['resuming from r_t.txt_'] * 3]):
         killed = stopping.run(*command, at=at)
         assert killed.returncode == -signal.SIGKILL and said in killed.stdout
     succeeded(stopping.run(*command))

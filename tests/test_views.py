@@ -116,7 +116,12 @@ def test_two_models(browser, judge, alike, tmp_path):
     assert (size < 2 * error) == alike
     assert browser.text('#verdict').startswith('No winner' if alike else 'B expected the text more')
     np.testing.assert_allclose(numbers(browser.text('#verdict')), [size, error], atol=1.1e-3)
-    if not alike:
+    if alike:
+        same = write_page_of(judge.checkpoint, tmp_path / 'same.html', TEXT[:700],
+                             against=(loaded(judge.checkpoint), B))
+        browser.open(same, view='#surprise&mode=against')
+        assert browser.text('#verdict').startswith('No winner: they differ by 0.000')
+    else:
         browser.click(place(100))
         browser.click('#next')
         k = 101 + np.flatnonzero(abs(differences[100:]) >= 2)[0]

@@ -121,7 +121,7 @@ function againstMode() {
     if (isNaN(error)) {
       return 'Too little text, not counting what a model wrote, to name a winner: give a longer one with --score.';
     }
-    return size < 2 * error ? `No winner: they differ by ${amount}.` :
+    return size <= 2 * error ? `No winner: they differ by ${amount}.` :
       `${better(average)} expected the text more, by ${amount}.`;
   }
 

@@ -4,7 +4,7 @@ import math
 import numpy as np
 
 from engine.data.parameters import read_mean_squares, units
-from engine.run.table import (ADAPTING, HIGHEST, LEAST_EPOCHS, LEAST_STEPS, PATIENCE, RATE, SAVE_EVERY, UNITS)
+from engine.run.table import ADAPTING, HIGHEST, LEAST_EPOCHS, LEAST_STEPS, PATIENCE, RATE, SAVE_EVERY, UNITS
 
 PATIENT_STEPS = 1150                       # a short text has few steps in an epoch, so a run waits for more epochs
 SOONER = 1 / 3                             # factor on PATIENT_STEPS with --init: such a model reaches its best sooner
