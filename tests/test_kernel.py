@@ -183,6 +183,15 @@ def test_sums_of_squares(dtype, random):
 
 # ---------------------------------------------------------------- the layer and its functions
 
+@pytest.mark.parametrize('M', [1, 35])                     # few rows, and many, whose product has another function
+def test_subnormal_numbers_are_0_in_c_alone(dtype, M):
+    """They made a layer with saturated gates 20 times slower."""
+    tiny = np.full((M, 1), np.finfo(dtype).tiny, dtype)
+    assert (run(ops.Product(LIBRARIES[dtype]), [tiny, np.full((1, 3), 0.5, dtype)])[0] == 0).all()
+    assert (run(ops.Product(LIBRARIES[dtype]), [tiny, np.full((1, 3), 2, dtype)])[0] > 0).all()
+    assert (0.5 * tiny > 0).all()
+
+
 @pytest.mark.parametrize('T, B, H', [(1, 1, 1), (1, 1, 33), (1, 4, 65), (1, 5, 16), (2, 3, 17)])
 def test_layer_of_one_step_and_few_rows(dtype, random, T, B, H):
     """Then its weights are not packed."""
@@ -221,12 +230,12 @@ def test_functions_are_as_exact_as_functions_h_states(random):
     with np.errstate(all='ignore'):
         assert_exact(sigmoids, sigmoid(x), 2.5)
         assert_exact(tanh, np.tanh(x), 2.7)
-        assert_exact(exp, np.exp(x), 1.4, 1.7e-38)
-        assert_exact(expm1, np.expm1(x), 1.8)
+        assert_exact(exp, np.exp(x), 1.4, 2.4e-38)
+        assert_exact(expm1, np.expm1(x), 1.8, 2.4e-38)
         assert_exact(log1p, np.log1p(x), 1)
-        assert_exact(softplus, np.logaddexp(0, x), 1.9, 1.7e-38)
+        assert_exact(softplus, np.logaddexp(0, x), 1.9, 2.4e-38)
         assert_exact(log, np.log(normal), 1)
-        assert_exact(power, normal ** y, 1 + 2.2 * np.abs(y * log_x), 1.7e-38)
+        assert_exact(power, normal ** y, 1 + 2.2 * np.abs(y * log_x), 2.4e-38)
 
 
 # ---------------------------------------------------------------- softmax and its cost

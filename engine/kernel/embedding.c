@@ -42,6 +42,7 @@ int take_columns(long N, long V, long D, const REAL *U, const int32_t *index, RE
 static void add_share(long N, long V, long D, long begin, long end, const int32_t *index, const REAL *d, REAL *table,
                       REAL *dU)
 {
+    WITHOUT_SUBNORMALS
     for (long v = 0; v < V; v++) memset(table + v * D + begin, 0, (end - begin) * sizeof(REAL));
     for (long n = 0; n < N; n++) {
         REAL *row = table + index[n] * D;

@@ -26,6 +26,7 @@ enum { WORTH_THREADS = 20000 };
         ONE \
         FOR_EACH_THREAD \
         for (int i = 0; i < n_threads; i++) { \
+            WITHOUT_SUBNORMALS \
             const long last = BY_ROWS ? split(rows, n_threads, i + 1) : rows; \
             for (long r = BY_ROWS ? split(rows, n_threads, i) : 0; r < last; r++) { \
                 ROW \

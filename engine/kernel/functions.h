@@ -132,8 +132,8 @@ INLINE vector vector_max(vector x, vector y) { return choose((x > y) | (x != x),
 /* ---- Exponentials, logarithms and powers --------------------------------------------------- */
 
 /* Float: the largest error of normal numbers, in units in the last place: exp 1.4, expm1 1.8, log and log1p 1.0,
- * softplus 1.9, pow 1 + 2.2 |y log x|.  Results of exp, softplus and pow below 1.7e-38 may become 0, and log and pow
- * take a subnormal x for one of 5.9e-39 to 1.2e-38.  Double: the C library, lane by lane. */
+ * softplus 1.9, pow 1 + 2.2 |y log x|.  Results of exp, expm1, softplus and pow below 2.4e-38 may become 0.  log and
+ * pow take a subnormal x for 0, or for one of 5.9e-39 to 1.2e-38.  Double: the C library, lane by lane. */
 
 /* For float: e^x - less, where less is 0 or 1. */
 INLINE vector exp_less(vector x, REAL less)

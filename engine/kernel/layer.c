@@ -167,6 +167,7 @@ static long forward_size(long rows, long H)
 /* Computes all steps of batch rows begin to end. */
 static void forward_rows(const forward_pass *p, long begin, long end, REAL *memory)
 {
+    WITHOUT_SUBNORMALS
     const long H = p->H, rows = end - begin, size = tiles_size(rows, H);
     REAL *now = memory, *next = now + size, *sums = next + size; /* packed h of this step and the next */
     REAL *products = sums + ROWS * rows * PANEL;
@@ -330,6 +331,7 @@ static void backward_sums(const backward_pass *p, long rows, const REAL *packed_
 /* Computes steps T-1 down to `first` of batch rows begin to end. */
 static void backward_rows(const backward_pass *p, long begin, long end, REAL *db, REAL *memory)
 {
+    WITHOUT_SUBNORMALS
     const long B = p->B, H = p->H, rows = end - begin, size = OF_W * tiles_size(rows, H);
     REAL *now = memory, *next = now + size, *sums = next + size; /* packed da of steps t+1 and t */
     const stage_rows of_thread = {begin, rows, sums + STRIP_SUMS * rows * PANEL};

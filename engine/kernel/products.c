@@ -340,6 +340,7 @@ static void multiply_block(const product *p, long m, long rows, long k0, REAL *t
 static void multiply_rows(const product *p, long begin, long end, REAL *tiles)
 {
     const long rows = end - begin, blocks = (rows + BLOCK - 1) / BLOCK;
+    WITHOUT_SUBNORMALS
     set_tiles();
     for (long k0 = 0; k0 < p->K || k0 == 0; k0 += p->depth)
         for (long i = 0; i < blocks; i++) {
@@ -357,6 +358,7 @@ int matmul(long M, long N, long K, const REAL *a, long a_row, long a_column, con
     if (are_few(M) && a_column == 1 && b_row == 1) {
         FOR_EACH_THREAD
         for (int i = 0; i < n_threads; i++) {
+            WITHOUT_SUBNORMALS
             const long begin = split(N, n_threads, i), end = split(N, n_threads, i + 1);
             multiply_few(M, end - begin, K, a, a_row, b + begin * b_column, b_column, c + begin, c_row, accumulate);
         }

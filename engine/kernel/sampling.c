@@ -203,6 +203,7 @@ INLINE int take(writer *w, uint64_t left, uint64_t rest)
 
 static void help(writer *w)
 {
+    WITHOUT_SUBNORMALS
     set_tiles();
     for (long waited = 0; waited < LONG_WAIT; waited++) {
         const uint64_t left = __atomic_load_n(&w->left, __ATOMIC_ACQUIRE);
@@ -299,6 +300,7 @@ static void write_texts(writer *w)
     const sampling *p = w->p;
     const long V = p->V, rows = w->rows, scores_row = round_up(V, PANEL), last = last_units(p);
     const long width = OF_U * p->layer[0].H;
+    WITHOUT_SUBNORMALS
     set_tiles();
     for (long s = 0; s + !p->log_p < p->length; s++) {
         for (long r = 0; r < rows; r++)

@@ -38,7 +38,8 @@ int cross_entropy(long N, long V, const REAL *scores, const REAL *bias, const in
                   REAL *p, REAL *spread, int n_threads)
 {
     FOR_EACH_THREAD
-    for (int i = 0; i < n_threads; i++)
+    for (int i = 0; i < n_threads; i++) {
+        WITHOUT_SUBNORMALS
         for (long n = split(N, n_threads, i); n < split(N, n_threads, i + 1); n++) {
             const REAL *row = scores + n * V;
             REAL log_total;
@@ -47,12 +48,14 @@ int cross_entropy(long N, long V, const REAL *scores, const REAL *bias, const in
             cost[n] = row[best[n]] + bias[best[n]] - (row[y[n]] + bias[y[n]]) + log_total;
             spread[n] = sum_below(V, row, bias, row[best[n]] + bias[best[n]]) / V + log_total;
         }
+    }
     return 0;
 }
 
 int cross_entropy_gradient(long N, long V, const REAL *dcost, const REAL *dspread, const REAL *p, const int32_t *y,
                            REAL *dscores, REAL *dbias)
 {
+    WITHOUT_SUBNORMALS
     memset(dbias, 0, V * sizeof(REAL));
     for (long n = 0; n < N; n++, p += V, dscores += V) {
         const REAL more = dspread ? dspread[n] : 0;

@@ -26,6 +26,7 @@ int all_below(long V, long N, const int32_t *index)
 
 static double sum_of_squares(long N, const REAL *v)
 {
+    WITHOUT_SUBNORMALS
     double total = 0;
     for (long begin = 0; begin < N; begin += 1024 * LANES) {
         const long end = at_most(begin + 1024 * LANES, N);

@@ -92,6 +92,33 @@ INLINE long split(long n, long parts, long part) { return n * part / parts; }
 #define FOR_EACH_THREAD
 #endif
 
+/* ---- Subnormal numbers ---------------------------------------------------------------------- */
+
+/* Numbers below 1.2e-38 (double: 2.2e-308) in a layer whose gates are saturated made training 20 times slower.  In a
+ * block that begins with WITHOUT_SUBNORMALS, this thread takes them for 0. */
+#if defined(__SSE__)
+enum { FLUSH = 0x8040 }; /* in the control register MXCSR: of results, and of operands */
+INLINE uint64_t control(void) { return __builtin_ia32_stmxcsr(); }
+INLINE void set_control(const uint64_t *value) { __builtin_ia32_ldmxcsr((unsigned)*value); }
+#elif defined(__aarch64__)
+enum { FLUSH = 1 << 24 }; /* in the control register FPCR */
+INLINE uint64_t control(void)
+{
+    uint64_t value;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(value));
+    return value;
+}
+INLINE void set_control(const uint64_t *value) { __asm__ volatile("msr fpcr, %0" : : "r"(*value)); }
+#else
+enum { FLUSH = 0 };
+INLINE uint64_t control(void) { return 0; }
+INLINE void set_control(const uint64_t *value) { (void)value; }
+#endif
+
+#define WITHOUT_SUBNORMALS \
+    const uint64_t before_block __attribute__((cleanup(set_control))) = control(), in_block = before_block | FLUSH; \
+    set_control(&in_block);
+
 /* ---- Scratch memory ------------------------------------------------------------------------ */
 
 enum { CACHE_LINE = 64 }; /* bytes */
