@@ -205,7 +205,8 @@ class LSTM(_LayerOp):
         a_x, W, b, h0, C0, *own = inputs
         h, C, kept = outputs[:3]
         if not _no_gradient(*gradients[1:]):
-            raise NotImplementedError('gradients flow through h of a layer, not C or the last states')
+            raise ValueError('in the kernel, gradients flow through h of a layer, not C or the last states: use '
+                             '--kernel off or CharLSTM(kernel=False)')
         da, dW, db, dC0, *d_own = LSTMGradient(self.library, self.truncate)(gradients[0], W, h, C, kept, h0, C0, *own)
         n, H = self.library.counts.W, h.shape[2]           # Theano computes this product only if it is read
         dh0 = Product(self.library)(da[0, :, da.shape[2] - n * H:], W.reshape((n * H, H))) if n else tt.zeros_like(h0)

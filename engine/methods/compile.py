@@ -207,13 +207,7 @@ def scaled(kept, share):
 
 def gradients_of(cost, trained, ops):
     """Return the gradients of a cost. trained: parameters by name; each must be used, or ValueError is raised."""
-    try:
-        gradients = tt.grad(cost, list(trained.values()), return_disconnected='None', disconnected_inputs='ignore')
-    except (NotImplementedError, theano.gradient.NullTypeGradError) as error:
-        if not ops.in_c:
-            raise
-        raise ValueError('the network needs a gradient that is not in C, such as of C or of the last states: use '
-                         '--kernel off or CharLSTM(kernel=False)') from error
+    gradients = tt.grad(cost, list(trained.values()), return_disconnected='None', disconnected_inputs='ignore')
     unused = [name for name, gradient in zip(trained, gradients)           # a cell need not use its own, or have a W
               if gradient is None and name not in in_layers(ops.own, layers_of(trained)) and arrays(trained)[name].size]
     if unused:
