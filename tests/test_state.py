@@ -49,10 +49,11 @@ def test_text_with_unknown_characters_drops_the_parameters_with_a_warning(model,
     assert ''.join(model.uchar) == 'abxyé' and text_of(model) == 'abxyaé' and model.p == {}
 
 
-def test_a_line_warns_of_sequences_longer_than_the_gradient_reaches(text_file, capsys):
+def test_a_line_warns_of_sequences_longer_than_the_gradient_reaches(text_file, capsys, interpreted):
     model = prepared(text_file('abc' * 30), batch_size=2, seq_length=11)           # 10 steps
     for depth, warns in ((9, True), (10, False), (-1, False)):
         model.model_setup(num_units1=7, num_units2=4, bptt_maxdepth=depth)
+        model.theano_train_sgd(model.X['train'][0], model.Y['train'][0])
         assert ('bptt_maxdepth' in capsys.readouterr().err) == warns
 
 

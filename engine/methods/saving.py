@@ -15,7 +15,7 @@ from engine.methods import record
 from engine.methods.compile import computes_on
 from engine.methods.state import (CompiledFunctions, Learning, arrays, cell_of_model, kinds, new_kinds,
                                   new_parameters, optimiser_variables, set_parameters, set_text, shared, sizes, updated,
-                                  vocabulary_size, warn_if_truncated)
+                                  vocabulary_size)
 from engine.run import table
 from engine.terminal import ROOT, near
 
@@ -53,7 +53,6 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
     model.functions, model.optimiser_variables = CompiledFunctions(), {}
     model.average_weight = shared(model, np.zeros((), theano.config.floatX), 'average_weight')
     model.rate = shared(model, np.asarray(lp['lrate'], theano.config.floatX), 'lrate')
-    warn_if_truncated(model)
 
 
 # ---------------------------------------------------------------- checkpoints

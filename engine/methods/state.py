@@ -118,7 +118,6 @@ def prepare_input(model, filepath, ratio_valid=0.30, batch_size=50, seq_length=5
     elif model.p:
         text.renumber(model.uchar)
     set_text(model, text)
-    warn_if_truncated(model)
     if verbose and model.group.first:
         print(text.summary())
 
@@ -128,14 +127,6 @@ def set_text(model, text):
     model.text, model.uchar, model.batch_size, model.stateful = text, list(text.uchar), text.batch_size, text.stateful
     model.X, model.Y, model.n_batches, model.texts = text.X, text.Y, text.n_batches, text.texts
     model.schedule, model.carried, model.validation = None, None, (None, 0)
-
-
-def warn_if_truncated(model):
-    """Warn if sequences are longer than the gradient reaches back."""
-    depth, T = model.lp.get('bptt_maxdepth', -1), len(model.X['train'][0]) if model.text else 0
-    if 0 < depth < T:
-        warn(f'only the last {depth} of the {T} steps of a sequence are trained on: bptt_maxdepth is '
-             f'{depth}, seq_length {model.text.seq_length}; set them to the same number')
 
 
 # ---------------------------------------------------------------- the parameters

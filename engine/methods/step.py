@@ -4,6 +4,7 @@ import numpy as np
 from engine import checks
 from engine.backend.theano_setup import theano
 from engine.data.parameters import recurrent
+from engine.files import warn_once
 from engine.methods.compile import compiled, left_out
 from engine.methods.state import set_number, sizes, stored, vocabulary_size, zero_states
 
@@ -63,7 +64,9 @@ def states_before(model, x, rows):
 def cost_weights(model, x, B):
     """Return the weight of each cost of x in the gradient, (T,B): 0 before the last bptt_maxdepth steps."""
     depth, weights = model.lp['bptt_maxdepth'], np.full(x.shape, 1 / (len(x) * B), theano.config.floatX)
-    if depth != -1:
+    if 0 < depth < len(x):
+        warn_once(f'only the last {depth} of the {len(x)} steps of a sequence are trained on: set bptt_maxdepth, '
+                  f'{depth}, to {len(x)}')
         weights[:-depth] = 0
     return weights
 
