@@ -10,7 +10,8 @@ import pytest
 
 from charlstm import CharLSTM, read_about, read_checkpoint
 from damage import ABOUT, DAMAGE, METADATA, PROGRESS, TEXT_OF_RUN, TRACE, about, write_checkpoint
-from engine.data.parameters import FORMAT, Checkpoint, read_parameters, read_run, write
+from engine.data.parameters import FORMAT, write
+from engine.methods.saving import read_run
 from numpy_model import NAMES, random_parameters
 from scripts import ROOT
 
@@ -76,9 +77,7 @@ def test_vocabulary_of_bytes_is_read_as_text(path, tmp_path, text, encoding, uch
 
 def read_all(path):
     """Return everything that is read from a run's checkpoint: arrays as bytes by name, uchar and metadata."""
-    stored = Checkpoint(str(path))
-    parameters, uchar = read_parameters(stored, 'float32')
-    metadata, of_run = read_run(stored, parameters, CharLSTM.optimiser_state, 1)
+    parameters, uchar, metadata, of_run = read_run(CharLSTM(), str(path))
     arrays = {(prefix, name): array.tobytes() for prefix, found in {**of_run, 'p': parameters}.items()
               for name, array in found.items()}
     return arrays, uchar.tolist(), metadata

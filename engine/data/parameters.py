@@ -237,28 +237,6 @@ def read_parameters(path, dtype, encoding='utf-8'):
     return p, uchar
 
 
-def read_run(stored, p, optimiser_state, S):
-    """Return the metadata of a run's open checkpoint with parameters p, and its other arrays.
-
-    These are dicts by prefix: '' for the optimiser's state, 'weights_' for model.weights, 'carried_' and 'validation_'
-    for hidden states; {} if there are none. S: how many states the cell has. Raises ValueError if one is missing or has
-    another shape.
-    """
-    metadata, dtype = stored.metadata, p['c'].dtype
-    if not metadata or metadata['random'] is None:
-        raise ValueError(f'{stored} holds no run that can be resumed; init starts a new run from it')
-    state, arrays = optimiser_state(list(p.values())), {}
-    states = {name: (width,) for name, width in zip(in_layers('hC', layers_of(p)), checks.widths(units(p), S))}
-    expected = {'': {name: np.shape(value) for name, value in named_state(state, p).items()},
-                'weights_': {name: array.shape for name, array in p.items()}, 'carried_': states, 'validation_': states}
-    for prefix, shapes in expected.items():
-        arrays[prefix] = {name: stored.finite(prefix + name, dtype) for name in shapes if prefix + name in stored}
-        found = {name: array.shape[-len(shapes[name]):] for name, array in arrays[prefix].items()}
-        if (found or not prefix) and found != shapes or metadata['optimiser'] != sorted(state):
-            raise ValueError(f'{stored} lacks arrays that this optimiser needs; init starts a new run from it')
-    return metadata, arrays
-
-
 def read_mean_squares(path):
     """Return RMSprop's mean squares of gradients from a checkpoint, float32, by name of the parameter.
 

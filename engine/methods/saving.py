@@ -124,10 +124,28 @@ def refuse_another(model, stored, V_and_units, names=('network',)):
 
 
 def read_run(model, filename):
-    """Return parameters, uchar, and what read_run of parameters.py returns. Raise ValueError for another class."""
+    """Return the parameters, uchar and metadata of a run's checkpoint, and its other arrays.
+
+    These are dicts by prefix: '' for the optimiser's state, 'weights_' for model.weights, 'carried_' and 'validation_'
+    for hidden states; {} if there are none. Raises ValueError for another class, and if one is missing or has another
+    shape.
+    """
     stored = parameters.opened(filename)                   # once, so that all is of one file
     p, uchar = read_fitting(model, stored, 'utf-8', parameters.RECORDED)
-    return p, uchar, *parameters.read_run(stored, p, model.optimiser_state, cell_of_model(model).counts.S)
+    if not stored.metadata or stored.metadata['random'] is None:
+        raise ValueError(f'{stored} holds no run that can be resumed; init starts a new run from it')
+    state, more = model.optimiser_state(list(p.values())), {}
+    widths = checks.widths(units(p), cell_of_model(model).counts.S)
+    states = {name: (width,) for name, width in zip(in_layers('hC', layers_of(p)), widths)}
+    expected = {'': {name: np.shape(value) for name, value in named_state(state, p).items()},
+                'weights_': {name: array.shape for name, array in p.items()}, 'carried_': states, 'validation_': states}
+    for prefix, shapes in expected.items():
+        names = [name for name in shapes if prefix + name in stored]
+        more[prefix] = {name: stored.finite(prefix + name, p['c'].dtype) for name in names}
+        found = {name: array.shape[-len(shapes[name]):] for name, array in more[prefix].items()}
+        if (found or not prefix) and found != shapes or stored.metadata['optimiser'] != sorted(state):
+            raise ValueError(f'{stored} lacks arrays that this optimiser needs; init starts a new run from it')
+    return p, uchar, stored.metadata, more
 
 
 def read_fitting(model, filename, encoding, names=('network',)):
