@@ -14,7 +14,6 @@ The first argument of each function is the model. Its attributes, besides those 
     functions                   compiled functions by name, a CompiledFunctions
 """
 import collections
-import functools
 import math
 import secrets
 import types
@@ -250,18 +249,12 @@ def content_of(function):
     return function.__code__, function.__defaults__, function.__kwdefaults__
 
 
-@functools.cache
-def function_names(module):
-    """Return the names of the functions in a module."""
-    return [name for name, value in vars(module).items() if isinstance(value, types.FunctionType)]
-
-
 def functions(model):
     """Return the compiled functions by name, after dropping them if a symbol function or lp was edited.
 
     Raise ValueError for functions that were replaced in a way that would be ignored.
     """
-    of_file = [getattr(model.symbols, name, None) for name in function_names(model.symbols)]
+    of_file = [value for value in vars(model.symbols).values() if isinstance(value, types.FunctionType)]
     edited = [getattr(model, name) for name in REPLACEABLE]
     now = [*map(content_of, (*edited, *of_file))], model.remembers, getattr(model.lp, 'data', {})
     if model.functions.sources != now:
