@@ -262,8 +262,6 @@ def main(parser, program):
     message = ''
     try:
         options = parser.parse_intermixed_args()
-        if any(value in ([], [[]]) for value in vars(options).values()):       # argparse of Python before 3.13
-            parser.error('an option has the value --: expected another one')
         status = program(options) or 0
         status = 0 if rank else status         # otherwise mpiexec ends the first process, which may still write
         sys.stdout.flush()

@@ -234,7 +234,7 @@ def test_folders_of_any_system_are_left_out(short_run, tmp_path):
     ['--page', 'r_t.txt_best.npz'], ['--page', 't.txt', '--score', './t.txt', '--overwrite'],
     ['--page', 't.txt', '--prime-file', 't.txt', '--overwrite'], ['--export', 't.txt'], ['--export', 'new.xyz'],
     ['out.txt', '--prime', 'aZ☃'], ['--score', 't.txt', '--encoding', 'klingon'],
-    ['--page', 't.txt', '--overwrite'], ['--prime=--'],
+    ['--page', 't.txt', '--overwrite'],
     ['t.txt'], ['x.txt', '--copies', 'x.txt'], ['x.txt', '--prime-file', './x.txt'], ['r_t.txt_epoch2.npz'],
     ['out.txt', '--copies', 'missing.txt'], ['--score', 'none.txt'], ['--score', 't.txt', '--adapt', 0],
     ['--info', '--cell', 'gone.py:X'], ['--prime-file', 'none.txt'], [''],
