@@ -185,7 +185,7 @@ def test_info(produce, short_run):
     lines = dict(line.split(': ', 1) for line in succeeded(produce('--info')).splitlines())
     for title, words in (('r_t.txt_best.npz', ' parameters, 33 characters: '), ('text', f'characters {len(TEXT):,}, '),
                          ('versions', 'theano 1.0.5'), ('versions', 'device the CPU, 1 thread, by the C kernel'),
-                         ('cell', 'the standard one'), ('progress', 'after epoch 4'),
+                         ('cell', 'the standard one'), ('progress', 'epoch 4'),
                          ('best validation cost', f'{short_run.costs.min():.4f} nats')):
         assert words in lines[title]
     metadata = json.loads(str(load(short_run.folder / 'r_t.txt_best.npz')['about']))

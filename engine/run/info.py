@@ -1,10 +1,9 @@
 """Describe a checkpoint: in one line, in the lines of --info, or as a dict for programs."""
 import ntpath
-import re
 
 from engine.data.parameters import opened, read_parameters, units
 from engine.files import base_name
-from engine.run.table import DEFAULTS
+from engine.run.table import DEFAULTS, TITLES
 from engine.terminal import bits, layers_of_units, nats_and_bits, number_of, printable, words_of
 
 
@@ -34,17 +33,15 @@ def without_folders(value, name=''):
     """Return metadata in which paths, of any operating system, are replaced by file names."""
     if isinstance(value, dict):
         return {key: without_folders(item, key) for key, item in value.items()}
-    if isinstance(value, str) and (name == 'cell' or re.match(r'(\w:)?[/\\]', value)):   # cell: a path as it was typed
-        return ntpath.basename(value.rstrip('/\\'))
-    return value
+    return ntpath.basename(value) if isinstance(value, str) and name in ('path', 'input', 'cell') else value
 
 
 def summary(path):
     """Return one line about a checkpoint: the size of its model, its training text, and its validation cost."""
-    found = without_folders(facts(path))
+    found = facts(path)
     line = sizes(found)
     if 'text' in found:
-        line += f', trained on {base_name(found["text"]["path"])} ({found["text"]["characters"]:,} characters)'
+        line += f', trained on {ntpath.basename(found["text"]["path"])} ({found["text"]["characters"]:,} characters)'
     if 'best_validation_cost' in found:
         line += f', validation cost {nats_and_bits(found["best_validation_cost"]["nats_per_character"])} a character'
     return printable(line)
@@ -58,19 +55,17 @@ def description(path, encoding='utf-8', folders=True):
     text, progress, best = [found.get(name, {}) for name in ('text', 'progress', 'best_validation_cost')]
     lines = [f'{path}: {sizes(found)}, {number_of(len(found["characters"]), "character")}: '
              f'{found["characters"]!r}']
-    parts = {'text': {name: value for name, value in text.items() if name not in ('valid', 'test')},
-             'validation text': text.get('valid'), 'test text': text.get('test'),
-             'learning': {} if progress else found.get('learning'), 'versions': found.get('versions')}
+    parts = {'text': {name: value for name, value in text.items() if name not in TITLES},
+             TITLES['valid']: text.get('valid'), TITLES['test']: text.get('test'),
+             'learning': {} if progress else found.get('learning'), 'versions': found.get('versions'),
+             'precision': found.get('precision'), 'cell': found.get('cell', {}).get('formula') or 'the standard one',
+             'class': found.get('class'), **found.get('digests', {}), 'progress': progress}
     for title, part in parts.items():
+        if isinstance(part, dict):
+            part = ', '.join(f'{name} {value:,}' if type(value) is int else f'{name} {value}'
+                             for name, value in part.items() if value is not None)
         if part:
-            lines.append(f'{title}: ' + ', '.join(f'{name} {value:,}' if type(value) is int else f'{name} {value}'
-                                                  for name, value in part.items() if value is not None))
-    lines.append(f'precision: {found["precision"]}' if 'precision' in found else 'only parameters and '
-                 'characters: written by the original CharLSTM, by PyTorch, or by --export')
-    if 'cell' in found:
-        lines.append('cell: ' + (found['cell']['formula'] or 'the standard one'))
-        digests = {'network': 'the standard one', **found.get('digests', {})}
-        lines += [f'class: {found.get("class", "CharLSTM")}', *[f'{name}: {what}' for name, what in digests.items()]]
+            lines.append(f'{title}: {part}')
     if progress:
         options = found.get('options', {}) | found.get('learning', {})
         if 'run' in options:
@@ -78,8 +73,6 @@ def description(path, encoding='utf-8', folders=True):
         for title, alike in (('options', False), ('options at their defaults', True)):
             words = words_of({name: value for name, value in options.items() if (value == DEFAULTS.get(name)) is alike})
             lines.append(f'{title}: {" ".join(map(str, words))}')
-        within = f' and {number_of(progress["batch"], "batch")} of the next' if progress['batch'] else ''
-        lines.append(f'progress: after epoch {progress["epoch"]}{within}')
     if best:
         lines.append(f'best validation cost: {nats_and_bits(best["nats_per_character"])} a character, after epoch '
                      f'{best["epoch"]}')
