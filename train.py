@@ -73,7 +73,7 @@ def program(arguments):
     from engine.run import options, recipe
     from text_input.fetch_novel import locate_text
     group = parallel.join()
-    o, checkpoint, found = group.broadcast(options.choose, vars(arguments), locate_text)
+    o, checkpoint = group.broadcast(options.choose, vars(arguments), locate_text)
     progress, sources = (checkpoint.metadata['progress'], checkpoint.sources) if o.resume else ({}, {})
     print(f'reading {o.input}', flush=True)
     from charlstm import CharLSTM                          # imports Theano, which takes a second
@@ -83,7 +83,7 @@ def program(arguments):
     parameters = fit.set_up(model, o)
     schedule = schedules.Schedule.resumed(o, progress, model.n_batches['train'])
     run = results.Run(model, schedule)
-    group.broadcast(run.check, sources, found)
+    group.broadcast(run.check, sources)
     if progress:
         model.resume(checkpoint)
         print(f'resuming after epoch {progress["epoch"]}, batch {progress["batch"]}')

@@ -10,7 +10,7 @@ from engine.data.parameters import NAMES, Checkpoint, opened, write
 from engine.parallel import SingleProcess
 from engine.run.options import Options, set_units
 from engine.run.recipe import complete
-from engine.run.results import Run, checkpoints_of
+from engine.run.results import Run
 from engine.run.schedule import Schedule
 from engine.terminal import bar
 from scripts import log_rows
@@ -88,7 +88,7 @@ def learn(folder, score, *words, resume=None, group=None):
     """Run train.py's loop with a Learner, as run r of t.txt. Return the Learner and its Schedule."""
     model = Learner(score)
     run = run_of(folder, model, *words, resume=resume)
-    run.check({}, checkpoints_of(run.options) if resume else {})
+    run.check({})
     with run.open():
         schedule = run.schedule
         run.bar = model.bar = bar(schedule.epochs * schedule.batches - schedule.step, 'training', 'steps')

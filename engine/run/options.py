@@ -57,12 +57,12 @@ class Options:
 
 
 def choose(typed, find_input):
-    """Return the Options of a run and, if it is resumed, the open checkpoint and all of its name; otherwise None, {}.
+    """Return the Options of a run, and the open checkpoint if it is resumed, otherwise None.
 
     find_input: a function from the typed input, or None, to the path of a new run's text.
     """
     from engine.run.results import checkpoints_of, newest                  # late: fit needs no files of a run
-    o, checkpoint, found = Options(typed), None, {}
+    o, checkpoint = Options(typed), None
     if o.resume in (None, 'last'):
         o.input = find_input(o.input)
     if o.resume == 'last':
@@ -73,7 +73,6 @@ def choose(typed, find_input):
         checkpoint = Checkpoint(o.resume)
     if o.resume:
         take_over(o, checkpoint)
-        found = checkpoints_of(o)                          # again: the name of the run is that in the checkpoint
     else:
         o.random_seed = secrets.randbelow(10 ** 9) if o.random_seed is None else o.random_seed
         set_units(o)
@@ -83,7 +82,7 @@ def choose(typed, find_input):
         if os.path.isdir(path) and f'{os.path.realpath(o.output_dir)}/'.startswith(f'{os.path.realpath(path)}/'):
             raise ValueError(f'{o.output_dir} is inside of {path}, whose texts are read: choose another --output-dir, '
                              'or the samples of this run become texts of the next')
-    return o, checkpoint, found
+    return o, checkpoint
 
 
 def take_over(o, checkpoint):

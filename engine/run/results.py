@@ -74,17 +74,12 @@ class Run:
         words = words_of({'resume': checkpoint, 'cell': self.options.cell})
         return script('train.py', *words, *more, processes=self._group.size)
 
-    def check(self, sources, found):
-        """Create the output folder. Raise ValueError if files would be replaced, or texts are not those of sources.
-
-        found: what checkpoints_of found, if the run is resumed.
-        """
+    def check(self, sources):
+        """Create the output folder. Raise ValueError if files would be replaced, or texts are not those of sources."""
         o, model, now = self.options, self.model, vars(self.schedule)
-        if o.resume:                   # earlier checkpoints of this run stay; --overwrite also removes damaged ones
-            kept = {path for path, then in found.items()
-                    if then.get('id') == now['id'] and how_far(then) <= how_far(now)}
-            self._replaced = [path for path in (files_of(o) if o.overwrite else found)
-                              if path.endswith('.npz') and path not in kept]
+        if o.resume:                   # earlier checkpoints of this run stay
+            self._replaced = [path for path, then in checkpoints_of(o).items()
+                              if then.get('id') != now['id'] or how_far(then) > how_far(now)]
             for role, then in sources.items():
                 if then['sha256'] != model.text.sources[role]['sha256']:
                     raise ValueError(
