@@ -51,7 +51,7 @@ def test_run_with_a_class_of_ones_own(coupled):
 
 
 @pytest.mark.parametrize('words', [
-    ['own.npz', 'new.txt', '--count', 1], ['own.npz', '--score', 't.txt'], ['own.npz', '--page', 'new', '--length', 9],
+    ['own.npz', 'new.txt', '--count', 1], ['own.npz', '--score', 't.txt'], ['own.npz', '--page', 'new', '--length', 40],
     ['own.npz', '--export', 'new.c'],
     ['plain.npz', '--page', 'new', '--prime', 'a b', '--length', 9, '--against', 'own.npz']], ids=str)  # known to both
 def test_model_of_another_cell_is_refused_unless_it_is_named(coupled, produce, monkeypatch, words):
