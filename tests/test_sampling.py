@@ -266,7 +266,7 @@ def test_nothing_is_compiled_once_a_text_has_begun(interpreted, hold):
     assert next(pieces) == ['abc']
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(theano, 'function', None)
-        patch.setattr(Library, 'functions', None)
+        patch.setattr(Library, 'path', None)
         assert len(next(pieces)[0]) == 37
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from engine.backend import compiler
 from engine.backend.theano_setup import theano, tt
 from engine.kernel import formula
-from engine.kernel.library import empty, reused, source
+from engine.kernel.library import Library, empty, reused, source
 
 gof, scalar = theano.gof, theano.scalar
 CHANGES = [0]                  # how many values have been set: by set_value, and by functions with updates
@@ -363,8 +363,8 @@ def install():
 
     def make_all_at_once(self, *arguments, **settings):
         nodes = self.fgraph.toposort()
-        libraries = {node.op.library.path() for node in nodes if hasattr(node.op, 'library')}
-        compiler.build([path for path in (*libraries, *formulas_of(nodes)) if path])
+        libraries = {getattr(node.op, 'library', None) for node in nodes}
+        compiler.build([*formulas_of(nodes), *[each.path() for each in libraries if isinstance(each, Library)]])
         return make_all(self, *arguments, **settings)
 
     def make_planned_thunk(self, node, storage_map, compute_map, no_recycling, impl=None):

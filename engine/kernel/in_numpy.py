@@ -126,25 +126,14 @@ class AnyCell:
 
 
 class Arrays:
-    """Stands in for a Library and for its functions, in NumPy. cell: an Elementwise or AnyCell."""
-    passed_together = list
+    """Stands in for a Library, in NumPy. cell: an Elementwise or AnyCell."""
 
     def __init__(self, dtype, cell):
         self.dtype, self.counts, self.cell = dtype, cell.counts, cell
 
-    def path(self):
-        """Return None, since nothing is to be compiled."""
-
-    def functions(self):
-        return self
-
-    @staticmethod
-    def passed(array):
-        return array
-
-    @staticmethod
-    def threads():
-        return 1
+    def call(self, name, *arguments):
+        """Return a function that calls the method of a name with arguments, as Library.call does."""
+        return functools.partial(getattr(self, name), *arguments)
 
     @staticmethod
     def product(a, b, out):
@@ -156,26 +145,27 @@ class Arrays:
         return not N or 0 <= index.min() <= index.max() < V
 
     @staticmethod
-    def sums_of_squares(arrays, sums):
-        """Return a function that sets each of sums to the sum of the squares of an array."""
-        return one_thread()(lambda: [np.dot(x.ravel(), x.ravel(), total) for x, total in zip(arrays, sums)])
+    @one_thread()
+    def sums_of_squares(count, N, arrays, sums):
+        for x, total in zip(arrays, sums):
+            np.dot(x.ravel(), x.ravel(), total)
 
     @staticmethod
-    def take_columns(N, V, D, U, index, out, n_threads):
+    def take_columns(N, V, D, U, index, out):
         if N > V:
             np.take(np.ascontiguousarray(U.T), index, axis=0, out=out, mode='clip')        # otherwise, out is buffered
         else:
             out[...] = U[:, index].T
 
     @staticmethod
-    def add_columns(N, V, D, index, d, dU, n_threads):
+    def add_columns(N, V, D, index, d, dU):
         order = index.argsort(kind='stable')
         starts = np.flatnonzero(np.diff(index[order], prepend=-1))
         dU[...] = 0
         dU[:, index[order[starts]]] = np.add.reduceat(d[order], starts, axis=0).T
 
     @one_thread()
-    def lstm_forward(self, T, B, H, a_x, W, b, h0, C0, own, h, C, kept, h_end, C_end, n_threads):
+    def lstm_forward(self, T, B, H, a_x, W, b, h0, C0, own, h, C, kept, h_end, C_end):
         counts, (forward, _) = self.cell.counts, self.cell.functions((B, H), h.dtype)
         W = np.ascontiguousarray(W.transpose(0, 2, 1)) if T > 1 else W.transpose(0, 2, 1)
         b, a_x = b[:, None], a_x.reshape(T, B, counts.U, H).transpose(0, 2, 1, 3)
@@ -195,7 +185,7 @@ class Arrays:
         """Return C (B,SH) as S arrays (B,H)."""
         return np.split(C, self.cell.counts.S, axis=1)
 
-    def lstm_backward(self, T, B, H, truncate, dh, W, h, C, kept, h0, C0, own, da, dW, db, dC0, d_own, n_threads):
+    def lstm_backward(self, T, B, H, truncate, dh, W, h, C, kept, h0, C0, own, da, dW, db, dC0, d_own):
         counts, (_, backward) = self.cell.counts, self.cell.functions((B, H), h.dtype)
         first = 0 if truncate < 0 or truncate > T else T - truncate
         dh_next, dC = np.zeros_like(h0), np.zeros_like(C0)
@@ -225,7 +215,7 @@ class Arrays:
         dC0[...] = 0 if first else dC
 
     @staticmethod
-    def cross_entropy(N, V, scores, bias, y, cost, best, p, spread, n_threads):
+    def cross_entropy(N, V, scores, bias, y, cost, best, p, spread):
         np.add(scores, bias, p)
         best[...] = p.argmax(axis=1)
         p -= p.max(axis=1, keepdims=True)

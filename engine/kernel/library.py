@@ -56,32 +56,28 @@ class Library(NamedTuple):
         text = ''.join(f'#include "{name}"\n' for name in ('sampling.c', 'embedding.c', 'vectors.c'))
         return compiler.compiled_file('kernel', source(text, self.dtype, self.bfloat16, c_functions(self.program)))
 
-    def functions(self):
-        """Compile the library if it is missing, and return it loaded."""
-        return loaded(self)
+    def call(self, name, *arguments):
+        """Return a function that calls the kernel's of a name with numbers, arrays and lists of arrays.
+
+        It adds the number of threads if the function takes one, and returns what that returns.
+        """
+        C, given = loaded(self), list(map(passed, arguments))
+        function = getattr(C, name)
+        if len(function.argtypes) > len(given):
+            return lambda: function(*given, C.threads())
+        return lambda: function(*given)
 
     def product(self, a, b, out):
-        """Return a function that fills out (M,N) with the product of a and b, of any strides. It returns 0 or -1."""
-        C, strides = self.functions(), [stride // x.itemsize for x in (a, b) for stride in x.strides]
-        arguments = (*out.shape, len(b), a.ctypes.data, *strides[:2], b.ctypes.data, *strides[2:], out.ctypes.data,
-                     out.shape[1], 0)
-        return lambda: C.matmul(*arguments, C.threads())
+        """Return a function that fills out (M,N) with the product of a and b, of any strides."""
+        strides = [stride // x.itemsize for x in (a, b) for stride in x.strides]
+        return self.call('matmul', *out.shape, len(b), a, *strides[:2], b, *strides[2:], out, out.shape[1], 0)
 
-    def sums_of_squares(self, arrays, sums):
-        """Return a function that sets each of sums, arrays of one number, to the sum of the squares of an array."""
-        sizes = (ctypes.c_long * len(arrays))(*[x.size for x in arrays])
-        both = [self.passed_together(list(map(self.passed, each))) for each in (arrays, sums)]
-        return functools.partial(self.functions().sums_of_squares, len(arrays), sizes, *both)
 
-    @staticmethod
-    def passed(array):
-        """Return what the functions take for an array."""
-        return array.ctypes.data
-
-    @staticmethod
-    def passed_together(addresses):
-        """Return what the functions take for the arrays of a cell's own parameters."""
-        return (ctypes.c_void_p * len(addresses))(*addresses)
+def passed(value):
+    """Return what a function in C takes for an array, a list of arrays, or anything else."""
+    if isinstance(value, list):
+        return (ctypes.c_void_p * len(value))(*map(passed, value))
+    return value.ctypes.data if isinstance(value, np.ndarray) else value
 
 
 @functools.lru_cache(maxsize=None)

@@ -14,7 +14,7 @@ from engine import checks
 from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import in_layers, layers_of, stacked, units
 from engine.kernel.elementwise import CHANGES, Planned
-from engine.kernel.library import Library, empty, reused
+from engine.kernel.library import Library, empty, loaded, passed, reused
 
 gof = theano.gof
 _constant = theano.gradient.grad_undefined             # for an input without a gradient
@@ -37,9 +37,8 @@ class _KernelOp(gof.Op):
 
     A subclass declares its inputs and outputs by name, with their shapes. dict(U='D,V', index='int32 N') declares an
     array (D,V) of the library's dtype and an int32 array (N,) of characters below V. A name with "own" stands for each
-    of the cell's own parameters, one with "matrix" for each of its matrices. The method `call` returns a function of
-    the kernel for the arrays, as library.passed makes them, and the sizes. That takes the number of threads, and
-    returns -1 when C is out of memory.
+    of the cell's own parameters, one with "matrix" for each of its matrices. The method `call` returns a function
+    that calls the kernel for the arrays and the sizes, and returns -1 when C is out of memory.
     """
     __props__ = ('library',)
     inputs, outputs = {}, {}
@@ -73,7 +72,6 @@ class _KernelOp(gof.Op):
         return [tuple(eval(n, {}, named) for n in sizes) for _, sizes in self._arrays(self.outputs)]
 
     def make_thunk(self, node, storage_map, compute_map, no_recycling, impl=None):
-        self.library.functions()               # loads them now, not in the first call
         return Planned(node, storage_map, compute_map, self.plan)
 
     def _misfit(self, shapes):
@@ -82,8 +80,7 @@ class _KernelOp(gof.Op):
     def plan(self, arrays, before):
         """Return the arrays of the outputs, and a function that fills them, as Planned describes."""
         inputs, copies = contiguous(arrays)
-        shapes, passed, kernel = [x.shape for x in inputs], self.library.passed, self.library.functions()
-        declared = self._arrays(self.inputs)
+        shapes, declared = [x.shape for x in inputs], self._arrays(self.inputs)
         pairs = [pair for (_, names), shape in zip(declared, shapes) for pair in zip(names, shape)]
         sizes = {name: n for name, n in pairs if name.isidentifier()}
         if any(eval(expression(name), {}, sizes) != n for name, n in pairs):
@@ -92,16 +89,16 @@ class _KernelOp(gof.Op):
                    for array, (dtype, shape) in zip(before, self._arrays(self.outputs))]
         for k, (taken,) in self.destroy_map.items():
             results[k] = inputs[taken]
-        indices = [(x.size, passed(x)) for x, (dtype, _) in zip(inputs, declared) if dtype == 'int32']
-        run, threads = self.call(kernel, list(map(passed, inputs)), list(map(passed, results)), **sizes), kernel.threads
+        in_range = [self.library.call('all_below', sizes['V'], x.size, x)
+                    for x, (dtype, _) in zip(inputs, declared) if dtype == 'int32']
+        run = self.call(inputs, results, **sizes)
 
         def fill():
             for copy, x in copies:
                 copy[...] = x
-            for index in indices:
-                if not kernel.all_below(sizes['V'], *index):
-                    raise self._misfit(shapes)
-            if run(threads()):
+            if not all(check() for check in in_range):
+                raise self._misfit(shapes)
+            if run():
                 raise MemoryError
         return results, fill
 
@@ -145,7 +142,7 @@ class SumsOfSquares(_KernelOp):
     def plan(self, arrays, before):
         found, copies = contiguous(arrays)
         results = [reused(array, (), v.dtype) for array, v in zip(before, found)]
-        run = self.library.sums_of_squares(found, results)
+        run = self.library.call('sums_of_squares', len(found), np.array([x.size for x in found], 'l'), found, results)
 
         def fill():
             for copy, x in copies:
@@ -158,8 +155,8 @@ class TakeColumns(_KernelOp):
     """The columns `index` of U, as rows."""
     inputs, outputs = dict(U='D,V', index='int32 N'), dict(columns='N,D')
 
-    def call(self, kernel, inputs, outputs, N, V, D):
-        return functools.partial(kernel.take_columns, N, V, D, *inputs, *outputs)
+    def call(self, inputs, outputs, N, V, D):
+        return self.library.call('take_columns', N, V, D, *inputs, *outputs)
 
     def L_op(self, inputs, outputs, gradients):
         (U, index), (d,) = inputs, gradients
@@ -170,8 +167,8 @@ class AddColumns(_KernelOp):
     """The gradient of TakeColumns: zeros like U, with row n of d added to column index[n]."""
     inputs, outputs = dict(U='D,V', index='int32 N', d='N,D'), dict(dU='D,V')
 
-    def call(self, kernel, inputs, outputs, N, V, D):
-        return functools.partial(kernel.add_columns, N, V, D, *inputs[1:], *outputs)
+    def call(self, inputs, outputs, N, V, D):
+        return self.library.call('add_columns', N, V, D, *inputs[1:], *outputs)
 
 
 class _LayerOp(_KernelOp):
@@ -181,7 +178,6 @@ class _LayerOp(_KernelOp):
     def __init__(self, library, truncate=-1, in_place=False):
         super().__init__(library)
         self.truncate, self.in_place, self.destroy_map = truncate, in_place, self.may_destroy if in_place else {}
-        self._own = library.passed_together    # for the cell's own parameters
 
 
 class LSTM(_LayerOp):
@@ -198,8 +194,8 @@ class LSTM(_LayerOp):
     def may_destroy(self):
         return {2: [0]} if self.library.counts.U == self.library.counts.b else {}
 
-    def call(self, kernel, inputs, outputs, T, B, H):
-        return functools.partial(kernel.lstm_forward, T, B, H, *inputs[:5], self._own(inputs[5:]), *outputs)
+    def call(self, inputs, outputs, T, B, H):
+        return self.library.call('lstm_forward', T, B, H, *inputs[:5], inputs[5:], *outputs)
 
     def L_op(self, inputs, outputs, gradients):
         a_x, W, b, h0, C0, *own = inputs
@@ -225,9 +221,9 @@ class LSTMGradient(_LayerOp):
     outputs = dict(da='T,B,{b}*H', dW='{W},H,H', db='{b},H', dC0='B,{S}*H', d_own='H', d_matrix='H,H')
     may_destroy = {0: [4]}
 
-    def call(self, kernel, inputs, outputs, T, B, H):
-        return functools.partial(kernel.lstm_backward, T, B, H, self.truncate, *inputs[:7], self._own(inputs[7:]),
-                                 *outputs[:4], self._own(outputs[4:]))
+    def call(self, inputs, outputs, T, B, H):
+        return self.library.call('lstm_backward', T, B, H, self.truncate, *inputs[:7], inputs[7:], *outputs[:4],
+                                 outputs[4:])
 
 
 @gof.local_optimizer([LSTM, LSTMGradient], inplace=True)
@@ -247,8 +243,8 @@ class SoftmaxCrossEntropy(_KernelOp):
     inputs = dict(scores='N,V', c='V', y='int32 N')
     outputs = dict(costs='N', best='int32 N', probabilities='N,V', spread='N')
 
-    def call(self, kernel, inputs, outputs, N, V):
-        return functools.partial(kernel.cross_entropy, N, V, *inputs, *outputs)
+    def call(self, inputs, outputs, N, V):
+        return self.library.call('cross_entropy', N, V, *inputs, *outputs)
 
     def L_op(self, inputs, outputs, gradients):
         y, p, dp = inputs[2], outputs[2], gradients[2]
@@ -265,9 +261,8 @@ class SoftmaxCrossEntropyGradient(_KernelOp):
     inputs = dict(dcosts='N', dspread='N', probabilities='N,V', y='int32 N')
     outputs = dict(dscores='N,V', dc='V')
 
-    def call(self, kernel, inputs, outputs, N, V):
-        run = functools.partial(kernel.cross_entropy_gradient, N, V, *inputs, *outputs)
-        return lambda n_threads: run()
+    def call(self, inputs, outputs, N, V):
+        return self.library.call('cross_entropy_gradient', N, V, *inputs, *outputs)
 
 
 class _Layer(ctypes.Structure):
@@ -292,7 +287,7 @@ class Texts:
 
     def __init__(self, library, p, own):
         self._library, self._p, self._own, self._packed = library, p, own, None
-        self._kernel = library.functions()                 # loads it now
+        self._kernel = loaded(library)
 
     def begin(self):
         """Begin a text: look at the parameters again, as they may have been changed in place."""
@@ -300,18 +295,17 @@ class Texts:
 
     def _pack(self):
         """Set the struct of the model, and keep the arrays that it points to."""
-        library, kernel, layers = self._library, self._kernel, layers_of(self._p)
+        kernel, layers = self._kernel, layers_of(self._p)
         p = {name: np.require(v.get_value(borrow=True), requirements='CAW') for name, v in self._p.items()}
-        own = [library.passed_together([library.passed(p[f'{name}{k + 1}']) for name in self._own])
-               for k in range(layers)]
+        own = [passed([p[f'{name}{k + 1}'] for name in self._own]) for k in range(layers)]
         U1 = np.ascontiguousarray(stacked(p['U1']))
-        weights = [library.passed(p[name] if name != 'U1' else U1) for name in in_layers('UWb', layers)]
+        weights = [passed(p[name] if name != 'U1' else U1) for name in in_layers('UWb', layers)]
         self._layers = (_Layer * layers)(*[
             (H, *weights[3 * k:3 * k + 3], ctypes.addressof(own[k])) for k, H in enumerate(units(p))])
         self._struct = struct = _Sampling(V=len(p['V']), layers=layers, layer=ctypes.addressof(self._layers),
-                                          Vw=library.passed(p['V']), c=library.passed(p['c']))
-        panels = empty((kernel.packed_size(ctypes.byref(struct)),), library.dtype)
-        struct.panels = library.passed(panels)
+                                          Vw=passed(p['V']), c=passed(p['c']))
+        panels = empty((kernel.packed_size(ctypes.byref(struct)),), self._library.dtype)
+        struct.panels = passed(panels)
         kernel.pack(ctypes.byref(struct))
         self._kept = p, U1, own, panels
 
@@ -326,11 +320,10 @@ class Texts:
         """Call `sample` of kernel.h. text: int32 (length,B). fields: of its struct."""
         length, B = text.shape
         checks.states(states, B, [layer.H for layer in self._layers], self._library.counts.S)
-        passed = list(map(self._library.passed, states))
-        for k, layer in enumerate(self._layers):
-            layer.h, layer.C = passed[2 * k:2 * k + 2]
-        for name, value in dict(fields, B=B, length=length, text=self._library.passed(text)).items():
-            setattr(struct, name, value)
+        for layer, h, C in zip(self._layers, states[::2], states[1::2]):
+            layer.h, layer.C = passed(h), passed(C)
+        for name, value in dict(fields, B=B, length=length, text=text).items():
+            setattr(struct, name, passed(value))
         if self._kernel.sample(ctypes.byref(struct), threads):
             raise MemoryError
 
@@ -342,7 +335,7 @@ class Texts:
         struct = self._model()
         log_p = np.empty((*x.shape, struct.V), self._library.dtype)
         threads = self._kernel.threads() if x.size > 1 else 1                  # waking a second one takes too long
-        self._call(struct, states, threads, x, prime=len(x), log_p=self._library.passed(log_p))
+        self._call(struct, states, threads, x, prime=len(x), log_p=log_p)
         return log_p, states
 
     def write(self, prime, bits, n, choice, *states):
@@ -354,10 +347,10 @@ class Texts:
         """
         struct, (temperature, top_k, top_p) = self._model(), map(float, choice)
         text = np.concatenate([prime, np.empty((n, prime.shape[1]), np.int32)])
-        if not self._kernel.all_below(struct.V, prime.size, self._library.passed(text)):
+        if not self._kernel.all_below(struct.V, prime.size, passed(text)):
             raise ValueError(f'the text has characters that are not below {struct.V}')
         self._call(struct, states, self._kernel.threads(), text, prime=len(prime), temperature=temperature,
-                   bits=self._library.passed(bits) if len(bits) else None, top_k=int(top_k), top_p=top_p, log_p=None)
+                   bits=bits if len(bits) else None, top_k=int(top_k), top_p=top_p, log_p=None)
         return [text, *states]
 
 
