@@ -142,7 +142,8 @@ class SumsOfSquares(_KernelOp):
     def plan(self, arrays, before):
         found, copies = contiguous(arrays)
         results = [reused(array, (), v.dtype) for array, v in zip(before, found)]
-        run = self.library.call('sums_of_squares', len(found), np.array([x.size for x in found], 'l'), found, results)
+        sizes = (ctypes.c_long * len(found))(*[x.size for x in found])
+        run = self.library.call('sums_of_squares', len(found), sizes, found, results)
 
         def fill():
             for copy, x in copies:
