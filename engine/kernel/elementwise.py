@@ -117,14 +117,6 @@ def c_function(code, used, kinds, dtypes):
     return ', '.join([f'({arguments}, REAL *out)', str(int('row' in kinds)), *map(' '.join, parts), result])
 
 
-@functools.lru_cache(maxsize=None)
-def loaded(path, name, n_arrays):
-    """Return a function of a library in C that takes two sizes and n_arrays addresses."""
-    found = getattr(compiler.load(path), name)
-    found.argtypes, found.restype = [ctypes.c_long] * 2 + [ctypes.c_void_p] * n_arrays, None
-    return found
-
-
 class Formula:
     """An Elemwise of floating-point numbers, in C or NumPy.
 
@@ -151,9 +143,9 @@ class Formula:
         arrays = [arrays[k] for k in self.used]
         if self.path and self.suits_c(arrays, shape):
             n = shape[-1] if 'row' in self.kinds else out.size
-            function = loaded(self.path, self.name, len(arrays) + 1)
-            return [out], functools.partial(function, out.size // max(1, n), n,
-                                            *[x.ctypes.data for x in (*arrays, out)])
+            function, arrays = getattr(compiler.load(self.path), self.name), [*arrays, out]
+            function.argtypes = [ctypes.c_long] * 2 + [ctypes.c_void_p] * len(arrays)
+            return [out], functools.partial(function, out.size // max(1, n), n, *[x.ctypes.data for x in arrays])
         in_numpy = formula.InNumPy(self.code, [f'x{k}' for k in self.used])
         scratch = [empty(shape, self.dtype) for _ in range(in_numpy.scratch)]
 
@@ -186,6 +178,7 @@ class Planned:
     def __init__(self, node, storage_map, compute_map, plan, values=()):
         self.inputs, self.outputs = [[storage_map[v] for v in side] for side in (node.inputs, node.outputs)]
         self.values = [storage_map[v] for v in values if not isinstance(v, gof.Constant)]
+        self.reads_sizes = all(map(is_size, values))
         self.computed, self.plan, self.arrays, self.read = [compute_map[v] for v in node.outputs], plan, [], None
 
     def __call__(self):
@@ -205,8 +198,8 @@ class Planned:
 class Loop(gof.vm.Loop):
     """Theano's loop over the thunks of a function. If all arrays are those of the last call, it only fills them.
 
-    settled: thunks that need not be looked at in that case. They read the function's inputs, and what others of them
-    make; the only values among these are sizes of arrays.
+    settled: thunks that need not be looked at in that case. They read `given`, inputs of the function, and what others
+    of them make; the only values among these are sizes of arrays.
     """
 
     def __init__(self, nodes, thunks, pre_call_clear):
@@ -214,18 +207,16 @@ class Loop(gof.vm.Loop):
         views = {id(thunk.outputs[k]) for node, thunk in zip(nodes, thunks) if isinstance(thunk, Planned)
                  for k in (*getattr(node.op, 'view_map', ()), *getattr(node.op, 'destroy_map', ()))}
         self.pre_call_clear = [cell for cell in pre_call_clear if id(cell) not in views]   # their memory is an input's
-        self.settled, self.runs, cells, sizes, made = set(), None, {}, set(), set()
-        changing = set(map(id, self.pre_call_clear))
-        for node, thunk in zip(nodes, thunks):
-            both = {id(cell): cell for cell in (*thunk.inputs, *thunk.outputs)}
-            if isinstance(thunk, Planned) and not changing & {*both} and {*map(id, thunk.values)} <= sizes:
+        self.settled, self.runs, changing, read = set(), None, set(map(id, self.pre_call_clear)), {}
+        for thunk in thunks:
+            outputs = {*map(id, thunk.outputs)}
+            if isinstance(thunk, Planned) and thunk.reads_sizes and not changing & {*map(id, thunk.inputs), *outputs}:
                 self.settled.add(thunk)
-                cells.update(both)
-                made.update(map(id, thunk.outputs))
-                sizes.update(map(id, thunk.outputs if is_size(node.outputs[0]) else ()))
+                read.update({id(cell): cell for cell in thunk.inputs})
             else:
-                changing.update(map(id, thunk.outputs))
-        self.cells, self.given = list(cells.values()), [cell for key, cell in cells.items() if key not in made]
+                changing |= outputs
+        made = {id(cell) for thunk in self.settled for cell in thunk.outputs}
+        self.given = [cell for key, cell in read.items() if key not in made]
 
     def __call__(self):
         if self.time_thunks:                               # for theano.function(..., profile=True)
@@ -233,8 +224,8 @@ class Loop(gof.vm.Loop):
             return super().__call__()
         for cell in self.pre_call_clear:
             cell[0] = None
-        equal = self.runs and [x.shape for x, in self.given] == self.shapes and same(
-            [x for x, in self.cells], self.arrays)
+        arrays = [x for x, in self.given]
+        equal = self.runs and [x.shape for x in arrays] == self.shapes and same(arrays, self.arrays)
         runs = self.runs if equal else list(zip(self.thunks, self.nodes, self.thunks))
         self.runs = None                                   # after an error, all are looked at
         for run, node, thunk in runs:
@@ -243,7 +234,7 @@ class Loop(gof.vm.Loop):
             except Exception:
                 gof.link.raise_with_op(node, thunk)
         if not equal:
-            self.arrays, self.shapes = [x for x, in self.cells], [x.shape for x, in self.given]
+            self.arrays, self.shapes = arrays, [x.shape for x in arrays]
             filling = [thunk.fill if thunk in self.settled else thunk for thunk in self.thunks]
             runs = [run for run in zip(filling, self.nodes, self.thunks) if run[0]]
         self.runs = runs
