@@ -138,7 +138,7 @@ class Arrays:
     @staticmethod
     def product(a, b, out):
         """Return a function that fills out (M,N) with the product of a and b."""
-        return one_thread(out.size * len(b) < WORTH_THREADS)(lambda: np.dot(a, b, out) is None)
+        return one_thread(out.size * len(b) < WORTH_THREADS)(lambda: np.dot(a, b, out))
 
     @staticmethod
     def all_below(V, N, index):
@@ -169,21 +169,23 @@ class Arrays:
         counts, (forward, _) = self.cell.counts, self.cell.functions((B, H), h.dtype)
         W = np.ascontiguousarray(W.transpose(0, 2, 1)) if T > 1 else W.transpose(0, 2, 1)
         b, a_x = b[:, None], a_x.reshape(T, B, counts.U, H).transpose(0, 2, 1, 3)
+        h_prev, before, states = h0, self._states(C0), self._states(C)
         a, kept = np.empty((counts.b, B, H), h.dtype), kept.reshape(T, counts.b, B, H)[:, :self.cell.kept]
         of_U, of_W = a[:counts.U], a[counts.b - counts.W:]
         with np.errstate(all='ignore'):
             for t in range(T):
-                h_prev, before = (h[t - 1], C[t - 1]) if t else (h0, C0)
                 a[:counts.b - counts.W] = 0
                 np.matmul(h_prev, W, of_W)
                 np.add(a, b, a)
                 np.add(of_U, a_x[t], of_U)
-                forward([*a, *self._states(before), *own], [h[t], *self._states(C[t]), *kept[t]])
-        h_end[...], C_end[...] = (h[-1], C[-1]) if T else (h0, C0)
+                forward([*a, *before, *own], [h[t], *states[t], *kept[t]])
+                h_prev, before = h[t], states[t]
+        h_end[...], C_end[...] = h_prev, C[-1] if T else C0
 
     def _states(self, C):
-        """Return C (B,SH) as S arrays (B,H)."""
-        return np.split(C, self.cell.counts.S, axis=1)
+        """Return C (...,B,SH) as (...,S,B,H)."""
+        S = self.cell.counts.S
+        return C.reshape(*C.shape[:-1], S, C.shape[-1] // S).swapaxes(-3, -2)
 
     def lstm_backward(self, T, B, H, truncate, dh, W, h, C, kept, h0, C0, own, da, dW, db, dC0, d_own):
         counts, (_, backward) = self.cell.counts, self.cell.functions((B, H), h.dtype)
@@ -192,14 +194,14 @@ class Arrays:
         of_h, d, d_before = np.empty((B, H), h.dtype), np.empty((counts.b, B, H), h.dtype), np.empty_like(C0)
         kept = kept.reshape(T, counts.b, B, H)[:, :self.cell.kept]
         d_own_now = [np.empty((H if total.ndim == 2 else B, H), h.dtype) for total in d_own]
-        of_W = slice((counts.b - counts.W) * H, None)
+        of_W, before, states = slice((counts.b - counts.W) * H, None), self._states(C0), self._states(C)
         for total in d_own:
             total[...] = 0
         with one_thread(), np.errstate(all='ignore'):
             for t in reversed(range(first, T)):
                 np.add(dh[t], dh_next, of_h)
-                backward([*kept[t], *self._states(C[t - 1] if t else C0), *self._states(C[t]), *own, of_h,
-                          *self._states(dC)], [*d, *self._states(d_before), *d_own_now])
+                backward([*kept[t], *(states[t - 1] if t else before), *states[t], *own, of_h, *self._states(dC)],
+                         [*d, *self._states(d_before), *d_own_now])
                 da[t].reshape(B, counts.b, H)[...] = d.transpose(1, 0, 2)
                 for total, now in zip(d_own, d_own_now):
                     total += now if total.ndim == 2 else now.sum(axis=0)

@@ -59,13 +59,13 @@ class Library(NamedTuple):
     def call(self, name, *arguments):
         """Return a function that calls the kernel's of a name with numbers, arrays and lists of arrays.
 
-        It adds the number of threads if the function takes one, and returns what that returns. It keeps no arrays alive.
+        It adds the number of threads if the function takes one. It does not keep arrays alive.
         """
         C, given = loaded(self), list(map(passed, arguments))
         function = getattr(C, name)
         if len(function.argtypes) > len(given):
             return lambda: function(*given, C.threads())
-        return lambda: function(*given)
+        return functools.partial(function, *given)
 
     def product(self, a, b, out):
         """Return a function that fills out (M,N) with the product of a and b, of any strides."""
@@ -80,12 +80,19 @@ def passed(value):
     return value.ctypes.data if isinstance(value, np.ndarray) else value
 
 
+def checked(result, function, arguments):
+    """Return the result of a function of kernel.h. Raise MemoryError for -1."""
+    if result == -1:
+        raise MemoryError
+    return result
+
+
 @functools.lru_cache(maxsize=None)
 def loaded(library):
     """Compile, load and return a Library, with the argument types of kernel.h's functions."""
     C = compiler.load(library.path())
     for name, arguments in re.findall(r'^int (\w+)\(([^)]*)\);', C_FILES['kernel.h'], re.MULTILINE):
-        getattr(C, name).argtypes = [
+        getattr(C, name).errcheck, getattr(C, name).argtypes = checked, [
             ctypes.c_void_p if '*' in argument else ctypes.c_long if 'long' in argument else ctypes.c_int
             for argument in arguments.split(',') if argument != 'void']
     return C

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import in_layers, layers_of, stacked, units
+from engine.data.parameters import layers_of, stacked, units
 from engine.kernel.elementwise import CHANGES, Planned
 from engine.kernel.library import Library, empty, loaded, passed, reused
 
@@ -38,7 +38,7 @@ class _KernelOp(gof.Op):
     A subclass declares its inputs and outputs by name, with their shapes. dict(U='D,V', index='int32 N') declares an
     array (D,V) of the library's dtype and an int32 array (N,) of characters below V. A name with "own" stands for each
     of the cell's own parameters, one with "matrix" for each of its matrices. The method `call` returns a function
-    that calls the kernel for the arrays and the sizes, and returns -1 when C is out of memory.
+    that calls the kernel for the arrays and the sizes.
     """
     __props__ = ('library',)
     inputs, outputs = {}, {}
@@ -98,8 +98,7 @@ class _KernelOp(gof.Op):
                 copy[...] = x
             if not all(check() for check in in_range):
                 raise self._misfit(shapes)
-            if run():
-                raise MemoryError
+            run()
         return results, fill
 
 
@@ -117,12 +116,7 @@ class Product(_KernelOp):
         if len(b) != a.shape[1]:
             raise self._misfit((a.shape, b.shape))
         out = reused(before[0], (len(a), b.shape[1]), a.dtype)
-        multiply = self.library.product(a, b, out)
-
-        def fill():
-            if multiply():
-                raise MemoryError
-        return [out], fill
+        return [out], self.library.product(a, b, out)
 
     def L_op(self, inputs, outputs, gradients):
         (a, b), (d,) = inputs, gradients
@@ -205,14 +199,11 @@ class LSTM(_LayerOp):
             raise ValueError('in the kernel, gradients flow through h of a layer, not C or the last states: use '
                              '--kernel off or CharLSTM(kernel=False)')
         da, dW, db, dC0, *d_own = LSTMGradient(self.library, self.truncate)(gradients[0], W, h, C, kept, h0, C0, *own)
-        n, H = self.library.counts.W, h.shape[2]           # Theano computes this product only if it is read
-        dh0 = Product(self.library)(da[0, :, da.shape[2] - n * H:], W.reshape((n * H, H))) if n else tt.zeros_like(h0)
-        return [self._of_input(da, h), dW, db, dh0, dC0, *d_own]
-
-    def _of_input(self, da, h):
-        """Return the part of da, the gradient of all pre-activations, that is the gradient of a_x."""
-        counts = self.library.counts
-        return da if counts.U == counts.b else da[:, :, :counts.U * h.shape[2]]
+        counts, H = self.library.counts, h.shape[2]
+        width = counts.W * H                   # Theano computes this product only if it is read
+        dh0 = Product(self.library)(da[0, :, da.shape[2] - width:], W.reshape((width, H))) if counts.W else (
+            tt.zeros_like(h0))
+        return [da if counts.U == counts.b else da[:, :, :counts.U * H], dW, db, dh0, dC0, *d_own]
 
 
 class LSTMGradient(_LayerOp):
@@ -294,28 +285,23 @@ class Texts:
         """Begin a text: look at the parameters again, as they may have been changed in place."""
         self._packed = None
 
-    def _pack(self):
-        """Set the struct of the model, and keep the arrays that it points to."""
-        kernel, layers = self._kernel, layers_of(self._p)
-        p = {name: np.require(v.get_value(borrow=True), requirements='CAW') for name, v in self._p.items()}
-        own = [passed([p[f'{name}{k + 1}'] for name in self._own]) for k in range(layers)]
-        U1 = np.ascontiguousarray(stacked(p['U1']))
-        weights = [passed(p[name] if name != 'U1' else U1) for name in in_layers('UWb', layers)]
-        self._layers = (_Layer * layers)(*[
-            (H, *weights[3 * k:3 * k + 3], ctypes.addressof(own[k])) for k, H in enumerate(units(p))])
-        self._struct = struct = _Sampling(V=len(p['V']), layers=layers, layer=ctypes.addressof(self._layers),
-                                          Vw=passed(p['V']), c=passed(p['c']))
-        panels = empty((kernel.packed_size(ctypes.byref(struct)),), self._library.dtype)
-        struct.panels = passed(panels)
-        kernel.pack(ctypes.byref(struct))
-        self._kept = p, U1, own, panels
-
     def _model(self):
-        """Return the struct, after packing the weights if they may have changed."""
-        if self._packed != CHANGES[0]:
-            self._pack()
-            self._packed = CHANGES[0]
-        return self._struct
+        """Return the struct of the model, packed again if parameters may have changed, and keep what it points to."""
+        if self._packed == CHANGES[0]:
+            return self._struct
+        p = {name: np.require(v.get_value(borrow=True), requirements='CAW') for name, v in self._p.items()}
+        p['U1'] = np.ascontiguousarray(stacked(p['U1']))
+        own = [passed([p[f'{name}{k}'] for name in self._own]) for k in range(1, 1 + layers_of(p))]
+        self._layers = (_Layer * len(own))(*[
+            (H, *[passed(p[f'{name}{k}']) for name in 'UWb'], ctypes.addressof(own[k - 1]))
+            for k, H in enumerate(units(p), 1)])
+        struct = _Sampling(V=len(p['V']), layers=len(own), layer=ctypes.addressof(self._layers), Vw=passed(p['V']),
+                           c=passed(p['c']))
+        panels = empty((self._kernel.packed_size(ctypes.byref(struct)),), self._library.dtype)
+        struct.panels = passed(panels)
+        self._kernel.pack(ctypes.byref(struct))
+        self._struct, self._kept, self._packed = struct, (p, own, panels), CHANGES[0]
+        return struct
 
     def _call(self, struct, states, threads, text, **fields):
         """Call `sample` of kernel.h. text: int32 (length,B). fields: of its struct."""
@@ -325,8 +311,7 @@ class Texts:
             layer.h, layer.C = passed(h), passed(C)
         for name, value in dict(fields, B=B, length=length, text=text).items():
             setattr(struct, name, passed(value))
-        if self._kernel.sample(ctypes.byref(struct), threads):
-            raise MemoryError
+        self._kernel.sample(ctypes.byref(struct), threads)
 
     def read(self, x, *states):
         """Return log probabilities (T,B,V) after each of the characters x, int32 (T,B) below V, and the new states.
