@@ -315,11 +315,9 @@ class Cell:
         if rows_and_states != STANDARD_ARGUMENTS:
             self.formula = f'({", ".join(rows_and_states)}): {self.formula}'
         self.standard = hashlib.sha256(self.formula.encode()).hexdigest().startswith(STANDARD)
-        self.program = self.unknown = None
-        if trace.unknown is None:
-            self.program = _program(trace, counts, variables[:n], outputs, variables[n:])
-        if trace.unknown is not None:                      # in the formula or its gradient
-            self.unknown = unsupported(function, trace.unknown)
+        known = trace.unknown is None                      # in the formula; the gradient may have others
+        self.program = _program(trace, counts, variables[:n], outputs, variables[n:]) if known else None
+        self.unknown = None if self.program else unsupported(function, trace.unknown)
 
     def __call__(self, inputs):
         returned = self.function(**dict(zip(self.declared.names, inputs)))

@@ -149,7 +149,7 @@ def print_texts(texts, pieces):
 
 def write(model, checkpoint, options):
     """Write sequences: print them, and append them to a file."""
-    from engine.run.info import summary                 # late: it imports NumPy
+    from engine.run.info import summary                    # late: it imports NumPy
     default = near(os.path.join(ROOT, 'text_output', os.path.basename(options.params) + '.out'))
     path = default if options.out is None else options.out
     if not path or path.lower().endswith(('.npz', '.safetensors')):

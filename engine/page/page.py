@@ -66,7 +66,7 @@ class Shown(NamedTuple):
     text: str
     source: str                    # a line that says where the text comes from
     written: int | None = None     # index of the first character that a model wrote
-    copies: dict | None = None     # of the written text: the result of compare() of output/copies.py, and `line` on it
+    copies: dict | None = None     # of written text or the file: compare() of output/copies.py, with a `line` on it
     sha256: str | None = None      # of the file that the text comes from
 
 

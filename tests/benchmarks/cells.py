@@ -85,8 +85,8 @@ def costs(options):
 
     def run(name, units, factor, seed):
         """Return the best validation cost of a run, in nats."""
-        run = CELLS[name][1] if name in CELLS else name.rpartition(':')[2]
-        result = trained(paths[0], f'{run}-{units}-rate{factor:.2g}-seed{seed}', options.results, '--valid',
+        title = CELLS[name][1] if name in CELLS else name.rpartition(':')[2]
+        result = trained(paths[0], f'{title}-{units}-rate{factor:.2g}-seed{seed}', options.results, '--valid',
                          paths[1], '--epochs', EPOCHS, '--num-units1', units, '--lrate', factor * lrate(units, units),
                          '--random-seed', seed, '--batch-size', 50, '--seq-length', 50,
                          *(['--cell', option_of(name)] if option_of(name) else []))
