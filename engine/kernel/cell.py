@@ -317,7 +317,7 @@ class Cell:
         self.standard = hashlib.sha256(self.formula.encode()).hexdigest().startswith(STANDARD)
         known = trace.unknown is None                      # in the formula; the gradient may have others
         self.program = _program(trace, counts, variables[:n], outputs, variables[n:]) if known else None
-        self.unknown = None if self.program else unsupported(function, trace.unknown)
+        self.unknown = None if trace.unknown is None else unsupported(function, trace.unknown)
 
     def __call__(self, inputs):
         returned = self.function(**dict(zip(self.declared.names, inputs)))
