@@ -112,17 +112,12 @@ def bfloat16(precision, dtype, kernel=True):
     found = macros()
     usable = {'AMX': '__AMX_BF16__' in found and _may_use_amx(), 'AVX-512': '__AVX512BF16__' in found,
               'emulated': True}
-    wanted = os.environ.get(VARIABLE)
-    if wanted and not usable.get(wanted):
-        raise ValueError(f'{VARIABLE} is {wanted!r}: expected one of {", ".join(k for k in usable if usable[k])}')
-    if wanted:
-        return wanted
-    if usable['AMX']:
-        return 'AMX'
-    if usable['AVX-512'] and any(name.startswith('__znver') for name in found):
-        return 'AVX-512'
-    raise ValueError('precision bfloat16 needs an Intel processor with AMX or AMD Zen 4 or later, and a compiler that '
-                     f'supports it: use float32, or {VARIABLE}=emulated, which gives the same results slowly')
+    is_zen = any(name.startswith('__znver') for name in found)
+    chosen = os.environ.get(VARIABLE) or ('AVX-512' if is_zen and not usable['AMX'] else 'AMX')
+    if not usable.get(chosen):
+        raise ValueError('precision bfloat16 needs an Intel processor with AMX or AMD Zen 4 or later, and a compiler '
+                         f'that supports it: use float32, or {VARIABLE}=emulated, which gives the same results slowly')
+    return chosen
 
 
 # ---------------------------------------------------------------- files
