@@ -87,29 +87,23 @@ class AnyCell:
 
     def __init__(self, cell, function=SameArrays):
         """Make it of a Cell. function: what compiles a graph, with the arguments of SameArrays."""
-        self.counts, self.kept, self._cell, self._function = cell.counts, cell.counts.b, cell, function
-
-    def _symbols(self):
-        """Return the symbols of the rows and states, the cell's own parameters, and the outputs: h and the states."""
-        dtype, n = self._cell.dtype, self.counts.b + self.counts.S
-        inputs = [tt.matrix(name, dtype) for name in self._cell.declared.names[:n]]
-        own = [(tt.matrix if is_matrix(name) else tt.vector)(name, dtype) for name in self._cell.own]
-        return inputs, own, self._cell([*inputs, *[v.dimshuffle('x', 0) if v.ndim == 1 else v for v in own]])
+        self.counts, self.kept, self._function = cell.counts, cell.counts.b, function
+        self._inputs = [(tt.vector if name in cell.own and not is_matrix(name) else tt.matrix)(name, cell.dtype)
+                        for name in cell.declared.names]
+        self._outputs = cell([v.dimshuffle('x', 0) if v.ndim == 1 else v for v in self._inputs])
 
     @functools.cached_property
     def forward(self):
         """A function from the rows, states and own parameters to h and the states after the step."""
-        inputs, own, outputs = self._symbols()
-        return self._function([*inputs, *own], [], outputs)
+        return self._function(self._inputs, [], self._outputs)
 
     @functools.cached_property
     def backward(self):
         """A function from these, dh and d_after to the gradients: of own parameters (1,H), and of matrices (H,H)."""
-        inputs, own, outputs = self._symbols()
-        known = collections.OrderedDict((tt.tensor_copy(v), v.type()) for v in outputs)
-        gradients = theano.grad(None, [*inputs, *own], known_grads=known, disconnected_inputs='ignore')
+        known = collections.OrderedDict((tt.tensor_copy(v), v.type()) for v in self._outputs)
+        gradients = theano.grad(None, self._inputs, known_grads=known, disconnected_inputs='ignore')
         gradients = [gradient.dimshuffle('x', 0) if gradient.ndim == 1 else gradient for gradient in gradients]
-        return self._function([*inputs, *own, *known.values()], [], gradients)
+        return self._function([*self._inputs, *known.values()], [], gradients)
 
     def functions(self, shape, dtype):
         """Return the functions forward and backward, as in Elementwise."""
