@@ -81,20 +81,15 @@ def formula_of(node):
 
     It does not read constants of other types, such as the 1 of switch(..., 1), which are in its lines.
     """
-    dtype, op = node.outputs[0].dtype, node.op.scalar_op
+    dtype = node.outputs[0].dtype
     inner = [isinstance(v, gof.Constant) and v.data.size == 1 and v.dtype not in (dtype, 'bool') for v in node.inputs]
     used = [k for k in range(len(inner)) if not inner[k]]
     if len(node.outputs) > 1 or dtype not in POINTERS or dtype == 'bool' or any(
             node.inputs[k].dtype not in (dtype, 'bool') for k in used):
         return None
-    if isinstance(op, scalar.Composite):
-        variables, outputs = op.fgraph.inputs, op.fgraph.outputs
-    else:
-        variables = [scalar.get_scalar_type(v.dtype)() for v in node.inputs]
-        outputs = op.make_node(*variables).outputs
-    values = {v: float(node.inputs[k].data.item()) if inner[k] else f'x{k}' for k, v in enumerate(variables)}
+    values = {v: float(v.data.item()) if inner[k] else f'x{k}' for k, v in enumerate(node.inputs)}
     trace = formula.Trace(values, dtype)
-    results = trace.add(outputs)
+    results = trace.add(node.outputs)
     return (formula.code_of(trace.lines, results), used) if trace.unknown is None else None
 
 

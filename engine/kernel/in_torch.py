@@ -17,7 +17,7 @@ import torch
 from engine.backend.theano_setup import theano, tt
 from engine.kernel import in_numpy, ops
 from engine.kernel.cell import inputs_of, own_places, places
-from engine.kernel.elementwise import CHANGES
+from engine.kernel.elementwise import CHANGES, PERFORMED
 from engine.kernel.formula import OPERATIONS, PRODUCTS
 from engine.terminal import warn
 
@@ -61,9 +61,6 @@ class OnDevice(tt.sharedvar.TensorSharedVariable):
 
     def __reduce__(self):
         return shared, (self.get_value(), self.name, self.of)
-
-    def __deepcopy__(self, memo):
-        return shared(self.get_value(), self.name, self.of)
 
 
 def shared(array, name, device):
@@ -324,8 +321,7 @@ OPERATIONS_OF_GRAPHS = {
 
 
 # Which arguments are sizes or indices, and stay arrays.
-SIZES = {tt.Join: [0], subtensor.IncSubtensor: range(2, 99), **dict.fromkeys(
-    (tt.Reshape, tt.Split, tt.Alloc, subtensor.Subtensor), range(1, 99))}
+SIZES = {tt.Join: [0], **{kind: range(first, 99) for kind, first in PERFORMED.items()}}
 
 
 class Graph:
