@@ -11,7 +11,6 @@ import inspect
 import re
 import shutil
 import sys
-import sysconfig
 import textwrap
 import types
 
@@ -60,18 +59,11 @@ def _module(name, **names):
 
 def _replacements():
     """Return the modules that Theano imports in place of others, by full name."""
-    # gof/cmodule.py, configdefaults.py, tensor/blas.py
-    config = _module('distutils.sysconfig', get_config_var=sysconfig.get_config_var,
-                     get_python_version=sysconfig.get_python_version,
-                     get_python_inc=lambda plat_specific=False: sysconfig.get_path(
-                         'platinclude' if plat_specific else 'include'),
-                     get_python_lib=lambda plat_specific, standard_lib: sysconfig.get_path('platstdlib'))
-    spawn = _module('distutils.spawn', find_executable=shutil.which)
-    include = _module('numpy.distutils.misc_util', get_numpy_include_dirs=lambda: [np.get_include()])
-    distutils = _module('numpy.distutils', misc_util=include)
+    # gof/cmodule.py, configdefaults.py, tensor/blas.py: only to find the compiler, since Theano compiles nothing
+    spawn, distutils = _module('distutils.spawn', find_executable=shutil.which), _module('numpy.distutils')
     return {
-        'distutils': _module('distutils', sysconfig=config, spawn=spawn),
-        'distutils.sysconfig': config, 'distutils.spawn': spawn, 'numpy.distutils': distutils,
+        'distutils': _module('distutils', spawn=spawn), 'distutils.sysconfig': _module('distutils.sysconfig'),
+        'distutils.spawn': spawn, 'numpy.distutils': distutils,
         'numpy': _module('numpy', **vars(np) | REMOVED_NAMES | dict(
             distutils=distutils, __getattr__=lambda name: getattr(np, name))),     # submodules imported later
         'numpy.linalg.linalg': np.linalg,          # gpuarray/linalg.py
