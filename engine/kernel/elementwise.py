@@ -142,12 +142,11 @@ class Formula:
             function.argtypes = [ctypes.c_long] * 2 + [ctypes.c_void_p] * len(arrays)
             return [out], functools.partial(function, out.size // max(1, n), n, *[x.ctypes.data for x in arrays])
         in_numpy = formula.InNumPy(self.code, [f'x{k}' for k in self.used])
-        scratch = [empty(shape, self.dtype) for _ in range(in_numpy.scratch)]
 
         def compute():
             numbers = [x.astype(self.dtype) if x.dtype == bool else x for x in arrays]     # since True + True is True
             with np.errstate(all='ignore'):
-                in_numpy.run(numbers, [out], scratch)
+                in_numpy(numbers, [out])
         return [out], compute
 
     def suits_c(self, arrays, shape):

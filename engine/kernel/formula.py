@@ -305,14 +305,14 @@ IN_C = dict(line='const vector {} = {};', constant=lambda value: f'number({in_c(
 # ---------------------------------------------------------------- from lines to functions of NumPy
 
 class InNumPy:
-    """Code as a function of arrays: f(inputs, outputs, scratch), each a sequence of arrays of one shape.
+    """Code as a function of two lists of arrays of one shape, the inputs and the outputs, which it fills.
 
-    It fills the outputs. An output may share memory with an input if it is the last line. inputs: names, in order.
-    scratch: how many arrays it needs for other values, which it overwrites.
+    An output may share memory with an input if it is the last line. inputs: names, in order.
     """
 
     def __init__(self, code, inputs):
-        places, free, self.scratch, body = {name: f'x[{k}]' for k, name in enumerate(inputs)}, [], 0, []
+        places, free, body = {name: f'x[{k}]' for k, name in enumerate(inputs)}, [], []
+        self._shape, self._needed = None, 0                # of arrays for other values, and how many there are
         last = {value: k for k, (_, _, arguments) in enumerate(code.lines) for value in arguments}
         last.update(dict.fromkeys(code.outputs))
         same = of_row(code.lines)
@@ -327,7 +327,7 @@ class InNumPy:
                 places[name] = f'y[{code.outputs.index(name)}]'
             else:
                 if not free:
-                    free, self.scratch = [f's[{self.scratch}]'], self.scratch + 1
+                    free, self._needed = [f's[{self._needed}]'], self._needed + 1
                 places[name] = free.pop()
             body.append(f'{operation}({", ".join(words)}, out={places[name]})')
         for k, value in enumerate(code.outputs):
@@ -336,3 +336,8 @@ class InNumPy:
         names = {name: function for name, (_, function) in OPERATIONS.items()}
         names.update(copyto=np.copyto, asarray=np.asarray, number=float, inf=np.inf, nan=np.nan)
         exec('def run(x, y, s):\n    ' + '\n    '.join(body), names, vars(self))
+
+    def __call__(self, x, y):
+        if self._shape != y[0].shape:
+            self._shape, self._scratch = y[0].shape, [np.empty_like(y[0]) for _ in range(self._needed)]
+        self.run(x, y, self._scratch)

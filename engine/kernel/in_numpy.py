@@ -52,34 +52,24 @@ class Elementwise:
     def __init__(self, program):
         self.counts = counts = program.counts
         self.kept, self._program = program.kept, program
-        self._forward = InNumPy(program.forward, inputs_of(counts))
+        self.forward = InNumPy(program.forward, inputs_of(counts))
         self._backward = InNumPy(program.backward, [
             *places('kept', program.kept), *places('before', counts.S), *places('after', counts.S),
             *own_places(counts), 'dh', *places('d_after', counts.S)])
 
-    def functions(self, shape, dtype):
-        """Return the functions forward and backward for arrays of a shape, each of inputs and outputs, in place.
+    def backward(self, x, y):
+        """Fill the arrays y from the arrays x, as forward does from a, before, own and matrices to h, after and kept.
 
-        forward: from a, before, own and matrices to h, after and kept. backward: from kept, before, after, own,
-        matrices, dh and d_after to da, d_before, d_own, whose sums over the rows are the gradients, and the gradients
-        of the matrices. All are (B,H), but each of own is (H,), and each of the matrices (H,H).
+        x: kept, before, after, own, matrices, dh and d_after. y: da, d_before, d_own, whose sums over the rows are the
+        gradients, and the gradients of the matrices. All are (B,H), but each of own is (H,), and of the matrices (H,H).
         """
-        scratch = np.empty((max(self._forward.scratch, self._backward.scratch), *shape), dtype)
-        b, M = self.counts.b, self.counts.M
-        factors = np.empty((self._program.factors, *shape), dtype)
-        of_matrices = [[pair for k, *pair in self._program.pairs if k == matrix] for matrix in range(M)]
-
-        def forward(x, y):
-            self._forward.run(x, y, scratch)
-
-        def backward(x, y):
-            da, others, d_matrices = [*y[:b], *factors], y[b:len(y) - M], y[len(y) - M:]
-            self._backward.run(x, [*da, *others], scratch)
-            for gradient, of_matrix in zip(d_matrices, of_matrices):
-                gradient[...] = 0
-                for v, g in of_matrix:
-                    gradient += da[v].T.dot(da[g])
-        return forward, backward
+        factors = np.empty((self._program.factors, *y[0].shape), y[0].dtype)
+        da, of_matrices = [*y[:self.counts.b], *factors], len(y) - self.counts.M
+        self._backward(x, [*da, *y[self.counts.b:of_matrices]])
+        for gradient in y[of_matrices:]:
+            gradient[...] = 0
+        for k, v, g in self._program.pairs:
+            y[of_matrices + k] += da[v].T.dot(da[g])
 
 
 class AnyCell:
@@ -93,30 +83,27 @@ class AnyCell:
         self._outputs = cell([v.dimshuffle('x', 0) if v.ndim == 1 else v for v in self._inputs])
 
     @functools.cached_property
-    def forward(self):
+    def step(self):
         """A function from the rows, states and own parameters to h and the states after the step."""
         return self._function(self._inputs, [], self._outputs)
 
     @functools.cached_property
-    def backward(self):
+    def gradient(self):
         """A function from these, dh and d_after to the gradients: of own parameters (1,H), and of matrices (H,H)."""
         known = collections.OrderedDict((tt.tensor_copy(v), v.type()) for v in self._outputs)
         gradients = theano.grad(None, self._inputs, known_grads=known, disconnected_inputs='ignore')
         gradients = [gradient.dimshuffle('x', 0) if gradient.ndim == 1 else gradient for gradient in gradients]
         return self._function([*self._inputs, *known.values()], [], gradients)
 
-    def functions(self, shape, dtype):
-        """Return the functions forward and backward, as in Elementwise."""
-        def forward(x, y):
-            for array, value in zip(y, [*self.forward(*x), *x[:self.kept]]):
-                array[...] = value
+    def forward(self, x, y):
+        for array, value in zip(y, [*self.step(*x), *x[:self.kept]]):
+            array[...] = value
 
-        def backward(x, y):
-            n, S = self.kept + self.counts.S, self.counts.S            # the states after the step are not needed
-            for array, value in zip(y, self.backward(*x[:n], *x[n + S:])):
-                array[len(value):] = 0         # the gradients of own, (1,H), are sums over all rows
-                array[:len(value)] = value
-        return forward, backward
+    def backward(self, x, y):
+        n, S = self.kept + self.counts.S, self.counts.S                # the states after the step are not needed
+        for array, value in zip(y, self.gradient(*x[:n], *x[n + S:])):
+            array[len(value):] = 0             # the gradients of own, (1,H), are sums over all rows
+            array[:len(value)] = value
 
 
 class Arrays:
@@ -160,7 +147,7 @@ class Arrays:
 
     @one_thread()
     def lstm_forward(self, T, B, H, a_x, W, b, h0, C0, own, h, C, kept, h_end, C_end):
-        counts, (forward, _) = self.cell.counts, self.cell.functions((B, H), h.dtype)
+        counts = self.cell.counts
         W = np.ascontiguousarray(W.transpose(0, 2, 1)) if T > 1 else W.transpose(0, 2, 1)
         b, a_x = b[:, None], a_x.reshape(T, B, counts.U, H).transpose(0, 2, 1, 3)
         h_prev, before, states = h0, self._states(C0), self._states(C)
@@ -172,7 +159,7 @@ class Arrays:
                 np.matmul(h_prev, W, of_W)
                 np.add(a, b, a)
                 np.add(of_U, a_x[t], of_U)
-                forward([*a, *before, *own], [h[t], *states[t], *kept[t]])
+                self.cell.forward([*a, *before, *own], [h[t], *states[t], *kept[t]])
                 h_prev, before = h[t], states[t]
         h_end[...], C_end[...] = h_prev, C[-1] if T else C0
 
@@ -182,7 +169,7 @@ class Arrays:
         return C.reshape(*C.shape[:-1], S, C.shape[-1] // S).swapaxes(-3, -2)
 
     def lstm_backward(self, T, B, H, truncate, dh, W, h, C, kept, h0, C0, own, da, dW, db, dC0, d_own):
-        counts, (_, backward) = self.cell.counts, self.cell.functions((B, H), h.dtype)
+        counts = self.cell.counts
         first = 0 if truncate < 0 or truncate > T else T - truncate
         dh_next, dC = np.zeros_like(h0), np.zeros_like(C0)
         of_h, d, d_before = np.empty((B, H), h.dtype), np.empty((counts.b, B, H), h.dtype), np.empty_like(C0)
@@ -194,8 +181,8 @@ class Arrays:
         with one_thread(), np.errstate(all='ignore'):
             for t in reversed(range(first, T)):
                 np.add(dh[t], dh_next, of_h)
-                backward([*kept[t], *(states[t - 1] if t else before), *states[t], *own, of_h, *self._states(dC)],
-                         [*d, *self._states(d_before), *d_own_now])
+                self.cell.backward([*kept[t], *(states[t - 1] if t else before), *states[t], *own, of_h,
+                                    *self._states(dC)], [*d, *self._states(d_before), *d_own_now])
                 da[t].reshape(B, counts.b, H)[...] = d.transpose(1, 0, 2)
                 for total, now in zip(d_own, d_own_now):
                     total += now if total.ndim == 2 else now.sum(axis=0)

@@ -223,11 +223,11 @@ class AnyCell:
         self._step = in_numpy.AnyCell(cell, lambda inputs, _, outputs: Graph(inputs, outputs, cell, device))
 
     def forward(self, a, before, own):
-        h, *after = self._step.forward(*a, *before, *own)
+        h, *after = self._step.step(*a, *before, *own)
         return h, after, a
 
     def backward(self, kept, before, after, own, dh, d_after):
-        found, n = self._step.backward(*kept, *before, *own, dh, *d_after), len(kept)
+        found, n = self._step.gradient(*kept, *before, *own, dh, *d_after), len(kept)
         d_own = [d[0] if v.ndim == 1 else d for v, d in zip(own, found[n + len(before):])]
         return found[:n], found[n:n + len(before)], d_own
 
