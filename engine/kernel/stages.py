@@ -1,4 +1,5 @@
 """Cut the code of a cell with sums over its units, or products, into stages, and write it in C, as in cell.h."""
+import collections
 from typing import NamedTuple
 
 from engine.kernel.formula import COSTLY, IN_C, PRODUCTS, Code, of_row, written
@@ -34,12 +35,13 @@ class Staged:
     """
 
     def __init__(self, code, early):
-        self._lines, self._early, self._levels = {line[0]: line for line in code.lines}, early, {}
+        self._lines, self._early = {line[0]: line for line in code.lines}, early
+        self._levels = collections.Counter()               # the stage that computes a value, or adds to a sum
         self.carried, self.sums = [], [name for name, operation, _ in code.lines if operation == 'Sum']
         self.of_row = of_row(code.lines)
         for name, operation, arguments in code.lines:
             self._levels[name] = max([0, *map(self._first, arguments)]) + (operation in PRODUCTS)
-        self.products = sorted([Product(self._level(name), name, operation, *arguments)
+        self.products = sorted([Product(self._levels[name], name, operation, *arguments)
                                 for name, operation, arguments in code.lines if operation in PRODUCTS],
                                key=lambda product: product.stage)
         self.vectors = [*dict.fromkeys(product.vector for product in self.products)]
@@ -52,16 +54,12 @@ class Staged:
             self._need(value, last)
         self.stages = [self._stage(k, code.outputs if k == last else ()) for k in range(last + 1)]
 
-    def _level(self, value):
-        """Return the stage that computes a value, or adds to a sum."""
-        return self._levels.get(value, 0)
-
     def _first(self, value):
         """Return the first stage that can read a value."""
-        return self._level(value) + (value in self.sums)
+        return self._levels[value] + (value in self.sums)
 
     def _sums_of(self, stage):
-        return [name for name in self.sums if self._level(name) == stage]
+        return [name for name in self.sums if self._levels[name] == stage]
 
     def _addends_of(self, stage):
         return [self._lines[name][2][0] for name in self._sums_of(stage)]
@@ -84,7 +82,7 @@ class Staged:
             return
         if value not in self._lines and (value not in self._early or stage == 0):
             return
-        if value in self._lines and (self._level(value) == stage or
+        if value in self._lines and (self._levels[value] == stage or
                                      value not in self.carried and self._is_at_hand(value)):
             self._needed[stage].add(value)
             _, operation, arguments = self._lines[value]
@@ -92,12 +90,12 @@ class Staged:
                 self._need(argument, stage)
         elif value not in self.carried:
             self.carried.append(value)
-            self._need(value, self._level(value))
+            self._need(value, self._levels[value])
 
     def _stage(self, k, results):
         # What depends on the number of units alone is known from the start, but the first row is that of stage 1.
         known = [v for v in self.of_row if k and max(1, self._first(v)) == k]
-        carries, vectors = [v for v in self.carried if self._level(v) == k], self._vectors_of(k)
+        carries, vectors = [v for v in self.carried if self._levels[v] == k], self._vectors_of(k)
         products = [product.name for product in self.products if product.stage == k]
         outputs = (*carries, *self._addends_of(k), *vectors, *results)
 
