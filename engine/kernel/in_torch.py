@@ -168,8 +168,6 @@ class Layer:
             h, after, kept = self._forward(rows, C.split(H, dim=1), own)
             C = torch.cat(after, dim=1)
             all_h.append(h), all_C.append(C), all_kept.append(kept)
-        if not T:
-            return a_x.new_empty(0, B, H), a_x.new_empty(0, *C.shape), all_kept, h, C
         return torch.stack(all_h), torch.stack(all_C), all_kept, h, C
 
     def backward(self, op, dh, W, h, C, kept, h0, C0, *own):
@@ -184,8 +182,7 @@ class Layer:
             rows, dC, now = self._backward(kept[t], before, after, own, dh[t] + dh_next, dC)
             da[t], d_own = torch.cat(rows, dim=1), [total + d for total, d in zip(d_own, now)]
             dh_next = torch.matmul(da[t][:, first:], of_h)
-        da = torch.stack(da) if T else dh.new_zeros(0, B, counts.b * H)
-        h_before = torch.cat([h0[None], h[:-1]])[:T]
+        da, h_before = torch.stack(da), torch.cat([h0[None], h[:-1]])
         dW = torch.matmul(da[:, :, first:].reshape(T * B, -1).t(), h_before.reshape(T * B, H))
         dC0 = torch.zeros_like(C0) if begin else torch.cat(dC, dim=1)
         return da, dW.reshape(W.shape), da.sum(dim=(0, 1)).reshape(counts.b, H), dC0, *d_own
