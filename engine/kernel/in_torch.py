@@ -402,13 +402,12 @@ class Graph:
 class Function:
     """A compiled function as elementwise.SameArrays, from arrays to arrays, which computes on a device."""
 
-    def __init__(self, inputs, outputs, borrowed=(), updates=(), *, cell, device):
+    def __init__(self, inputs, outputs, updates=(), *, cell, device):
         """Arguments as for SameArrays. cell: the model's Cell. device: its name."""
-        updates = {**{v: v.default_update for v in gof.graph.inputs([*outputs, *borrowed])
-                      if getattr(v, 'default_update', None)}, **dict(updates)}
-        self._updated, self._count, self._dtypes = [*updates], len(outputs) + len(borrowed), [v.dtype for v in inputs]
-        self._graph, self._steps = Graph(inputs, [*outputs, *borrowed, *updates.values()], cell,
-                                         device_of(device)), {}
+        updates = {**{v: v.default_update for v in gof.graph.inputs(outputs) if getattr(v, 'default_update', None)},
+                   **dict(updates)}
+        self._updated, self._count, self._dtypes = [*updates], len(outputs), [v.dtype for v in inputs]
+        self._graph, self._steps = Graph(inputs, [*outputs, *updates.values()], cell, device_of(device)), {}
 
     def __call__(self, *inputs):
         inputs = [np.asarray(x, dtype) for x, dtype in zip(inputs, self._dtypes)]
