@@ -21,7 +21,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import charlstm  # noqa: E402, F401, since it patches Theano
-from engine.backend.patches import REMOVED_NAMES  # noqa: E402
+from engine.backend.theano_setup import REMOVED_NAMES  # noqa: E402
 
 # Tests that fail with NumPy 2.5 and SciPy 1.18, by pattern, with the reason. One that passes is reported as failed, so
 # that this list stays true.
