@@ -20,8 +20,9 @@ from charlstm import CharLSTM, lstm_cell
 from engine import checks
 from engine.backend import compiler
 from engine.kernel import library, ops
-from engine.kernel.cell import Cell, c_functions
+from engine.kernel.cell import Cell
 from engine.kernel.fallback import StepByStep
+from engine.kernel.in_c import c_functions
 from engine.kernel.in_numpy import Arrays, openblas
 from engine.kernel.library import Library
 from engine.backend.theano_setup import theano, tt

@@ -1,5 +1,5 @@
 /* The cell of a layer, as declarations for readers and editors.  In a compiled model, this file is
- * replaced by functions that engine/kernel/cell.py generates from the cell's formula (lstm_cell in charlstm.py).
+ * replaced by functions that engine/kernel/in_c.py generates from the cell's formula (lstm_cell in charlstm.py).
  *
  * Both work on LANES units of one row.  a (ROWS): pre-activations.  before, after (STATES): the cell states before and
  * after the step.  h: the hidden state.  own (OWN): the cell's own parameters.  kept (KEPT): what the forward pass

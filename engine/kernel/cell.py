@@ -1,8 +1,8 @@
-"""Translate the cell of a layer, a formula in Python, and its derivative to lines of operations, and these to C.
+"""Translate the cell of a layer, a formula in Python, and its derivative to lines of operations.
 
 The graph of a function of Theano's symbols, such as charlstm.lstm_cell, and Theano's graph of its gradient become a
-Program: lines such as ('t3', 'Mul', ('t0', 'before[0]')), each an operation on one unit. The C code is generated from
-these lines: layer.c contains no formula.
+Program: lines such as ('t3', 'Mul', ('t0', 'before[0]')), each an operation on one unit. in_c.py writes these lines in
+C: layer.c contains no formula.
 """
 import collections
 import contextlib
@@ -10,7 +10,6 @@ import hashlib
 import inspect
 import re
 import traceback
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,13 +17,11 @@ import numpy as np
 from engine import checks
 from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import is_matrix, own_shape
-from engine.kernel import stages
 from engine.kernel.formula import COSTLY, Code, Trace, code_of, equations
 
 STANDARD = 'b9d82cea2d1907f4'      # start of the SHA-256 of the standard formula, which checkpoints leave out
 STANDARD_ARGUMENTS = 'a_f', 'a_i', 'a_o', 'a_g', 'C_prev'
 EXAMPLE = 'expected, for example, cell(a_z, x_n, h_n, C_prev, p=0), which returns h and C'
-CELL_H = (Path(__file__).parent / 'cell.h').read_text(encoding='utf-8').partition('*/\n')[2]
 # Names that others have: of parameters, of values in a formula, and of arrays in a checkpoint.
 TAKEN = re.compile(r'(U|W|b|h|M_|t\d+|)$|(m|state|weights|carried|validation)_')
 
@@ -215,37 +212,6 @@ def _program(trace, counts, variables, outputs, d_outputs):
              **{state: place for state, place in zip(states, places('after', counts.S)) if state in trace.lines}}
     return Program(counts, len(kept), code_of(trace.lines, [h, *states, *kept]),
                    code_of(trace.lines, gradients, names), tuple((k, numbers[v], numbers[g]) for k, v, g in pairs))
-
-
-# ---------------------------------------------------------------- code in C
-
-def table_in_c(rows):
-    """Return rows of numbers as the values of an array of structs."""
-    return '{' + ', '.join('{' + ', '.join(map(str, row)) + '}' for row in rows) + '}'
-
-
-def c_functions(program):
-    """Return cell.h with the declarations of its functions replaced by definitions for this cell."""
-    counts, after = program.counts, places('after', program.counts.S)
-    forward = stages.Staged(program.forward, places('a', counts.b))
-    backward = stages.Staged(program.backward, ['dh'])
-    bodies = [*stages.in_c(forward, ['*h', *after, *places('kept', program.kept)]), *stages.in_c(
-        backward, [*places('da', counts.b), *places('factors', program.factors), *places('d_before', counts.S),
-                   *places('d_own', counts.own)])]
-    both = forward, backward
-    values = dict(ROWS=counts.b, OF_U=counts.U, OF_W=counts.W, STATES=counts.S, OWN=counts.own, KEPT=program.kept,
-                  MATRICES=counts.M, FACTORS=program.factors, PAIRS=len(program.pairs),
-                  STAGES=len(forward.stages), BACKWARD_STAGES=len(backward.stages),
-                  PRODUCTS=len(forward.products), BACKWARD_PRODUCTS=len(backward.products))
-    values.update({name.upper(): max(len(getattr(each, name)) for each in both)
-                   for name in ('carried', 'sums', 'of_row', 'vectors')})
-    values.update(AT_ONCE=max(len(stage.products) for each in both for stage in each.stages))
-    tables = [table_in_c(each) for each in (*map(stages.products_of, both), program.pairs)]
-    text = re.sub(r'(\w+) = \d+', lambda found: f'{found[1]} = {values[found[1]]}', CELL_H)
-    text = re.sub('(?<== ){}', lambda found: tables.pop(0), text)
-    bodies[2] = '(void)factors;\n    ' + bodies[2]         # of cell_backward; most cells have none
-    return re.sub(r'void (.*?\));', lambda found: f'INLINE void {found[1]}\n{{\n    {bodies.pop(0)}\n}}\n', text,
-                  flags=re.DOTALL)
 
 
 # ---------------------------------------------------------------- errors in functions of a user

@@ -9,8 +9,8 @@ from engine.data.tensors import tensors_file
 from engine.files import write_whole
 from engine.kernel.cell import places
 from engine.kernel.formula import code_of, in_c, written
+from engine.kernel.in_c import Staged
 from engine.kernel.library import C_FILES
-from engine.kernel.stages import Staged
 
 IN_FLOAT = dict(line='const float {} = {};', prefix='cell_', constant=lambda value: (
     f'{np.float32(value)}f' if np.isfinite(value) else in_c(value)))

@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.backend import compiler
 from engine.backend.compiler import MACROS
-from engine.kernel.cell import Program, c_functions
+from engine.kernel.cell import Program
 
 C_FILES = {path.name: path.read_text(encoding='utf-8') for path in Path(__file__).resolve().parent.glob('*.[ch]')}
 
@@ -53,6 +53,7 @@ class Library(NamedTuple):
 
     def path(self):
         """Return the path of the library, which may still have to be compiled."""
+        from engine.kernel.in_c import c_functions         # late: NumPy's form needs no C
         text = ''.join(f'#include "{name}"\n' for name in ('sampling.c', 'embedding.c', 'vectors.c'))
         return compiler.compiled_file('kernel', source(text, self.dtype, self.bfloat16, c_functions(self.program)))
 

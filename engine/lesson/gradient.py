@@ -2,8 +2,9 @@
 import re
 
 from charlstm import CharLSTM
-from engine.kernel.cell import Cell, c_functions, places
+from engine.kernel.cell import Cell, places
 from engine.kernel.formula import equations
+from engine.kernel.in_c import c_functions
 from engine.terminal import Parser, load_class, main
 
 

@@ -1,8 +1,13 @@
-"""Cut the code of a cell with sums over its units, or products, into stages, and write it in C, as in cell.h."""
+"""Write the code of a cell in C, as in cell.h: with sums over its units, or products, it is cut into stages."""
 import collections
+import re
+from pathlib import Path
 from typing import NamedTuple
 
+from engine.kernel.cell import places
 from engine.kernel.formula import COSTLY, IN_C, PRODUCTS, Code, of_row, written
+
+CELL_H = (Path(__file__).parent / 'cell.h').read_text(encoding='utf-8').partition('*/\n')[2]
 
 
 class Product(NamedTuple):
@@ -106,7 +111,7 @@ class Staged:
         return Stage(row, units, products, carries, self._sums_of(k), vectors)
 
 
-def in_c(staged, results):
+def bodies_of(staged, results):
     """Return the bodies of a cell's function in C, and of its function of a row. results: places of the outputs."""
     bodies, of_rows = [], []
     places = {v: f'm->of_row[{k}]' for k, v in enumerate(staged.of_row)}
@@ -140,3 +145,32 @@ def _in_stages(bodies):
     cases = ' else '.join(['\n        '.join([f'if (stage == {k}) {{', *statements]) + '\n    }'
                            for k, statements in enumerate(bodies)])
     return '(void)stage, (void)m;\n    ' + ('\n    '.join(bodies[0]) if len(bodies) == 1 else cases)
+
+
+def table_in_c(rows):
+    """Return rows of numbers as the values of an array of structs."""
+    return '{' + ', '.join('{' + ', '.join(map(str, row)) + '}' for row in rows) + '}'
+
+
+def c_functions(program):
+    """Return cell.h with the declarations of its functions replaced by definitions for this cell."""
+    counts, after = program.counts, places('after', program.counts.S)
+    forward = Staged(program.forward, places('a', counts.b))
+    backward = Staged(program.backward, ['dh'])
+    bodies = [*bodies_of(forward, ['*h', *after, *places('kept', program.kept)]), *bodies_of(
+        backward, [*places('da', counts.b), *places('factors', program.factors), *places('d_before', counts.S),
+                   *places('d_own', counts.own)])]
+    both = forward, backward
+    values = dict(ROWS=counts.b, OF_U=counts.U, OF_W=counts.W, STATES=counts.S, OWN=counts.own, KEPT=program.kept,
+                  MATRICES=counts.M, FACTORS=program.factors, PAIRS=len(program.pairs),
+                  STAGES=len(forward.stages), BACKWARD_STAGES=len(backward.stages),
+                  PRODUCTS=len(forward.products), BACKWARD_PRODUCTS=len(backward.products))
+    values.update({name.upper(): max(len(getattr(each, name)) for each in both)
+                   for name in ('carried', 'sums', 'of_row', 'vectors')})
+    values.update(AT_ONCE=max(len(stage.products) for each in both for stage in each.stages))
+    tables = [table_in_c(each) for each in (*map(products_of, both), program.pairs)]
+    text = re.sub(r'(\w+) = \d+', lambda found: f'{found[1]} = {values[found[1]]}', CELL_H)
+    text = re.sub('(?<== ){}', lambda found: tables.pop(0), text)
+    bodies[2] = '(void)factors;\n    ' + bodies[2]         # of cell_backward; most cells have none
+    return re.sub(r'void (.*?\));', lambda found: f'INLINE void {found[1]}\n{{\n    {bodies.pop(0)}\n}}\n', text,
+                  flags=re.DOTALL)
