@@ -1,11 +1,8 @@
 """Write files completely or not at all, lock a run, and report system errors in one line."""
 import contextlib
-import functools
 import os
 
-from engine.terminal import printable, warn
-
-warn_once = functools.cache(warn)                          # so that a file that is looked at twice gets one line
+from engine.terminal import printable, warn_once
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Functions that the scripts share: messages, printed commands, progress, signals, options, and exit."""
 import argparse
 import contextlib
+import functools
 import importlib.util
 import math
 import os
@@ -64,6 +65,9 @@ def note(line):
 
 def warn(line):
     note(f'charlstm: {line}')
+
+
+warn_once = functools.cache(warn)      # such as for a file that is looked at twice
 
 
 # ---------------------------------------------------------------- printed commands, which run as pasted

@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 from engine.data.parameters import RECORDED, Checkpoint, read_about
-from engine.files import PARTIAL, base_name, named, readable, warn_once, write_whole
+from engine.files import PARTIAL, base_name, named, readable, write_whole
 from engine.run.logs import BEST, EPOCH, EPOCHS, INTERRUPTED, LOGS, OF_CHECKPOINT, STEPS, Logs, draw_costs
 from engine.run.recipe import how_to_adapt
 from engine.run.schedule import Schedule
 from engine.run.table import ROWS, TITLES
-from engine.terminal import bar, bits, nats_and_bits, near, script, words_of
+from engine.terminal import bar, bits, nats_and_bits, near, script, warn_once, words_of
 
 PICTURE, RESULT = '.png', '_result.json'
 ENDINGS = '|'.join([*map(re.escape, [*LOGS, PICTURE, RESULT]), OF_CHECKPOINT])
