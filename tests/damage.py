@@ -55,9 +55,9 @@ def arrays(**changes):
     return lambda path: write_checkpoint(path, **changes)
 
 
-def about(**changes):
-    """Return a writer of a good checkpoint with changed metadata."""
-    return arrays(about=np.array(json.dumps({**METADATA, 'format': FORMAT, 'arrays': [], **changes})))
+def about(changed={}, **changes):
+    """Return a writer of a good checkpoint with changed metadata. changed: arrays by name."""
+    return arrays(about=np.array(json.dumps({**METADATA, 'format': FORMAT, 'arrays': [], **changes})), **changed)
 
 
 def members(**changes):
@@ -102,6 +102,7 @@ WRITERS = {
         [(4, 10 ** 6, 10 ** 6)], [(2 ** 62, 2 ** 62)], [(-4, -10 ** 9)], [(10 ** 9,), '|V0'], [(1, 10 ** 10, 0)])},
     'forged: uchar': members(uchar=npy((10 ** 9,), '<U0')),
     'parameters: one twice': about(parameters=['b1', 'b2', 'c', 'c']),
+    'parameters: a name of others': about(dict(U1=np.ones(3), U2=np.ones(2)), cell=dict(formula='', parameters=['U'])),
     'parameters: not there': about(parameters=['b1', 'b2', 'c', 'W9'])}
 ABOUT = {
     'about: pickle': arrays(about=OBJECTS), 'about: pickled header': members(about=npy((4, 2, 3), '|O', PICKLED)),

@@ -17,7 +17,9 @@ import train
 from charlstm import CharLSTM
 from damage import write_checkpoint
 from engine.backend.theano_setup import theano
+from engine.data.parameters import opened
 from engine.output import report
+from engine.page.page import title as title_of_page
 from engine.run import info, table
 from models import P, default_mode
 from numpy_model import costs_of
@@ -219,6 +221,7 @@ def test_folders_of_any_system_are_left_out(short_run, tmp_path):
     line, shown = info.summary(tmp_path / 'p.npz'), info.description(tmp_path / 'p.npz', folders=False)
     assert ' book.txt (' in line and 'path book.txt, ' in shown and ' --cell mine.py:Coupled ' in shown
     assert 'me' not in re.findall(r'\w+', line + shown) and path in info.description(tmp_path / 'p.npz')
+    assert title_of_page(opened(tmp_path / 'p.npz')) == 'book.txt'
 
 
 # ---------------------------------------------------------------- what is refused

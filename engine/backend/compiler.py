@@ -115,8 +115,9 @@ def bfloat16(precision, dtype, kernel=True):
     is_zen = any(name.startswith('__znver') for name in found)
     chosen = os.environ.get(VARIABLE) or ('AVX-512' if is_zen and not usable['AMX'] else 'AMX')
     if not usable.get(chosen):
-        raise ValueError('precision bfloat16 needs an Intel processor with AMX or AMD Zen 4 or later, and a compiler '
-                         f'that supports it: use float32, or {VARIABLE}=emulated, which gives the same results slowly')
+        raise ValueError(
+            f'precision bfloat16 ({chosen}) needs an Intel processor with AMX or AMD Zen 4 or later, and a compiler '
+            f'that supports it: use float32, or {VARIABLE}=emulated, which gives the same results slowly')
     return chosen
 
 

@@ -223,7 +223,7 @@ def read_parameters(path, dtype, encoding='utf-8'):
     """
     encoding, stored = checks.encoding('encoding', encoding), opened(path)
     own, layers = stored.cell['parameters'], max(1, layers_of(stored))
-    names = stored.metadata.get('parameters') or [*parameter_shapes(0, layers * (0,), own=own)]
+    names = stored.metadata.get('parameters') or [*parameter_shapes(0, layers * (0,)), *in_layers(own, layers)]
     sizes = 'c', *in_layers('b', layers)       # of a class with parameters of its own, only these shapes are known
     if len({*names}) < len(names) or not {*names} >= {*sizes}:
         raise stored.refusal('its parameters have the names of others, or there is no b or c')

@@ -226,7 +226,7 @@ def in_files(functions, traces):
 
 def unsupported(function, variable):
     """Return the operation that makes a variable and, if a function's file has it, its line, as text."""
-    place = in_files([function], getattr(variable.tag, 'trace', [[]])[0])
+    place = in_files([function], (getattr(variable.tag, 'trace', None) or [[]])[0])
     return f'{variable.owner.op if variable.owner else variable}' + (f', in {place}' if place else '')
 
 

@@ -17,7 +17,7 @@ import torch
 from engine.backend.theano_setup import theano, tt
 from engine.kernel import in_numpy, ops
 from engine.kernel.cell import inputs_of, own_places, places
-from engine.kernel.elementwise import CHANGES, PERFORMED
+from engine.kernel.elementwise import CHANGES
 from engine.kernel.formula import OPERATIONS, PRODUCTS
 from engine.terminal import warn
 
@@ -318,7 +318,8 @@ OPERATIONS_OF_GRAPHS = {
 
 
 # Which arguments are sizes or indices, and stay arrays.
-SIZES = {tt.Join: [0], **{kind: range(first, 99) for kind, first in PERFORMED.items()}}
+SIZES = {tt.Join: [0], subtensor.IncSubtensor: range(2, 99), **dict.fromkeys(
+    (tt.Reshape, tt.Split, tt.Alloc, subtensor.Subtensor), range(1, 99))}
 
 
 class Graph:
@@ -403,7 +404,7 @@ class Function:
     """A compiled function as elementwise.SameArrays, from arrays to arrays, which computes on a device."""
 
     def __init__(self, inputs, outputs, updates=(), *, cell, device):
-        """Arguments as for SameArrays. cell: the model's Cell. device: its name."""
+        """Arguments as for SameArrays, without `borrowed`. cell: the model's Cell. device: its name."""
         updates = {**{v: v.default_update for v in gof.graph.inputs(outputs) if getattr(v, 'default_update', None)},
                    **dict(updates)}
         self._updated, self._count, self._dtypes = [*updates], len(outputs), [v.dtype for v in inputs]

@@ -84,7 +84,7 @@ def passed(value):
 def checked(result, function, arguments):
     """Return the result of a function of kernel.h. Raise MemoryError for -1."""
     if result == -1:
-        raise MemoryError
+        raise MemoryError('for the kernel')
     return result
 
 

@@ -1,6 +1,6 @@
 /* The packed inputs of matrix products: words of PER_WORD numbers.  A single number is a REAL.  Two are bfloat16, the
  * upper halves of floats: numbers k and k + 1 of a row of A, or of a column of B.  Products of words are summed in
- * float (Kalamkar et al. 2019).  Only this file has intrinsics: AVX512_BF16 and AMX_BF16 choose the instructions. */
+ * float (Kalamkar et al. 2019).  AVX512_BF16 and AMX_BF16 choose the instructions. */
 #ifndef OPERANDS_H
 #define OPERANDS_H
 

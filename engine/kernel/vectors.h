@@ -1,9 +1,10 @@
 /* Shared by all files of the kernel: vectors of numbers, loops over threads, and scratch memory.
  *
  * The kernel runs the LSTM on the CPU.  It is C with the vector types of GCC and clang, valid as C11 and as C++11,
- * without intrinsics except in operands.h.  REAL is float or double.  kernel.h declares what Ops call.  sampling.c,
- * embedding.c and vectors.c are linked into one library.  sampling.c includes softmax.c and layer.c, which includes
- * products.c, so that the compiler optimises them together: with calls between files, all was 5 % slower.
+ * without intrinsics except for products, in operands.h, and for subnormals.  REAL is float or double.  kernel.h
+ * declares what Ops call.  sampling.c, embedding.c and vectors.c are linked into one library.  sampling.c includes
+ * softmax.c and layer.c, which includes products.c, so that the compiler optimises them together: with calls between
+ * files, all was 5 % slower.
  *
  * Names: T steps, B sequences, H units, V characters.  Column k*H + j of an axis "ROWS*H" is row k of the cell, such as
  * a gate, for unit j; cell.h has the counts.  Arrays are row-major and contiguous.

@@ -148,7 +148,7 @@ def replaced_first(model):
 
 
 def function_of(model, *arguments, **updates):
-    """Return a SameArrays or, if the model is on another device, its like there. Arguments: as for SameArrays."""
+    """Return a SameArrays of inputs, outputs and updates or, if the model is on another device, its like there."""
     if model.device == 'cpu':
         return SameArrays(*arguments, **updates)
     return in_torch().Function(*arguments, **updates, cell=cell_of_model(model), device=model.device)
@@ -245,7 +245,7 @@ def line_of(model, value, dtype):
     for v in theano.gof.graph.ancestors([value]) if isinstance(value, theano.Variable) else ():
         others = [u for u in v.owner.inputs if not isinstance(u, theano.gof.Constant)] if v.owner else [v]
         if v.dtype == dtype not in [u.dtype for u in others]:
-            place = in_files(replaced_first(model), getattr(v.tag, 'trace', [[]])[0])
+            place = in_files(replaced_first(model), (getattr(v.tag, 'trace', None) or [[]])[0])
             if place:
                 return f', in {place}'
     return ''

@@ -2,6 +2,7 @@
 import base64
 import hashlib
 import json
+import ntpath
 import os
 import re
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from engine.data.batches import characters_to_train
 from engine.data.parameters import opened
 from engine.data.text import encoded, read_string
-from engine.files import base_name, readable, write_whole
+from engine.files import readable, write_whole
 from engine.methods.saving import other_program_cell
 from engine.methods.state import sizes
 from engine.page.cell import cell_for_page
@@ -166,7 +167,7 @@ def shortened(passage):
 def title(checkpoint):
     """Return the title or file name of what the model of an open checkpoint was trained on, or its own file's name."""
     path = (checkpoint.metadata.get('text') or {}).get('path')
-    name = base_name(path or str(checkpoint))
+    name = ntpath.basename(path or str(checkpoint))
     return TEXTS.get(name, name)
 
 
@@ -205,7 +206,7 @@ def held_out(checkpoint):
         first = 0 if file is not of_train else characters_to_train(len(text), file['seq_length'], file['ratio_valid'])
         if sha256 == file['sha256'] and first < len(text):
             return Shown(text[first:first + MOST_CHARACTERS],
-                         f'Validation text from {base_name(file["path"])}, on which the model was not trained.')
+                         f'Validation text from {ntpath.basename(file["path"])}, on which the model was not trained.')
     of_text, passage, _ = readable(logs.read_passage, logs.path_beside(checkpoint, logs.PASSAGE)) or ('', '', {})
     if of_text == 'validation':
         return Shown(passage, f'{len(passage)} characters of validation text, on which the model was not trained, '
