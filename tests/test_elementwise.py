@@ -215,3 +215,14 @@ def test_old_value_that_is_read_twice_is_overwritten_by_the_new_one(by):
     assert p.get_value(borrow=True) is memory[0] and m.get_value(borrow=True) is memory[1]
     np.testing.assert_allclose(memory[0], before[0] - 0.1 * np.sign(0.9 * before[1] + 0.1 * gradient), rtol=1e-5)
     np.testing.assert_allclose(memory[1], 0.5 * before[1] + gradient, rtol=1e-5)
+
+
+def test_new_value_whose_old_one_nothing_reads_keeps_its_array(by):
+    """Such as RMSprop's sums without momentum. A result that is not borrowed has an array of its own."""
+    v, g = theano.shared(np.zeros((3, 5), 'float32')), tt.matrix('g', 'float32')
+    f = theano.function([g], [tt.sqr(g), 3 * tt.sqr(g)], updates=[(v, tt.sqr(g))])
+    memory = None
+    for k in (1, 2, 3):
+        results, before, memory = f(np.full((3, 5), k, 'float32')), memory, v.get_value(borrow=True)
+        assert [*map(np.ptp, results), *[result.max() for result in results]] == [0, 0, k ** 2, 3 * k ** 2]
+        assert (memory == k ** 2).all() and results[0] is not memory and (before is memory or k == 1)

@@ -16,6 +16,7 @@ from engine.kernel import formula
 from engine.kernel.library import Library, empty, reused, source
 
 gof, scalar = theano.gof, theano.scalar
+infer_reuse_pattern = theano.compile.function_module.infer_reuse_pattern
 CHANGES = [0]                  # how many values have been set: by set_value, and by functions with updates
 POINTERS = {'float32': 'REAL', 'float64': 'REAL', 'bool': 'uint8_t'}
 
@@ -350,6 +351,10 @@ def install():
         nodes = self.fgraph.toposort()
         libraries = {getattr(node.op, 'library', None) for node in nodes}
         compiler.build([*formulas_of(nodes), *[each.path() for each in libraries if isinstance(each, Library)]])
+        # A new value keeps its array if nothing reads the old value, as RMSprop's sums without momentum.
+        outputs, inputs = self.fgraph.outputs, self.fgraph.inputs
+        unread = {outputs[k] for k, i in (self.fgraph.update_mapping or {}).items() if not inputs[i].clients}
+        self.no_recycling = infer_reuse_pattern(self.fgraph, {*outputs} & {*self.no_recycling} - unread)
         return make_all(self, *arguments, **settings)
 
     def make_planned_thunk(self, node, storage_map, compute_map, no_recycling, impl=None):
