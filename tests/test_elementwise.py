@@ -226,3 +226,11 @@ def test_new_value_whose_old_one_nothing_reads_keeps_its_array(by):
         results, before, memory = f(np.full((3, 5), k, 'float32')), memory, v.get_value(borrow=True)
         assert [*map(np.ptp, results), *[result.max() for result in results]] == [0, 0, k ** 2, 3 * k ** 2]
         assert (memory == k ** 2).all() and results[0] is not memory and (before is memory or k == 1)
+
+
+def test_function_whose_arrays_were_freed(by):
+    x, values = tt.matrix('x', 'float32'), np.ones((3, 5), 'float32')
+    f = theano.function([x], tt.tanh(x).sum())
+    first, _ = f(values), f(values)
+    f.free()
+    assert f(values) == f(values) == first

@@ -140,7 +140,7 @@ class Formula:
         if self.path and self.suits_c(arrays, shape):
             n = shape[-1] if 'row' in self.kinds else out.size
             function, arrays = getattr(compiler.load(self.path), self.name), [*arrays, out]
-            function.argtypes = [ctypes.c_long] * 2 + [ctypes.c_void_p] * len(arrays)
+            function.argtypes, function.restype = [ctypes.c_long] * 2 + [ctypes.c_void_p] * len(arrays), None
             return [out], functools.partial(function, out.size // max(1, n), n, *[x.ctypes.data for x in arrays])
         in_numpy = formula.InNumPy(self.code, [f'x{k}' for k in self.used])
 
@@ -194,7 +194,8 @@ class Loop(gof.vm.Loop):
     """Theano's loop over the thunks of a function. If all arrays are those of the last call, it only fills them.
 
     settled: thunks that need not be looked at in that case. They read `given`, inputs of the function, and what others
-    of them make; the only values among these are sizes of arrays.
+    of them make; the only values among these are sizes of arrays. `given` also has one array that they make, since
+    Theano's Function.free takes them all away.
     """
 
     def __init__(self, nodes, thunks, pre_call_clear):
@@ -210,8 +211,8 @@ class Loop(gof.vm.Loop):
                 read.update({id(cell): cell for cell in thunk.inputs})
             else:
                 changing |= outputs
-        made = {id(cell) for thunk in self.settled for cell in thunk.outputs}
-        self.given = [cell for key, cell in read.items() if key not in made]
+        made = {id(cell): cell for thunk in self.settled for cell in thunk.outputs}
+        self.given = [cell for key, cell in read.items() if key not in made] + [*made.values()][:1]
 
     def __call__(self):
         if self.time_thunks:                               # for theano.function(..., profile=True)
@@ -220,7 +221,7 @@ class Loop(gof.vm.Loop):
         for cell in self.pre_call_clear:
             cell[0] = None
         arrays = [x for x, in self.given]
-        equal = self.runs and [x.shape for x in arrays] == self.shapes and same(arrays, self.arrays)
+        equal = self.runs and same(arrays, self.arrays) and [x.shape for x in arrays] == self.shapes
         runs = self.runs if equal else list(zip(self.thunks, self.nodes, self.thunks))
         self.runs = None                                   # after an error, all are looked at
         for run, node, thunk in runs:
@@ -229,7 +230,8 @@ class Loop(gof.vm.Loop):
             except Exception:
                 gof.link.raise_with_op(node, thunk)
         if not equal:
-            self.arrays, self.shapes = arrays, [x.shape for x in arrays]
+            self.arrays = [x for x, in self.given]
+            self.shapes = [x.shape for x in self.arrays]
             filling = [thunk.fill if thunk in self.settled else thunk for thunk in self.thunks]
             runs = [run for run in zip(filling, self.nodes, self.thunks) if run[0]]
         self.runs = runs
