@@ -207,6 +207,7 @@ def _import_theano():
     """Import Theano with these settings and patches, and return it."""
     for name in ('theano.configdefaults', 'theano.tensor.blas', 'theano.gof.cmodule'):     # compilers and BLAS
         logging.getLogger(name).setLevel(logging.ERROR)
+    # By file or module; this one has _import, by which Theano's modules import.
     warnings.filterwarnings('ignore', module=r'(.*[/\\])?theano[./\\]|engine\.backend\.theano_setup$')
     for name in [name for name in sys.modules if name.split('.')[0] == 'theano']:
         del sys.modules[name]                              # from an import without the patches, even a failed one

@@ -224,9 +224,14 @@ def in_files(functions, traces):
                 return f'{path}, line {entry[1]}'
 
 
+def line_that_makes(variable, functions):
+    """Return the line that made a symbol, if it is in a file of one of the functions, as in_files does."""
+    return in_files(functions, (getattr(variable.tag, 'trace', None) or [[]])[0])
+
+
 def unsupported(function, variable):
     """Return the operation that makes a variable and, if a function's file has it, its line, as text."""
-    place = in_files([function], (getattr(variable.tag, 'trace', None) or [[]])[0])
+    place = line_that_makes(variable, [function])
     return f'{variable.owner.op if variable.owner else variable}' + (f', in {place}' if place else '')
 
 

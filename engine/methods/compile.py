@@ -7,7 +7,7 @@ from engine import checks
 from engine.backend import compiler
 from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import in_layers, layers_of, named_state, recurrent
-from engine.kernel.cell import in_files, lines_of
+from engine.kernel.cell import line_that_makes, lines_of
 from engine.kernel.elementwise import SameArrays
 from engine.kernel.ops import Kernel, SoftmaxCrossEntropy
 from engine.kernel.scan import Scan, flat, state_symbols
@@ -245,7 +245,7 @@ def line_of(model, value, dtype):
     for v in theano.gof.graph.ancestors([value]) if isinstance(value, theano.Variable) else ():
         others = [u for u in v.owner.inputs if not isinstance(u, theano.gof.Constant)] if v.owner else [v]
         if v.dtype == dtype not in [u.dtype for u in others]:
-            place = in_files(replaced_first(model), (getattr(v.tag, 'trace', None) or [[]])[0])
+            place = line_that_makes(v, replaced_first(model))
             if place:
                 return f', in {place}'
     return ''
