@@ -93,8 +93,8 @@ def network(x, y, states, p, ops, truncate=-1, masks=None):
     """Return the Outputs of the whole model for characters x (T,B) and targets y (T,B).
 
     states: h (B,H) and C (B,SH) of each layer before the first step. p: the parameters by name. ops: the operations and
-    the cell, a Kernel (engine/kernel/ops.py) or a Scan (engine/kernel/scan.py). truncate: as for layer. masks: (T,B,H)
-    for each layer: dropout of the h that goes up, not of the h for the next step (Zaremba et al. 2014).
+    the cell, a Kernel (engine/kernel/ops.py) or a Scan (engine/kernel/scan.py). truncate: as for layer. masks: None to
+    predict; to train, dropout of each h that goes up (Zaremba et al. 2014): (T,B,H) for each layer, or 1 without it.
     """
     (T, B), of_steps, after = x.shape, [], []
     up = x.flatten()                                       # what layer k reads: numbers of characters, or h from below
@@ -133,7 +133,7 @@ def activation_penalty(h, h_before, ar, tar):
 def objective(x, y, states, cost_weights, masks, weight_masks, p, ops, lp, network):
     """Return what a training step minimises (without the penalty) and the network's Outputs: the first half of a step.
 
-    cost_weights (T,B): 1 / (T*B), or 0 for steps that are not trained on. masks: the network's, or None.
+    cost_weights (T,B): 1 / (T*B), or 0 for steps that are not trained on. masks: the network's, not None.
     weight_masks: by name, of W1, W2 ... (4,H,H), or None. They are of dropconnect, which leaves out recurrent weights
     (Wan et al. 2013, Merity et al. 2018). p: the parameters that are trained, by name. lp: learning parameters.
     network: the function above, or that of a class.

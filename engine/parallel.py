@@ -96,6 +96,7 @@ class DataParallelStep:
     """
 
     def __init__(self, gradient, update, group, count):
+        self.streams = gradient.streams
         self._gradient, self._update, self._group, self._count, self._sums = gradient, update, group, count, None
 
     def __call__(self, *inputs):

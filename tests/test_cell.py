@@ -255,7 +255,9 @@ class Method(CharLSTM):
     (lambda a_f, p=0: (a_f, a_f), ['no state']), (lambda h_f, C_prev: (h_f, C_prev), ['reads the input']),
     (Method().cell, ['@staticmethod']), (lambda a_f, C_prev, **a_g: (a_f, C_prev), ['**a_g']),
     (lambda a_f, C_prev, a_g=1: (a_f, C_prev), ['a_g=1']), (lambda a_f, α_prev: (a_f, α_prev), ['α', 'ASCII']),
-    (lambda a_f, h_prev: (a_f, h_prev), ["'h'"]), (lambda a_f, C_prev, W=1: (a_f, C_prev * W), ["'W'"])])
+    (lambda a_f, h_prev: (a_f, h_prev), ['h_prev', 'return h as a state']),
+    (lambda a_f, C_prev: (a_f, C_prev if a_f > 0 else a_f), ['test_cell.py, line', 'tt.switch']),
+    (lambda a_f, C_prev, W=1: (a_f, C_prev * W), ["'W'"])])
 def test_functions_that_are_no_cells(refused, path, cell, words):
     with refused(ValueError, *words):
         model_with(cell, path).compile('check')

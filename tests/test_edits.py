@@ -8,6 +8,8 @@ import charlstm
 from cells import coupled_cell, readme_classes
 from charlstm import CharLSTM, lstm_cell, read_about, read_mean_squares, tt
 from engine.backend.theano_setup import theano
+from theano.sandbox.rng_mrg import MRG_RandomStreams
+from theano.tensor.shared_randomstreams import RandomStreams
 from engine.methods.state import REPLACEABLE, named_state, optimiser_variables
 from models import P, TEXT, default_mode, set_parameters
 from models import trained as returned
@@ -196,6 +198,19 @@ class Plain(CharLSTM):
     optimiser_state = staticmethod(lambda parameters: {})
 
 
+def test_defining_an_optimiser_again_changes_nothing(make, path):
+    """As running a notebook's cell again does, also with an array as a default."""
+    def defined():
+        def optimiser(gradients, parameters, state, lrate, lp, factors=np.ones(2, 'float32')):
+            return [lrate * float(factors[0]) * g for g in gradients], state
+        return optimiser
+    model, steps = make(Plain), []
+    for _ in range(2):
+        model.optimiser = defined()
+        steps.append(model.compiled('train_rmsprop'))
+    assert steps[0] is steps[1]
+
+
 def test_step_clip_does_not_limit_sgd_of_ones_own(make):
     model, same = [make(Plain) for _ in range(2)]
     model.lp['step_clip'] = same.lp['step_clip'] = 1e-4
@@ -204,13 +219,29 @@ def test_step_clip_does_not_limit_sgd_of_ones_own(make):
     assert (model.p['c'].get_value() == same.p['c'].get_value()).all()
 
 
+def drawing(streams):
+    """Return a class whose network also leaves out units by random numbers of Theano, the same in all steps."""
+    class Variational(CharLSTM):
+        random = streams(seed=3)
+
+        @staticmethod
+        def network(x, y, states, p, ops, truncate=-1, masks=None):
+            if masks is not None:                          # in training, also without dropout
+                kept = [Variational.random.binomial((x.shape[1], H), p=0.7, dtype='float32') for H in (4, 2)]
+                masks = [mask * each[None, :, :] for mask, each in zip(masks, kept)]
+            return charlstm.network(x, y, states, p, ops, truncate, masks)
+    return Variational
+
+
 ALL = dict(smoothing=0.1, ar=0.7, tar=1.3, dropconnect=0.2, reset=0.3, initial='chrono')
 
 
 @pytest.mark.parametrize('kind, more, state', [
     (Adam, {}, {'state_count', 'state_means_c', 'm_c'}), (Plain, {}, set()),
-    (CharLSTM, ALL, {'carried_h1', 'm_U1', 'weights_W1'}), (CharLSTM, dict(average=0), {'m_U1'})],
-    ids=['Adam', 'SGD', 'all terms', 'no average'])
+    (CharLSTM, ALL, {'carried_h1', 'm_U1', 'weights_W1'}), (CharLSTM, dict(average=0), {'m_U1'}),
+    (drawing(RandomStreams), {}, {'stream_train_rmsprop_1'}),
+    (drawing(MRG_RandomStreams), dict(dropout=0), {'stream_train_rmsprop_1'})],
+    ids=['Adam', 'SGD', 'all terms', 'no average', 'RandomStreams', 'MRG_RandomStreams'])
 def test_run_resumes_bit_for_bit(make, path, kind, more, state):
     """In the middle of the text, with dropout and carried states, in an object with another seed.
 
@@ -293,7 +324,12 @@ def wide_output(x, y, states, p, ops, *more):
     return charlstm.network(x, y, states, p, ops, *more)
 
 
-@pytest.mark.parametrize('network', [broadcast, wide_output])
+def before_all(x, y, states, p, ops, *more):
+    before = states[0][0]
+    return charlstm.network(before[None], y, states, p, ops, *more)
+
+
+@pytest.mark.parametrize('network', [broadcast, wide_output, before_all])
 def test_error_in_a_network_names_its_line(refused, network):
     model = made(**SETTINGS)
     model.network = network

@@ -7,7 +7,7 @@ import pytest
 
 import charlstm
 from cells import README_CODE, readme_classes
-from charlstm import CharLSTM
+from charlstm import CharLSTM, tt
 from engine.backend import compiler
 from engine.backend.theano_setup import theano
 from engine.methods.compile import operations
@@ -338,6 +338,19 @@ def test_what_a_function_returns_is_checked(make, refused, name, function):
     setattr(model, name, function)
     with refused(ValueError, f'{name} of CharLSTM'):
         trained(model)
+
+
+def test_network_that_reads_across_time_is_refused(make, refused):
+    """A convolution over characters is another function of a text that is read in parts. It may be 0 at first."""
+    def network(x, y, states, p, ops, *more):
+        before = tt.cast(tt.concatenate([x[:1], x[:-1]]).sum(), 'float32')
+        return charlstm.network(x, y, states, {**p, 'c': p['c'] + before * p['k']}, ops, *more)
+    model = make('CharLSTM')
+    model.initial_parameters = lambda V, *more: {**charlstm.initial_parameters(V, *more), 'k': np.zeros(V)}
+    model.model_setup(num_units1=5, num_units2=5)
+    model.network = network
+    with refused(ValueError, 'the network of CharLSTM', 'read in parts', 'h and C'):
+        model.generate_text('ab')
 
 
 @pytest.mark.parametrize('p, words', [

@@ -15,7 +15,7 @@ from engine import checks
 from engine.files import named, write_whole
 from engine.terminal import script
 
-NOT_PARAMETERS = re.compile('(m|state|weights|carried|validation)_|(about|uchar)$')        # of a checkpoint
+NOT_PARAMETERS = re.compile('(m|state|weights|carried|validation|stream)_|(about|uchar)$')        # of a checkpoint
 RECORDED = 'network', 'objective', 'penalty', 'optimiser'      # whose digests it has, if not standard
 FORMAT = 2                     # version of the metadata and of the names of the arrays
 # A file is a decompression bomb if its arrays need more than ROOM bytes and more than RATIO times the size of the file:

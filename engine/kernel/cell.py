@@ -23,7 +23,7 @@ STANDARD = 'b9d82cea2d1907f4'      # start of the SHA-256 of the standard formul
 STANDARD_ARGUMENTS = 'a_f', 'a_i', 'a_o', 'a_g', 'C_prev'
 EXAMPLE = 'expected, for example, cell(a_z, x_n, h_n, C_prev, p=0), which returns h and C'
 # Names that others have: of parameters, of values in a formula, and of arrays in a checkpoint.
-TAKEN = re.compile(r'(U|W|b|h|M_|t\d+|)$|(m|state|weights|carried|validation)_')
+TAKEN = re.compile(r'(U|W|b|h|M_|t\d+|)$|(m|state|weights|carried|validation|stream)_')
 
 
 # ---------------------------------------------------------------- what a cell's signature declares
@@ -90,6 +90,9 @@ def declared(function, name):
                      {**own, **dict.fromkeys(kinds['M'], like_W)})
     refused = {*states} & {*found.rows, *own} | {each for each in (*states, *own) if TAKEN.match(each)} | {
         each for each in found.names if not each.isascii()}
+    if 'h' in states:
+        raise ValueError(f'the cell {name} has an argument h_prev: return h as a state, too, as in cell(a_z, y_prev), '
+                         'which returns h and h')
     if refused:
         raise ValueError(f'the cell {name} has an argument for {min(refused)!r}: choose another name, in ASCII')
     if not (found.states and kinds['x'] + kinds['a']):
@@ -243,11 +246,14 @@ def lines_of(functions, what, values={}):
     try:
         with np.errstate(all='ignore'), theano.change_flags(compute_test_value='ignore' if values else 'off'):
             yield
-    except (IndexError, TypeError, ValueError) as error:
+    except Exception as error:                             # Theano raises all kinds
         place = in_files(functions, traceback.extract_tb(error.__traceback__))
         if place is None or isinstance(error, np.linalg.LinAlgError):
             raise
-        raise ValueError(f'{what}, {place}: {str(error).partition(chr(10))[0]}') from None
+        said = str(error).partition('\n')[0]
+        if said == 'Variables do not support boolean operations.':
+            said = 'symbols are neither true nor false: write tt.switch(condition, yes, no) instead of if'
+        raise ValueError(f'{what}, {place}: {said or type(error).__name__}') from None
 
 
 # ---------------------------------------------------------------- the Cell
@@ -277,7 +283,8 @@ class Cell:
         gradients = ('dh', *places('d_after', counts.S))
         variables = [tt.matrix(name, dtype) for name in (*inputs, *gradients)]
         n, trace = len(inputs), Trace(dict(zip(variables, (*inputs, *gradients))), dtype, of_cell=True)
-        outputs = self(variables[:n])
+        with lines_of([function], f'the cell {self.name}'):
+            outputs = self(variables[:n])
         code = code_of(trace.lines, trace.add(outputs))
         # Constants are rounded to float32, so that the formula is the same for both types.
         self.formula = '; '.join(equations(code, self.named, ('h', *self.states),

@@ -237,6 +237,11 @@ class Loop(gof.vm.Loop):
         self.runs = runs
 
 
+def random_streams(variables):
+    """Return which of some shared variables are the states of Theano's random streams, which each call changes."""
+    return [v for v in variables if getattr(v, 'default_update', None)]
+
+
 class SameArrays:
     """A compiled function that gets its inputs in the same arrays in each call, so that nothing is planned again.
 
@@ -248,6 +253,7 @@ class SameArrays:
         self.copied, self.dtypes, self.arrays = len(outputs), [v.dtype for v in inputs], []
         outputs = [theano.Out(v, borrow=True) for v in (*outputs, *borrowed)]
         self.function = theano.function(inputs, outputs, on_unused_input='ignore', **settings)
+        self.streams = random_streams(self.function.get_shared())
 
     def __call__(self, *inputs):
         inputs = list(map(np.asarray, inputs))

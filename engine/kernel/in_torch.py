@@ -17,7 +17,7 @@ import torch
 from engine.backend.theano_setup import theano, tt
 from engine.kernel import in_numpy, ops
 from engine.kernel.cell import inputs_of, own_places, places
-from engine.kernel.elementwise import CHANGES
+from engine.kernel.elementwise import CHANGES, random_streams
 from engine.kernel.formula import OPERATIONS, PRODUCTS
 from engine.terminal import warn
 
@@ -407,6 +407,7 @@ class Function:
         """Arguments as for SameArrays, without `borrowed`. cell: the model's Cell. device: its name."""
         updates = {**{v: v.default_update for v in gof.graph.inputs(outputs) if getattr(v, 'default_update', None)},
                    **dict(updates)}
+        self.streams = random_streams(updates)
         self._updated, self._count, self._dtypes = [*updates], len(outputs), [v.dtype for v in inputs]
         self._graph, self._steps = Graph(inputs, [*outputs, *updates.values()], cell, device_of(device)), {}
 

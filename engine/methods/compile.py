@@ -12,8 +12,8 @@ from engine.kernel.elementwise import SameArrays
 from engine.kernel.ops import Kernel, SoftmaxCrossEntropy
 from engine.kernel.scan import Scan, flat, state_symbols
 from engine.methods.record import is_standard
-from engine.methods.state import (REPLACEABLE, CompiledFunctions, arrays, cell_of_model, functions, in_torch,
-                                  kinds, new_kinds, optimiser_variables, sizes, vocabulary_size, zero_states)
+from engine.methods.state import (REPLACEABLE, CompiledFunctions, arrays, cell_of_model, continue_streams, functions,
+                                  in_torch, kinds, new_kinds, optimiser_variables, sizes, vocabulary_size, zero_states)
 from engine.parallel import DataParallelStep
 from engine.terminal import number_of, warn
 
@@ -76,6 +76,7 @@ def compiled(model, name):
     if name not in made:
         build = dict(texts=build_texts, train_rmsprop=build_train, train_sgd=build_train).get(name, build_forward)
         made[name] = build(model, operations(model), name)
+        continue_streams(model, name, getattr(made[name], 'streams', []))
     return made[name]
 
 
@@ -121,9 +122,10 @@ def check_functions(model, ops):
     Raise ValueError if they return something else than those of charlstm.py do.
     """
     base, of_symbols = model.symbols.CharLSTM, ('layer', 'network', 'objective', 'penalty', 'optimiser')
-    if not model.p or is_standard(model, 'network') and all(
-            getattr(model, name) is getattr(base, name) for name in of_symbols):
-        return
+    with lines_of(replaced_first(model), type(model).__name__):
+        if not model.p or is_standard(model, 'network') and all(
+                getattr(model, name) is getattr(base, name) for name in of_symbols):
+            return
     x, states, weights, p, lp = tt.imatrix('x'), state_symbols(model.p), tt.matrix(), model.p, dict(model.lp)
     masks = [tt.tensor3() for _ in states] if lp.get('dropout') else []
     values = np.zeros((3, 2)), *zero_states(model, 2), np.ones((3, 2)), *[np.ones((3, 2, H)) for H in sizes(model)]
@@ -133,13 +135,33 @@ def check_functions(model, ops):
         ndims = [getattr(v, 'ndim', None) for v in [*outputs[:4], *flat(outputs[5])]]
         wrong['network'] = len(outputs) != 6 or ndims != (4 + 2 * len(states)) * [2]
         if lp:
-            cost = model.objective(x, x, states, weights, masks or None, None, p, ops, lp, model.network)[0]
+            cost = model.objective(
+                x, x, states, weights, masks or len(states) * [1], None, p, ops, lp, model.network)[0]
             wrong.update(objective=cost.ndim, penalty=np.ndim(model.penalty(parameters, lp['l1'], lp['l2'])))
             model.symbols.update(parameters, weights.size, parameters, [], model.average_weight,
                                  optimiser_variables(model), model.rate, lp, model.optimiser, ops, model.penalty)
     if any(wrong.values()):
         name = next(filter(wrong.get, wrong))
         raise ValueError(f'{name} of {type(model).__name__} does not return what that of charlstm.py does')
+    check_parts(model, ops)
+
+
+def check_parts(model, ops):
+    """Raise ValueError if the network predicts something else when it reads a text in parts, as writing does."""
+    x, states, random = tt.imatrix('x'), state_symbols(model.p), np.random.default_rng(0)
+    p = {name: v.type(name) for name, v in model.p.items()}
+    characters = np.array([[0, 1], [1, 0], [0, 1]]) % vocabulary_size(model)
+    values = [characters, *zero_states(model, 2),          # noise, since parameters may be 0 at first
+              *[v + random.normal(0, v.shape[-1] ** -0.5, v.shape) for v in arrays(model.p).values()]]
+    with lines_of(replaced_first(model), type(model).__name__, dict(zip([x, *flat(states), *p.values()], values))):
+        first = model.network(x[:2], x[:2], states, p, ops)
+        rest = model.network(x[2:], x[2:], first.after, p, ops)
+        whole, again = [model.network(x, x, states, p, ops) for _ in range(2)]
+        whole, again, *parts = [np.log(each.probabilities.tag.test_value) for each in (whole, again, first, rest)]
+    # A network that draws random numbers also differs when it reads the whole text twice.
+    if np.allclose(whole, again, atol=0.02) and not np.allclose(whole, np.concatenate(parts), atol=0.02):
+        raise ValueError(f'the network of {type(model).__name__} predicts something else if a text is read in parts, '
+                         'so it cannot write: what it reads of earlier steps must be in h and C')
 
 
 def replaced_first(model):
@@ -182,7 +204,7 @@ def build_train(model, ops, name):
     masks = {name: [scaled(each, lp[name]) for each in symbols] for name, symbols in kept.items()}
     weight_masks = dict(zip(of_kind['dropconnect'], masks['dropconnect'])) if 'dropconnect' in masks else None
     cost, outputs = model.objective(
-        x, y, states, weights, masks.get('dropout'), weight_masks, trained, ops, lp, model.network)
+        x, y, states, weights, masks.get('dropout', len(states) * [1]), weight_masks, trained, ops, lp, model.network)
     gradients = gradients_of(cost, trained, ops)
     results = [outputs.costs.mean(), outputs.best, *flat(outputs.after)]
     if model.group.size == 1:

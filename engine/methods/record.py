@@ -67,7 +67,7 @@ def digest_of(outputs):
 
 def numbers_of(v):
     """Return a checksum of a user's shared variable, such as constants, as text; '' for symbols and random states."""
-    if not isinstance(v, theano.compile.SharedVariable) or hasattr(v.tag, 'of_model') or 'float' not in v.dtype:
+    if not isinstance(v, tt.sharedvar.TensorSharedVariable) or hasattr(v.tag, 'of_model') or 'float' not in v.dtype:
         return ''
     return f' {zlib.crc32(np.float32(v.get_value()).tobytes()):08x}'
 

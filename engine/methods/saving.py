@@ -14,8 +14,8 @@ from engine.data.parameters import in_layers, layers_of, named_state, parameter_
 from engine.methods import record
 from engine.methods.compile import computes_on
 from engine.methods.state import (CompiledFunctions, Learning, arrays, cell_of_model, kinds, new_kinds,
-                                  new_parameters, optimiser_variables, set_parameters, set_text, shared, sizes, updated,
-                                  vocabulary_size)
+                                  new_parameters, optimiser_variables, set_parameters, set_text, shared, sizes,
+                                  stream_of, stream_state, updated, vocabulary_size)
 from engine.run import table
 from engine.terminal import ROOT, near
 
@@ -78,7 +78,9 @@ def save_params(model, filename, progress=None):
     filename = os.fsdecode(filename).removesuffix('.npz') + '.npz'
     cell, (validation_states, validation_index) = cell_of_model(model), model.validation
     stored = {**arrays(model.p), **arrays(named_state(optimiser_variables(model), model.p)),
-              **{f'weights_{name}': array for name, array in arrays(model.weights).items()}}
+              **{f'weights_{name}': array for name, array in arrays(model.weights).items()},
+              **{f'stream_{name}_{k}': stream_state(v)
+                 for name, streams in model.streams.items() for k, v in enumerate(streams)}}
     model.group.check_in_sync(stored.values(), model.random.bit_generator.state, cell.formula)
     for prefix, states in (('carried_', model.carried), ('validation_', validation_states)):
         rows = model.group.gather(states) or []
@@ -127,8 +129,8 @@ def read_run(model, filename):
     """Return the parameters, uchar and metadata of a run's checkpoint, and its other arrays.
 
     These are dicts by prefix: '' for the optimiser's state, 'weights_' for model.weights, 'carried_' and 'validation_'
-    for hidden states; {} if there are none. Raises ValueError for another class, and if one is missing or has another
-    shape.
+    for hidden states, 'stream_' for random streams; {} if there are none. Raises ValueError for another class, and if
+    one is missing or has another shape.
     """
     stored = parameters.opened(filename)                   # once, so that all is of one file
     p, uchar = read_fitting(model, stored, 'utf-8', parameters.RECORDED)
@@ -145,6 +147,7 @@ def read_run(model, filename):
         found = {name: array.shape[-len(shapes[name]):] for name, array in more[prefix].items()}
         if (found or not prefix) and found != shapes or stored.metadata['optimiser'] != sorted(state):
             raise ValueError(f'{stored} lacks arrays that this optimiser needs; init starts a new run from it')
+    more['stream_'] = {name: array for name, array in stored.items() if name.startswith('stream_')}
     return p, uchar, stored.metadata, more
 
 
@@ -204,6 +207,10 @@ def resume(model, filename):
         for prefix in ('carried_', 'validation_')]
     model.validation = validation, metadata['validation_index']
     model.random.bit_generator.state = metadata['random']
+    model.streams = {}
+    for name, array in state['stream_'].items():           # stream_train_rmsprop_0, ...
+        model.streams.setdefault(name[7:].rpartition('_')[0], []).append(stream_of(array))
+        model.functions = CompiledFunctions()              # which have other states
     return metadata['progress']
 
 

@@ -12,6 +12,7 @@ The first argument of each function is the model. Its attributes, besides those 
     validation                  states before the next validation batch, and its index
     best                        the parameters of the best epoch of fit, by name, or None
     functions                   compiled functions by name, a CompiledFunctions
+    streams                     by name of a function, the states of Theano's random streams, as shared variables
 """
 import collections
 import math
@@ -91,6 +92,7 @@ def begin(model, random_seed, kernel, comm, precision, device):
     model.p, model.lp, model.rate, model.average_weight = {}, {}, None, None
     model.weights, model.averaged_steps, model.optimiser_variables, model.best = {}, 0, {}, None
     model.carried, model.validation, model.functions = None, (None, 0), CompiledFunctions()
+    model.streams = {}
 
 
 # ---------------------------------------------------------------- the text
@@ -219,6 +221,33 @@ def optimiser_variables(model):
     return model.optimiser_variables
 
 
+def continue_streams(model, name, streams):
+    """Let a new function draw random numbers from where that of its name has come to, if their states are alike."""
+    for new, old in zip(streams, model.streams.get(name, [])):
+        if stream_state(new).shape == stream_state(old).shape:
+            new.set_value(old.get_value())
+    model.streams[name] = streams
+
+
+def stream_state(variable):
+    """Return the state of a random stream as an array: (n,6) of MRG_RandomStreams, (627,) of RandomStreams."""
+    value = variable.get_value()
+    if isinstance(value, np.random.RandomState):
+        _, keys, *more = value.get_state()
+        return np.array([*keys, *more])
+    return value
+
+
+def stream_of(state):
+    """Return a random stream of that state. Raise ValueError if it is none."""
+    if state.ndim == 1:
+        *keys, position, has_gauss, gauss = state
+        value = np.random.RandomState()
+        value.set_state(('MT19937', keys, checks.whole('a position', int(position), 0, 624), int(has_gauss), gauss))
+        return theano.shared(value)
+    return theano.shared(state.astype(np.int32))
+
+
 def set_number(variable, value):
     """Set a shared scalar. Its array or tensor stays the same, so that compiled functions plan nothing again."""
     number = stored(variable)
@@ -246,7 +275,8 @@ def content_of(function):
     function = getattr(function, '__func__', function)
     if type(function) is not types.FunctionType or function.__closure__:
         return function
-    return function.__code__, function.__defaults__, function.__kwdefaults__
+    defaults = *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()
+    return function.__code__, [v.tobytes() if isinstance(v, np.ndarray) else v for v in defaults]
 
 
 def functions(model):
