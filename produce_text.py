@@ -34,7 +34,7 @@ def load_model(base, path, o):
     from engine.data.parameters import Checkpoint
     checkpoint = Checkpoint(path)      # read once: all is from the same epoch, even if train.py replaces the file
     # With --against, --cell is only for models that were trained with a class.
-    recorded = checkpoint.cell['formula'] or checkpoint.metadata.get('digests')
+    recorded = checkpoint.cell['formula'] or checkpoint.metadata.get('class')
     cls = load_class(o.cell, base) if recorded or o.against is None else base
     model = cls(o.random_seed, precision=o.precision)
     texts = [source['path'] for source in checkpoint.sources.values()]

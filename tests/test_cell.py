@@ -349,15 +349,13 @@ def test_checkpoint_of_another_cell(path, tmp_path, refused):
     before = {name: p.get_value() for name, p in model.p.items()}
     for read in (model.resume, model.load_params, model.model_setup):
         for cell in (lstm_cell, peephole_cell):
-            with refused(ValueError, 'another cell', '--cell'):
+            with refused(ValueError, 'another cell or network', '--cell'):
                 read(saved[cell])
     assert all((p.get_value() == before[name]).all() for name, p in model.p.items())
     peepholes = model_with(peephole_cell, path, seed=5)
     peepholes.init_params(saved[lstm_cell])
     assert (peepholes.p['W1'].get_value() == load(saved[lstm_cell])['W1']).all()
     assert (peepholes.p['p_o2'].get_value() == 0).all()
-    with refused(ValueError, 'another cell'):
-        model_with(lstm_cell, path).init_params(saved[peephole_cell])
     with refused(ValueError, 'the shapes of U1, W1'):
         model_with(cells.GRU.cell, path).init_params(saved[lstm_cell])
 

@@ -16,7 +16,6 @@ from engine.files import named, write_whole
 from engine.terminal import script
 
 NOT_PARAMETERS = re.compile('(m|state|weights|carried|validation|stream)_|(about|uchar)$')        # of a checkpoint
-RECORDED = 'network', 'objective', 'penalty', 'optimiser'      # whose digests it has, if not standard
 FORMAT = 2                     # version of the metadata and of the names of the arrays
 # A file is a decompression bomb if its arrays need more than ROOM bytes and more than RATIO times the size of the file:
 # large arrays of real parameters never compress that well.
@@ -29,7 +28,7 @@ TEXT = dict(SOURCE, encoding=str, ratio_valid=float, batch_size=int, seq_length=
 METADATA = dict(format=FORMAT, lp=({}, dict(lrate=float)), averaged_steps=int, validation_index=int,
                 random=(None, dict), text=({}, TEXT), progress=(None, dict), cell=dict(formula=str, parameters=list),
                 optimiser=list, precision=str, versions=dict,
-                digests=(None, dict), parameters=(None, list), **{'class': (None, str)})
+                functions=(None, dict), predicts=(None, list), parameters=(None, list), **{'class': (None, str)})
 SHOWN = dict(epoch=int, batch=int, rate=float, best_cost=(None, float), best_epoch=int)
 RUN_OPTIONS = dict(run=str, cell=(None, str), num_units1=int, num_units2=int)
 RUN = dict(SHOWN, cost_sum=float, characters=int, last_cost=float, rate_factor=float, stale=int,
@@ -180,7 +179,8 @@ class Checkpoint(dict):
             metadata = json.loads(str(self['about']))
             json.dumps(metadata, allow_nan=False)                  # raises for nan and infinity
             lists = metadata['cell']['parameters'], metadata['optimiser'], metadata.get('parameters') or []
-            ''.join([*sum(lists, []), *(metadata.get('digests') or {}).values()])      # raises unless all are strings
+            ''.join([*sum(lists, []), *(metadata.get('functions') or {}).values()])    # raises unless these are strings
+            np.zeros(24) + np.array(metadata.get('predicts') or 0, float)      # raises unless these are 24 numbers
             progress = metadata['progress'] or {}
             forms = [form for name, form in (('best_cost', SHOWN), ('options', RUN)) if name in progress]
             if not (fits(metadata, METADATA) and all(fits(progress, form) for form in forms)

@@ -11,7 +11,7 @@ from engine.kernel.cell import line_that_makes, lines_of
 from engine.kernel.elementwise import SameArrays
 from engine.kernel.ops import Kernel, SoftmaxCrossEntropy
 from engine.kernel.scan import Scan, flat, state_symbols
-from engine.methods.record import is_standard
+from engine.methods.edits import is_standard
 from engine.methods.state import (REPLACEABLE, CompiledFunctions, arrays, cell_of_model, continue_streams, functions,
                                   in_torch, kinds, new_kinds, optimiser_variables, sizes, vocabulary_size, zero_states)
 from engine.parallel import DataParallelStep
@@ -178,7 +178,7 @@ def function_of(model, *arguments, **updates):
 
 def build_texts(model, ops, name):
     """Return what reads and writes texts: in C, a Texts or, if C does not compute this network, a StepByStep."""
-    if ops.in_c and is_standard(model, 'network'):
+    if ops.in_c and is_standard(model, 'network', 'layer'):
         return ops.texts(model.p)
     from engine.kernel.fallback import StepByStep          # late: C runs most models
     S = cell_of_model(model).counts.S

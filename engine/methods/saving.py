@@ -1,5 +1,8 @@
 """Make, load, save and export the parameters of a model: methods of CharLSTM."""
+import contextlib
+import copy
 import functools
+import math
 import os
 import platform
 import shlex
@@ -11,13 +14,14 @@ from engine import VERSION, checks
 from engine.backend.theano_setup import theano
 from engine.data import parameters
 from engine.data.parameters import in_layers, layers_of, named_state, parameter_shapes, units
-from engine.methods import record
+from engine.methods import edits
+from engine.methods.analysis import costs_of, read
 from engine.methods.compile import computes_on
 from engine.methods.state import (CompiledFunctions, Learning, arrays, cell_of_model, kinds, new_kinds,
                                   new_parameters, optimiser_variables, set_parameters, set_text, shared, sizes,
                                   stream_of, stream_state, updated, vocabulary_size)
 from engine.run import table
-from engine.terminal import ROOT, near
+from engine.terminal import ROOT, near, warn, warn_once
 
 shell = functools.cache(subprocess.getstatusoutput)        # a command's status and output, the first time
 
@@ -89,12 +93,13 @@ def save_params(model, filename, progress=None):
         lp=dict(model.lp), averaged_steps=model.averaged_steps, validation_index=validation_index,
         random=model.random.bit_generator.state, text=model.text.metadata() if model.text else {}, progress=progress,
         cell=dict(formula='' if cell.standard else cell.formula, parameters=list(cell.own)),
-        optimiser=sorted(model.optimiser_variables), precision=model.precision, versions=versions(model))
+        optimiser=sorted(model.optimiser_variables), precision=model.precision, versions=versions(model),
+        functions=edits.written_functions(model), predicts=model.group.broadcast(recorded_costs, model))
     shapes = [(name, array.shape) for name, array in arrays(model.p).items()]
     if shapes != [*parameter_shapes(vocabulary_size(model), sizes(model), cell.counts.rows, cell.own).items()]:
         metadata.update(parameters=list(model.p))
-    recorded = dict(digests=record.record(model), **{'class': type(model).__name__})
-    metadata.update({name: value for name, value in recorded.items() if value not in ({}, 'CharLSTM')})
+    if type(model).__name__ != 'CharLSTM':
+        metadata.update({'class': type(model).__name__})
     if not all(np.isfinite(array).all() for array in stored.values()):
         raise ValueError(f"{filename} was not written: the parameters or the optimiser's state are no longer finite")
     model.group.broadcast(parameters.write, filename, dict(stored, uchar=np.array(model.uchar)), metadata)
@@ -109,20 +114,48 @@ def read_checkpoint(path, encoding='utf-8'):
     return parameters.read_parameters(path, theano.config.floatX, encoding)
 
 
-def refuse_another(model, stored, V_and_units, names=('network',)):
-    """Raise ValueError if an open checkpoint has another cell than a model, or other digests, of those in names."""
-    cell, then, own = cell_of_model(model), stored.metadata.get('digests') or {}, record.record(
-        model, V_and_units, names)
-    differ = [name for name in names if then.get(name) != own.get(name)]
-    if stored.cell['formula'] != ('' if cell.standard else cell.formula):
-        differ = ['cell', *differ]
-    if differ:
-        options = (stored.metadata.get('progress') or {}).get('options', {})
-        trained_by = options.get('cell') or stored.metadata.get('class') or (
-            'an edited CharLSTM' if then or stored.cell['formula'] else
-            f'{near(os.path.join(ROOT, "charlstm.py"))}:CharLSTM, unedited, the standard one')
-        raise ValueError(f"{stored} was trained with another {differ[0]} than {type(model).__name__}'s: give --cell "
-                         f'its class, {trained_by}, as it was')
+def costs_of_line(model):
+    """Return the costs, in nats, of a fixed line of characters from zero states, float (24,)."""
+    k = np.arange(25)
+    line = k * (k + 1) // 2 % vocabulary_size(model)
+    return costs_of(read(model, line[:-1])[0][:, 0], line[1:])
+
+
+def recorded_costs(model):
+    """Return costs_of_line for a checkpoint, a list; None, with a line, if they cannot tell one model from another."""
+    with contextlib.suppress(ValueError):                  # not finite
+        costs, again = costs_of_line(model), costs_of_line(model)
+        if (costs == again).all():
+            return [round(cost, 5) for cost in costs.tolist()]
+    warn_once('the model predicts numbers that are not finite or, as it draws random ones, not the same twice: its '
+              'checkpoints cannot tell whether another class reads them')
+
+
+def refuse_another(model, stored, p, uchar):
+    """Raise ValueError if a model of this class predicts something else, from an open checkpoint's p, than was saved.
+
+    This notices another cell, network or global number that they read, and a damaged file.
+    """
+    costs, found = stored.metadata.get('predicts'), math.inf
+    if costs is None:
+        return
+    reader, costs = copy.copy(model), np.array(costs)
+    reader.p, reader.weights, reader.lp, reader.functions = {}, {}, {}, CompiledFunctions()
+    set_parameters(reader, p, uchar)
+    bfloat16 = 'bfloat16' in (model.precision, stored.metadata['precision'])
+    with contextlib.suppress(ValueError):                  # not finite
+        found = costs_of_line(reader)
+    if not np.allclose(found, costs, rtol=0, atol=0.05 if bfloat16 else 1e-3):
+        raise of_another_class(model, stored, 'it predicts something else than when it was saved, or is damaged')
+
+
+def of_another_class(model, stored, why):
+    """Return the ValueError for an open checkpoint that another class than the model's has trained."""
+    options = (stored.metadata.get('progress') or {}).get('options', {})
+    trained_by = options.get('cell') or stored.metadata.get('class') or (
+        f'{near(os.path.join(ROOT, "charlstm.py"))}:CharLSTM, unedited')
+    return ValueError(f"{stored} was trained with another cell or network than {type(model).__name__}'s: {why}; give "
+                      f'--cell its class, {trained_by}, as it was')
 
 
 def read_run(model, filename):
@@ -133,7 +166,7 @@ def read_run(model, filename):
     one is missing or has another shape.
     """
     stored = parameters.opened(filename)                   # once, so that all is of one file
-    p, uchar = read_fitting(model, stored, 'utf-8', parameters.RECORDED)
+    p, uchar = read_fitting(model, stored, 'utf-8')
     if not stored.metadata or stored.metadata['random'] is None:
         raise ValueError(f'{stored} holds no run that can be resumed; init starts a new run from it')
     state, more = model.optimiser_state(list(p.values())), {}
@@ -151,19 +184,17 @@ def read_run(model, filename):
     return p, uchar, stored.metadata, more
 
 
-def read_fitting(model, filename, encoding, names=('network',)):
-    """Return the parameters and uchar of a checkpoint of such a model. Errors: as for load_params.
-
-    names: as for refuse_another.
-    """
+def read_fitting(model, filename, encoding):
+    """Return the parameters and uchar of a checkpoint of such a model. Errors: as for load_params."""
     stored = parameters.opened(filename)
     p, uchar = read_checkpoint(stored, encoding)
-    refuse_another(model, stored, (len(uchar), units(p)), names)
     expected = new_kinds(model, len(uchar), units(p))
     if kinds(p) != expected:
-        raise ValueError(f'{stored} has the parameters {", ".join(p)}: expected those of {type(model).__name__}, '
-                         f'{", ".join(expected)}, with their shapes')
-    return {name: p[name] for name in expected}, uchar
+        raise of_another_class(model, stored, f'it has parameters {", ".join(p)}, not {", ".join(expected)}, or of '
+                               'other shapes')
+    p = {name: p[name] for name in expected}
+    refuse_another(model, stored, p, uchar)
+    return p, uchar
 
 
 def load_params(model, filename, encoding='utf-8'):
@@ -197,6 +228,9 @@ def resume(model, filename):
     if metadata['precision'] != model.precision or bool(state['weights_']) != bool(model.lp.get('average')):
         raise ValueError(f'{filename} was trained with precision {metadata["precision"]} and '
                          f'{"with" if state["weights_"] else "without"} averaged parameters: resume needs the same')
+    for name, then in (metadata.get('functions') or {}).items():
+        if then != edits.written_functions(model).get(name) and model.group.first:
+            warn(f'{name} of {type(model).__name__} is not written as it was when {filename} was saved')
     renumber_text(model, uchar)
     set_parameters(model, p, uchar)
     model.weights, model.averaged_steps = updated(model, model.weights, state['weights_']), metadata['averaged_steps']
@@ -237,8 +271,6 @@ def read_to_begin(model, filename, encoding):
     """Return the parameters and uchar of a checkpoint to start from. Errors: as for init_params."""
     stored, cell, H = parameters.opened(filename), cell_of_model(model), sizes(model)
     p, uchar = read_checkpoint(stored, encoding)
-    if cell.standard and record.is_standard(model, 'network', (len(uchar), H)):
-        refuse_another(model, stored, (len(uchar), units(p)))
     expected, of_more = [new_kinds(model, len(uchar) + more, H) for more in (0, 1)]
     found = [name for name, kind in kinds(p).items() if kind != expected.get(name, kind)]
     if units(p) != H or found:
@@ -259,7 +291,7 @@ def other_program_cell(model, what):
     if not cell.program:
         raise ValueError(f'{what} cannot compute the cell {cell.name}: it uses {cell.unknown}')
     for name in ('layer', 'network'):
-        if not record.is_standard(model, name):
+        if not edits.is_standard(model, name):
             raise ValueError(f'{what} cannot compute the {name} of {type(model).__name__}: it has that of charlstm.py')
     return cell
 

@@ -56,10 +56,10 @@ class Learning(collections.UserDict):
 class CompiledFunctions(dict):
     """The compiled functions of a model by name; a pickle or a deep copy is empty.
 
-    sources: what they were compiled from. cell: their Cell. operations: of their network. digests: of functions, by
-    name. held: a copy of the model for sampling.py.
+    sources: what they were compiled from. cell: their Cell. operations: of their network. written: checksums of the
+    functions of symbols, by name. held: a copy of the model for sampling.py.
     """
-    sources = cell = operations = digests = held = None
+    sources = cell = operations = written = held = None
 
     def __reduce__(self):
         return CompiledFunctions, ()
@@ -290,7 +290,7 @@ def functions(model):
     if model.functions.sources != now:
         refuse_ignored(model)
         model.functions = CompiledFunctions()
-        model.functions.sources, model.functions.digests = (now[0], dict(model.remembers), {**now[2]}), {}
+        model.functions.sources = now[0], dict(model.remembers), {**now[2]}
     return model.functions
 
 

@@ -13,7 +13,7 @@ def facts(path, encoding='utf-8'):
     (p, uchar), metadata = read_parameters(stored, 'float32', encoding), stored.metadata
     found = dict(units=units(p), characters=''.join(uchar), parameters=sum(array.size for array in p.values()),
                  text=metadata.get('text'), learning=metadata.get('lp'), versions=metadata.get('versions'),
-                 precision=metadata.get('precision'), cell=metadata.get('cell'), digests=metadata.get('digests'),
+                 precision=metadata.get('precision'), cell=metadata.get('cell'),
                  **{'class': metadata.get('class')})
     progress = metadata.get('progress') or {}
     if 'best_cost' in progress:                            # it is from train.py
@@ -59,7 +59,7 @@ def description(path, encoding='utf-8', folders=True):
              TITLES['valid']: text.get('valid'), TITLES['test']: text.get('test'),
              'learning': {} if progress else found.get('learning'), 'versions': found.get('versions'),
              'precision': found.get('precision'), 'cell': found.get('cell', {}).get('formula') or 'the standard one',
-             'class': found.get('class'), **found.get('digests', {}), 'progress': progress}
+             'class': found.get('class'), 'progress': progress}
     for title, part in parts.items():
         if isinstance(part, dict):
             part = ', '.join(f'{name} {value:,}' if type(value) is int else f'{name} {value}'

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from engine.data.parameters import RECORDED, Checkpoint, read_about
+from engine.data.parameters import Checkpoint, read_about
 from engine.files import PARTIAL, base_name, named, readable, write_whole
 from engine.run.logs import BEST, EPOCH, EPOCHS, INTERRUPTED, LOGS, OF_CHECKPOINT, STEPS, Logs, draw_costs
 from engine.run.recipe import how_to_adapt
@@ -221,7 +221,7 @@ class Run:
         scores = self._score(stored) if finished else {}
         characters = model.batch_size * sum(map(len, model.X['train']))
         seconds = sum(characters / speed for *_, speed in self.logs.epochs if speed)       # 0: an epoch without a step
-        own, file = stored.metadata.get('digests') or {}, sys.modules[type(model).__module__].__file__
+        file = sys.modules[type(model).__module__].__file__
         checksum = hashlib.sha256(Path(file).read_bytes()).hexdigest()
         found = dict(run=o.run, id=schedule.id, finished=finished, epochs=schedule.epoch,
                      training_seconds=round(seconds, 3), seconds=round(time.time() - self.begun, 3),
@@ -229,7 +229,6 @@ class Run:
                      parameters=sum(p.get_value(borrow=True).size for p in model.p.values()),
                      **{'class': type(model).__name__}, class_file=base_name(file), class_sha256=checksum,
                      cell=stored.cell['formula'] or 'standard',
-                     **{name: own.get(name, 'standard') for name in RECORDED},
                      best_epoch=schedule.best_epoch or None, checkpoint=os.path.basename(checkpoint),
                      checkpoint_epoch=schedule.best_epoch or schedule.epoch)
         for role in TITLES:

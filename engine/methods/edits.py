@@ -1,0 +1,53 @@
+"""What a class or an edit has replaced, and what a checkpoint records to tell that it is read by the same model."""
+import hashlib
+import inspect
+import io
+import tokenize
+
+from engine.methods.state import functions
+
+# SHA-256 of charlstm.py's functions that C computes, with those that they call, as written() returns them.
+STANDARD = dict(layer='4d2c524e2d569cfdd3307040d9e768aa91a3d8d13872115077e96865137e9798',
+                network='eafd1344ca0f39041cddfabe56c8cf0730cc2f935f34f56e4fba510c54104096')
+# What a run minimises, and how. update is no attribute of a class.
+TRAINING = 'network', 'layer', 'objective', 'penalty', 'optimiser', 'optimiser_state', 'update'
+
+
+def tokens(function):
+    """Return the source of a function without comments, docstrings and spaces; '' if it has none."""
+    kept, before = [], tokenize.INDENT
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(inspect.getsource(function)).readline):
+            if token.type in (tokenize.COMMENT, tokenize.NL):
+                continue
+            if not (token.type == tokenize.STRING and before in (tokenize.INDENT, tokenize.NEWLINE)):
+                kept.append(token.string.strip())
+            before = token.type
+    except (OSError, SyntaxError, TypeError, tokenize.TokenError):     # not in a file, or a lambda in an expression
+        pass
+    return ''.join(kept)
+
+
+def written(function):
+    """Return the SHA-256 of the tokens of a function, and of the functions of its file that it calls."""
+    found, waiting = {}, [function]
+    while waiting:
+        each = waiting.pop()
+        found[each] = tokens(each)
+        names = getattr(each, '__globals__', {})
+        called = [names.get(name) for name in getattr(getattr(each, '__code__', None), 'co_names', ())]
+        waiting += [other for other in called if inspect.isfunction(other) and other not in found
+                    and other.__module__ == each.__module__]
+    return hashlib.sha256('\n'.join(found.values()).encode()).hexdigest()
+
+
+def written_functions(model):
+    """Return written() of the functions with which a model trains, by name."""
+    return {name: written(getattr(model, name, None) or vars(model.symbols)[name]) for name in TRAINING}
+
+
+def is_standard(model, *names):
+    """Return whether functions of a model, of STANDARD, are those of charlstm.py as published."""
+    made, base = functions(model), model.symbols.CharLSTM
+    made.written = made.written or written_functions(model)
+    return all(getattr(model, name) is getattr(base, name) and made.written[name] == STANDARD[name] for name in names)
