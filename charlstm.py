@@ -272,7 +272,7 @@ class CharLSTM:
     """An LSTM that learns to write text, character by character.
 
         model = CharLSTM(random_seed=1)
-        for epoch in model.fit('text.txt', num_units1=128, layers=2, epochs=6):
+        for epoch in model.fit('text.txt', units=[128, 128], epochs=6):
             print(epoch.cost, epoch.valid_cost)
         print(model.generate_text('It is ', 200))
 

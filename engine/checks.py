@@ -34,6 +34,13 @@ def real(name, value, expected, is_valid):
     return float(value)                # a np.float64 would make Theano compute in float64
 
 
+def units(name, value):
+    """Return the units of each layer as a list. Raise ValueError unless it has 1 to MOST_LAYERS whole numbers."""
+    if not (isinstance(value, (list, tuple)) and 1 <= len(value) <= MOST_LAYERS):
+        raise ValueError(f'{name} is {value!r}: expected the units of each of 1 to {MOST_LAYERS} layers')
+    return [whole(name, each, 1) for each in value]
+
+
 def encoding(name, value):
     """Return the name of the codec for a text encoding. Raise ValueError if there is none."""
     try:

@@ -82,7 +82,8 @@ def words_of(options):
     options = {name: value for name, value in options.items() if value is not None and value is not False}
     words = [options.pop(name) for name in ('input', 'run') if name in options]
     for name, value in options.items():
-        words += [spelled(name)] if value is True else [spelled(name), str(value)]
+        values = [] if value is True else value if isinstance(value, list) else [value]
+        words += [spelled(name), *map(str, values)]
     return words
 
 

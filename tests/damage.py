@@ -20,7 +20,7 @@ TEXT_OF_RUN = dict(SOURCE, encoding='utf-8', ratio_valid=0.3, batch_size=3, seq_
                    test=None)
 PROGRESS = dict(epoch=1, batch=0, rate=0.5, best_cost=2, best_epoch=1, cost_sum=0.0, characters=0, last_cost=2.0,
                 rate_factor=1.0, stale=0, fewer_epochs=None, valid_batch_cost=None, id='0', logs={},
-                options=dict(run='r', cell=None, num_units1=3, num_units2=2))
+                options=dict(run='r', cell=None, units=[3, 2]))
 TRACE = 'unpickled'           # the file that a Payload leaves in the current folder
 
 

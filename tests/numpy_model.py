@@ -16,8 +16,8 @@ NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')
 
 
 def units_of(H1, H2, layers):
-    """Return the units of each layer."""
-    return H1, *[H2] * (layers - 1)
+    """Return the units of each layer. H2: of all layers above the first, or a tuple of those of each."""
+    return H1, *(H2 if isinstance(H2, tuple) else [H2] * (layers - 1))
 
 
 def random_parameters(seed, dtype='float64', V=V, H1=H1, H2=H2, rows=(4, 4, 4), layers=2):

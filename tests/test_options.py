@@ -1,4 +1,5 @@
 """The command lines: options that are out of range, of the wrong type or contradict --resume, and --help."""
+import contextlib
 import re
 import shutil
 
@@ -10,14 +11,15 @@ from damage import PROGRESS, SOURCE, TEXT_OF_RUN, about, write_checkpoint
 from engine.data.parameters import Checkpoint
 from engine.page import page
 from engine.run import table
-from engine.run.options import Options
+from engine.run.options import Options, set_units
 from learner import options
 from scripts import PRODUCE, ROOT, TRAIN, Compiling, assert_changes_nothing, assert_refused, run, succeeded
 
 OUT_OF_RANGE = {
     'epochs': [0, 10 ** 10], 'save_every': [0], 'valid_every': [0], 'patience': [-1], 'warmup': [-1],
-    'batch_size': [0, -1], 'seq_length': [1], 'num_units1': [0, 10 ** 12], 'num_units2': [0], 'bptt_maxdepth': [0, -2],
-    'lrate_decay_epoch': [0], 'random_seed': [-1], 'ratio_valid': [1.0, -0.1, np.nan],
+    'batch_size': [0, -1], 'seq_length': [1], 'units': [[], [0], 10 * [3], 3], 'num_units1': [0, 10 ** 12],
+    'num_units2': [0], 'bptt_maxdepth': [0, -2], 'lrate_decay_epoch': [0], 'random_seed': [-1],
+    'ratio_valid': [1.0, -0.1, np.nan],
     'lrate': [0.0, -0.1, np.nan, np.inf], 'lrate_decay': [0.0, 1.5, np.nan],
     'drate': [1.0, -0.1, np.nan], 'eps': [0.0, np.nan], 'l1': [-0.1, np.inf], 'l2': [-0.1],
     'grad_clip': [-0.1], 'step_clip': [-0.1], 'dropout': [1.0, -0.1], 'dropconnect': [1.0],
@@ -36,6 +38,16 @@ def test_options_that_are_out_of_range_or_contradict(refused, words):
         Options(words)
 
 
+@pytest.mark.parametrize('typed, expected', [
+    ({}, [256, 256]), (dict(layers=3), [256, 256, 256]), (dict(num_units1=9), [9, 9]), (dict(small=True), [64, 64]),
+    (dict(num_units2=9, layers=3), [256, 9, 9]), (dict(small=True, num_units1=9), [9, 9]),
+    (dict(units=[9, 5, 7], num_units1=9, layers=3), [9, 5, 7]), (dict(units=[9, 5, 7], num_units2=5), None),
+    (dict(units=[9], layers=2), None), (dict(units=[9, 9], num_units1=8), None), (dict(layers=1, num_units2=7), None)])
+def test_units_are_said_in_either_way(refused, typed, expected):
+    with contextlib.nullcontext() if expected else refused(ValueError, *list(typed)[-1:]):
+        assert set_units(Options(typed)).units == expected
+
+
 @pytest.mark.parametrize('script, arguments, named', [
     (TRAIN, ['t.txt', 'r', '--epochs', 'many'], '--epochs'), (TRAIN, ['t.txt', 'r', '--lrate', 'x'], '--lrate'),
     (TRAIN, ['t.txt', '--epochs', 0, 'r'], 'epochs is 0'),                     # options may come between the names
@@ -45,7 +57,8 @@ def test_argument_of_the_wrong_kind(folder, in_process, script, arguments, named
 
 
 @pytest.mark.parametrize('words', [
-    ['--lrate', 0.5], ['--l1', 0.1], ['--num-units1', 6], ['--random-seed', 4], ['--valid-every', 7], ['--no-stateful'],
+    ['--lrate', 0.5], ['--l1', 0.1], ['--num-units1', 6], ['--units', 5, 5], ['--layers', 1],
+    ['--random-seed', 4], ['--valid-every', 7], ['--no-stateful'],
     ['--small'], ['--precision', 'bfloat16'], ['--init', 'other.npz'], ['--output-dir', 'elsewhere'],
     ['--test', 't.txt'], ['--valid', 't.txt'], ['--cell', 'mine.py:Mine'], ['t.txt', 'another run']], ids=str)
 def test_option_that_contradicts_the_resumed_run_is_refused(short_run, in_process, words):

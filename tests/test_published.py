@@ -40,7 +40,7 @@ def results(tmp_path, monkeypatch, capsys):
         started.append(words)
         options = dict(zip(words, words[1:]))
         seed = int(options['--random-seed'])
-        result = dict(finished=True, parameters=123_456, epochs=6 + seed, option_epochs=40, option_num_units1=256,
+        result = dict(finished=True, parameters=123_456, epochs=6 + seed, option_epochs=40, units='256 256',
                       option_seq_length=int(options['--seq-length']), test_nats=seed, test_adapted_nats=seed - 0.5)
         path = tmp_path / 'results' / f'{words[3]}_{os.path.basename(words[2])}_result.json'
         path.write_text(json.dumps(result))

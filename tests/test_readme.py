@@ -106,7 +106,8 @@ def shortened(line):
         words += ['--epochs', '1']
     if words[0] == 'train.py' and '--resume' not in words:
         words += ['--epochs', '1', '--overwrite']
-        words += [] if '--init' in words else '--num-units1 7 --num-units2 5'.split()
+        words = ' '.join(words).replace('--units 512 256 256', '').split()
+        words += [] if '--init' in words else '--units 7 5'.split()
     words += ['--overwrite'] * ('--page' in words)         # the copy may have a page
     return words if words[0].startswith('-') else ['', *words]
 

@@ -21,7 +21,7 @@ def test_dropout_depends_on_characters_and_parameters(characters, parameters, ex
     assert recipe.dropout(characters, parameters) == pytest.approx(expected, abs=0.011)
 
 
-UNITS = '--num-units1', 9, '--num-units2', 7
+UNITS = '--units', 9, 7
 
 
 @pytest.mark.parametrize('words, factor', [

@@ -34,10 +34,11 @@ STEPS_OF_PAGE = 5
 
 
 class Case(NamedTuple):
-    """The sizes of a model and a batch for it. cell: a key of CELLS. H2: units of all layers above the first."""
+    """The sizes of a model and a batch for it. cell: a key of CELLS. H2: units of all layers above the first,
+    or of each of them."""
     V: int
     H1: int
-    H2: int
+    H2: int | tuple
     T: int
     B: int
     cell: str = 'standard'
@@ -89,7 +90,8 @@ CASES = [
     Case(12, 33, 18, T=23, B=3, cell='RNN'), Case(13, 35, 66, T=19, B=34, cell='GRU'),
     Case(19, 65, 65, T=27, B=34, cell='GRU of 2014', layers=1), Case(18, 31, 34, T=23, B=1, cell='mLSTM', layers=3),
     Case(14, 67, 19, T=29, B=5, cell='minGRU'), Case(15, 37, 68, T=31, B=4, cell='sLSTM'),
-    Case(16, 33, 33, T=21, B=4, layers=1), Case(17, 31, 34, T=27, B=3, cell='three states', layers=3)]
+    Case(16, 33, 33, T=21, B=4, layers=1), Case(17, 31, 34, T=27, B=3, cell='three states', layers=3),
+    Case(20, 33, (65, 18), T=23, B=35, layers=3)]
 # Between them, these run every line of the kernel and of the graph: without W, with rows of all kinds, any layers.
 EVERY_LINE = [case for case in CASES if case.cell in ('standard', 'minGRU') or case.layers == 3]
 

@@ -30,7 +30,7 @@ METADATA = dict(format=FORMAT, lp=({}, dict(lrate=float)), averaged_steps=int, v
                 optimiser=list, precision=str, versions=dict,
                 functions=(None, dict), predicts=(None, list), parameters=(None, list), **{'class': (None, str)})
 SHOWN = dict(epoch=int, batch=int, rate=float, best_cost=(None, float), best_epoch=int)
-RUN_OPTIONS = dict(run=str, cell=(None, str), num_units1=int, num_units2=int)
+RUN_OPTIONS = dict(run=str, cell=(None, str), units=list)
 RUN = dict(SHOWN, cost_sum=float, characters=int, last_cost=float, rate_factor=float, stale=int,
            fewer_epochs=(None, int), id=str, logs=dict, valid_batch_cost=(None, float), options=RUN_OPTIONS)
 

@@ -123,11 +123,11 @@ def learner(model, adapt, mean_squares):
     """
     most = HIGH if mean_squares else np.inf
     checks.real('adapt', adapt, f'from 0 to {most}', lambda v: 0 <= v <= most)
-    new, (H1, *others) = copy.copy(model), sizes(model)
+    new = copy.copy(model)
     new.group, new.random = SingleProcess(), np.random.default_rng(0)              # does not draw from the model's
     new.p, new.weights, new.optimiser_variables, new.text = {}, {}, {}, None       # the copy shares the model's
-    new.model_setup(char_dim=vocabulary_size(model), num_units1=H1, num_units2=(others or [H1])[0],
-                    layers=1 + len(others), lrate=adapt, grad_clip=CLIPS[bool(mean_squares)])
+    new.model_setup(char_dim=vocabulary_size(model), units=sizes(model), lrate=adapt,
+                    grad_clip=CLIPS[bool(mean_squares)])
     set_parameters(new, arrays(model.p), model.uchar)
     if not mean_squares:
         return new, compiled(new, 'train_sgd')

@@ -19,7 +19,7 @@ def fit(model, filepath=None, recipe='default', verbose=True, **options):
     filepath: as for prepare_input. None: continue an unfinished fit or, with recipe 'small', read the text of --small.
     recipe: 'default', 'original' (of 2016) or 'small' (of --small); it sets all options that are left out.
     verbose: whether to print what is read and to show a progress bar.
-    options: most of those of train.py, with underscores, such as num_units1=128 or init='params.npz'.
+    options: most of those of train.py, with underscores, such as units=[128, 128] or init='params.npz'.
 
     Training starts with new parameters, or with those of init. After each epoch, the model can predict and write; at
     the end, it has the parameters of the best epoch. Raises ValueError if options are out of range, or if a text is too
@@ -54,8 +54,7 @@ def set_up(model, o, verbose=True):
             warn(f'the {table.TITLES[role]} is the training text: its costs say nothing about other texts')
     number = sum(math.prod(shape) for shape, _ in new_kinds(model, len(model.uchar), o.units).values())
     complete(o, model.n_batches['train'], number)
-    model.model_setup(num_units1=o.num_units1, num_units2=o.num_units2, layers=o.layers, initial=o.initial,
-                      **o.kept('lp'))
+    model.model_setup(units=o.units, initial=o.initial, **o.kept('lp'))
     if o.init is not None:
         model.init_params(o.init, o.encoding)
     return number

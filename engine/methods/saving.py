@@ -27,10 +27,11 @@ shell = functools.cache(subprocess.getstatusoutput)        # a command's status 
 
 
 def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8, bptt_maxdepth=50,
-                l1=0, l2=0, char_dim=None, initial='original', encoding='utf-8', layers=2, **learning):
+                l1=0, l2=0, char_dim=None, initial='original', encoding='utf-8', layers=2, units=None, **learning):
     """Make a model with new parameters or, with mfile, those of a checkpoint. Set p, lp and dyn_lrate.
 
-    num_units1, num_units2: units of layer 1, and of each layer above it. char_dim: V, needed if no text was prepared.
+    num_units1, num_units2: units of layer 1, and of each layer above it; or units: of each layer, a list. char_dim: V,
+    needed if no text was prepared.
     initial: 'original' or 'chrono', for initial_parameters.
     mfile, encoding: as filename and encoding of load_params, with the same errors.
     learning: other learning parameters, such as dropout, with underscores. `python train.py --help` explains all; the
@@ -39,8 +40,9 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
     lp = Learning({**table.INITIAL, **learning, 'lrate': lrate, 'drate': drate, 'eps': eps,
                    'bptt_maxdepth': bptt_maxdepth, 'l1': l1, 'l2': l2})
     checks.choice('initial', initial, ('original', 'chrono'))
-    H1, H2 = checks.whole('num_units1', num_units1, 1), checks.whole('num_units2', num_units2, 1)
-    of_layers = H1, *[H2] * (checks.whole('layers', layers, 1, checks.MOST_LAYERS) - 1)
+    if units is None:
+        units = [num_units1, *[num_units2] * (checks.whole('layers', layers, 1, checks.MOST_LAYERS) - 1)]
+    units = checks.units('units', units)
     if mfile is not None:
         p, uchar = model.group.broadcast(read_fitting, model, mfile, encoding)
     else:
@@ -50,7 +52,7 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
         n = checks.whole('char_dim', len(uchar) if char_dim is None else char_dim, 1)
         if uchar and n != len(uchar):
             raise ValueError(f'char_dim is {n}: the vocabulary has {len(uchar)} characters')
-        p = new_parameters(model, n, of_layers, initial, model.random)
+        p = new_parameters(model, n, units, initial, model.random)
     renumber_text(model, uchar)                            # first, since it may raise ValueError
     model.lp = lp
     set_parameters(model, p, uchar)

@@ -35,10 +35,6 @@ class Options:
         return {name: vars(self)[name] for name, row in table.ROWS.items() if row.kept == place}
 
     @property
-    def units(self):
-        return self.num_units1, *[self.num_units2] * (self.layers - 1)
-
-    @property
     def name(self):
         """Return the beginning of the names of the run's files."""
         return f'{os.path.basename(self.run)}_{base_name(self.input)}'     # basename: a checkpoint is untrusted
@@ -94,7 +90,7 @@ def take_over(o, checkpoint):
     if not (lp and text and progress and 'options' in progress):
         raise ValueError(f'{o.resume} holds no run that can be resumed; --init starts a new one from its parameters')
     train, valid, test = [source and source['path'] for source in (text, text['valid'], text['test'])]
-    stored = {**table.DEFAULTS, 'layers': table.LAYERS, **lp, **text, **progress['options'], 'input': train,
+    stored = {**table.DEFAULTS, **lp, **text, **progress['options'], 'input': train,
               'valid': valid, 'test': test, 'no_stateful': not text['stateful']}
     before = table.checked_options({name: stored[name] for name in table.OF_RUN})
     folder = os.path.dirname(os.path.abspath(o.resume))
@@ -110,16 +106,26 @@ def take_over(o, checkpoint):
             raise ValueError(f'{name} is {value}, but the run in {o.resume} had {before[name]}: when a run is resumed, '
                              + table.MAY_CHANGE)
     vars(o).update({**before, **changed, 'output_dir': folder})
+    refuse_other_units(o)
 
 
 def set_units(o):
-    """Set the numbers of units and layers that were not typed, from --init if it is set. Return o, the Options."""
-    if o.init is not None:
-        found = units(read_parameters(o.init, 'float32')[0])
-        for name, number in dict(num_units1=found[0], num_units2=found[-1], layers=len(found)).items():
-            setattr(o, name, o.typed.get(name, number))
-    o.num_units1, o.layers = o.num_units1 or table.UNITS, o.layers or table.LAYERS
-    if o.layers == 1 and 'num_units2' in o.typed:
-        raise ValueError('num_units2 is for the layers above the first, but there is only one layer')
-    o.num_units2 = o.num_units2 or o.num_units1
+    """Set the units of each layer: those that were typed, or else of --init, or the default. Return o, the Options."""
+    of_init = units(read_parameters(o.init, 'float32')[0]) if o.init is not None else None
+    known = of_init or o.units or [table.UNITS] * table.LAYERS
+    first, others, layers = [o.typed.get(name) for name in ('num_units1', 'num_units2', 'layers')]
+    if 'units' not in o.typed and (first or others or layers):
+        o.units = [first or known[0], *[others or first or known[-1]] * ((layers or len(known)) - 1)]
+    elif 'units' not in o.typed:
+        o.units = list(known)
+    refuse_other_units(o)
     return o
+
+
+def refuse_other_units(o):
+    """Raise ValueError if what was typed about the units disagrees with the units of o, Options."""
+    typed, (first, *others) = o.typed, o.units
+    said = dict(num_units1={first}, num_units2={*others}, layers={1 + len(others)})
+    for name, numbers in said.items():
+        if name in typed and numbers != {typed[name]}:
+            raise ValueError(f'{name} is {typed[name]}, but the layers have {" ".join(map(str, o.units))} units')

@@ -29,11 +29,11 @@ def dropout(characters, parameters):
     return float(np.interp(math.log(parameters / characters), np.log(ratios), shares))
 
 
-def lrate(num_units1, num_units2):
-    """Return the default learning rate for layers of these sizes."""
+def lrate(units):
+    """Return the default learning rate for layers of so many units each."""
     # RMSprop's steps do not grow with the gradient, so the change of a unit's input grows with the number of units that
     # it reads (Yang et al. 2022).
-    return min(HIGHEST, float(f'{RATE * UNITS / max(num_units1, num_units2):.2g}'))
+    return min(HIGHEST, float(f'{RATE * UNITS / max(units):.2g}'))
 
 
 def complete(o, batches, parameters):
@@ -46,7 +46,7 @@ def complete(o, batches, parameters):
         share, patient_steps = share * LEARNED_BEFORE, patient_steps * SOONER
     share = round(share, 2) if o.dropout is None else o.dropout
     chosen = dict(epochs=epochs, dropout=share, dropconnect=round(share * 2 / 3, 2),
-                  lrate=lrate(o.num_units1, o.num_units2), patience=max(PATIENCE, math.ceil(patient_steps / batches)),
+                  lrate=lrate(o.units), patience=max(PATIENCE, math.ceil(patient_steps / batches)),
                   save_every=SAVE_EVERY * math.ceil(epochs / (SAVE_EVERY * CHECKPOINTS)))
     vars(o).update({name: value for name, value in chosen.items() if vars(o)[name] is None})
 

@@ -225,7 +225,7 @@ class Run:
         checksum = hashlib.sha256(Path(file).read_bytes()).hexdigest()
         found = dict(run=o.run, id=schedule.id, finished=finished, epochs=schedule.epoch,
                      training_seconds=round(seconds, 3), seconds=round(time.time() - self.begun, 3),
-                     random_seed=o.random_seed,
+                     random_seed=o.random_seed, units=' '.join(map(str, o.units)),
                      parameters=sum(p.get_value(borrow=True).size for p in model.p.values()),
                      **{'class': type(model).__name__}, class_file=base_name(file), class_sha256=checksum,
                      cell=stored.cell['formula'] or 'standard',

@@ -13,7 +13,7 @@ from engine.terminal import ROOT
 # In a resumed run: see `resumed` below.
 MAY_CHANGE = 'only --epochs, --save-every, --patience, --device may change, and --lrate may become smaller'
 TEMPERATURE = 0.7              # of what a person reads: of the scripts and a page
-# Defaults that depend on the model and the text (recipe.py). units: of each of the layers.
+# Defaults that depend on the model and the text (recipe.py).
 UNITS, LAYERS = 256, 2
 RATE, HIGHEST = 0.012, 0.024   # with UNITS, and at most
 LEAST_EPOCHS, LEAST_STEPS = 40, 7500           # a short text has few steps in an epoch, so it gets more epochs
@@ -79,10 +79,12 @@ OPTIONS = {
         _text('no_stateful', bool, False, 'start every batch from zero states, as the original does, instead of '
               'carrying the states from batch to batch', original=True)],
     'model': [
-        Option('num_units1', int, None, f'units of layer 1 (default: {UNITS}, or those of --init)', (1,), small=64),
-        Option('num_units2', int, None, 'units of each other layer (default: those of layer 1, or of --init)', (1,)),
-        Option('layers', int, None, f'number of layers (default: {LAYERS}, or those of --init)',
-               (1, checks.MOST_LAYERS)),
+        Option('units', dict(type=int, nargs='+', metavar='N'), None, 'units of each layer, the first one first '
+               f'(default: those of --init, or {LAYERS} layers of {UNITS})', checks.units, small=[64, 64],
+               in_result=False),
+        Option('num_units1', int, None, 'units of layer 1 (default: see --units)', (1,), kept=None),
+        Option('num_units2', int, None, 'units of each other layer (default: those of layer 1)', (1,), kept=None),
+        Option('layers', int, None, 'number of layers (default: see --units)', (1, checks.MOST_LAYERS), kept=None),
         Option('cell', 'FILE:CLASS', None, 'subclass of CharLSTM with its own cell or optimiser, or CharLSTM in an '
                'edited copy of charlstm.py; name it again to resume its runs and to use its checkpoints (default: '
                'CharLSTM itself)', of_fit=False, resumed='moved'),
@@ -110,7 +112,7 @@ OPTIONS = {
         Option('random_seed', int, None, 'whole number that makes a run repeatable (default: a new one, which is '
                'printed and stored)', (0, math.inf), of_fit=False, in_result=False)],
     'learning': [
-        _lp('lrate', float, None, f'learning rate (default: {RATE} if the larger layer has {UNITS} units, half of that '
+        _lp('lrate', float, None, f'learning rate (default: {RATE} if the largest layer has {UNITS} units, half that '
             f'if it has twice as many, and at most {HIGHEST})', ('above 0', lambda v: v > 0), 2e-3, resumed='smaller'),
         Option('warmup', int, 100, 'steps over which the rate rises to --lrate, at most a third of the run', (0,), 0),
         Option('anneal', float, 0.5, 'share of the epochs, at the end, over which the rate falls to a twentieth of '

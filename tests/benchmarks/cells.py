@@ -87,7 +87,7 @@ def costs(options):
         """Return the best validation cost of a run, in nats."""
         title = CELLS[name][1] if name in CELLS else name.rpartition(':')[2]
         result = trained(paths[0], f'{title}-{units}-rate{factor:.2g}-seed{seed}', options.results, '--valid',
-                         paths[1], '--epochs', EPOCHS, '--num-units1', units, '--lrate', factor * lrate(units, units),
+                         paths[1], '--epochs', EPOCHS, '--num-units1', units, '--lrate', factor * lrate([units]),
                          '--random-seed', seed, '--batch-size', 50, '--seq-length', 50,
                          *(['--cell', option_of(name)] if option_of(name) else []))
         return result['best_valid_nats']
@@ -101,7 +101,7 @@ def costs(options):
                 first[factor] = run(name, units, factor, SEEDS[0])
         factor = min(first, key=first.get)
         each = [first[factor], *[run(name, units, factor, seed) for seed in SEEDS[1:]]]
-        row(name, f'2x{units}', f'{count:,}', f'{sum(each) / len(each):.4f}', f'{factor * lrate(units, units):.3g}',
+        row(name, f'2x{units}', f'{count:,}', f'{sum(each) / len(each):.4f}', f'{factor * lrate([units]):.3g}',
             ', '.join(f'{cost:.4f}' for cost in each))
 
 

@@ -159,7 +159,8 @@ def readme_row(name, results):
 
     capped = all(result['epochs'] == first['option_epochs'] for result in results)
     length, default = first['option_seq_length'], ROWS['seq_length'].default
-    cells = [f'CharLSTM 2x{first["option_num_units1"]}' + (length != default) * f', sequences of {length}'
+    units = first['units'].split()
+    cells = [f'CharLSTM {len(units)}x{units[0]}' + (length != default) * f', sequences of {length}'
              + capped * f', {first["epochs"]} epochs',
              f'{first["parameters"] / 1e6:.2f} M', f'{mean()}; adapted {mean("adapted_")}']
     cells += [mean('valid_in_pieces_')] if split.pieces else []
