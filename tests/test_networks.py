@@ -385,8 +385,10 @@ def test_network_that_reads_across_time_is_refused(make, refused):
     model.initial_parameters = lambda V, *more: {**charlstm.initial_parameters(V, *more), 'k': np.zeros(V)}
     model.model_setup(num_units1=5, num_units2=5)
     model.network = network
-    with refused(ValueError, 'the network of CharLSTM', 'read in parts', 'h and C'):
-        model.generate_text('ab')
+    assert np.isfinite(model.theano_predict(model.X['train'][0])[0]).all()
+    for compute in (lambda: model.generate_text('ab'), lambda: model.score_text('abc'), lambda: model.read([1])):
+        with refused(ValueError, 'the network of CharLSTM', 'read in parts', 'h and C'):
+            compute()
 
 
 @pytest.mark.parametrize('p, words', [

@@ -97,6 +97,7 @@ def in_pieces(model, numbers, length):
     Yields inputs x (T,1), targets y (T,1), the states before x, and log probabilities (T,V) after each of x.
     """
     states = zero_states(model, 1)
+    compiled(model, 'texts')                               # raises ValueError if no text can be read in parts
     for start in range(0, len(numbers) - 1, length):
         piece = numbers[start:start + length + 1]
         logs, *after = compiled(model, 'predict')(piece[:-1], *states)
@@ -192,6 +193,7 @@ def score_lines(model, lines, progress=None):
     if any('\n' in line for line in lines):
         raise ValueError('a line has a line end in it: expected one line per string')
     costs, end = np.zeros(len(lines)), encoded('\n', model.uchar, 'each line end')[0]
+    compiled(model, 'texts')                               # as in in_pieces
     by_length = sorted(range(len(lines)), key=lambda k: len(lines[k]), reverse=True)
     for start in range(0, len(lines), LINES):
         of_batch = by_length[start:start + LINES]

@@ -143,11 +143,10 @@ def check_functions(model, ops):
     if any(wrong.values()):
         name = next(filter(wrong.get, wrong))
         raise ValueError(f'{name} of {type(model).__name__} does not return what that of charlstm.py does')
-    check_parts(model, ops)
 
 
 def check_parts(model, ops):
-    """Raise ValueError if the network predicts something else when it reads a text in parts, as writing does."""
+    """Raise ValueError if the network predicts something else when it reads a text in two parts than at once."""
     x, states, random = tt.imatrix('x'), state_symbols(model.p), np.random.default_rng(0)
     p = {name: v.type(name) for name, v in model.p.items()}
     characters = np.array([[0, 1], [1, 0], [0, 1]]) % vocabulary_size(model)
@@ -161,7 +160,7 @@ def check_parts(model, ops):
     # A network that draws random numbers also differs when it reads the whole text twice.
     if np.allclose(whole, again, atol=0.02) and not np.allclose(whole, np.concatenate(parts), atol=0.02):
         raise ValueError(f'the network of {type(model).__name__} predicts something else if a text is read in parts, '
-                         'so it cannot write: what it reads of earlier steps must be in h and C')
+                         'so it cannot write or score one: what it reads of earlier steps must be in h and C')
 
 
 def replaced_first(model):
@@ -177,9 +176,14 @@ def function_of(model, *arguments, **updates):
 
 
 def build_texts(model, ops, name):
-    """Return what reads and writes texts: in C, a Texts or, if C does not compute this network, a StepByStep."""
+    """Return what reads and writes texts: in C, a Texts or, if C does not compute this network, a StepByStep.
+
+    Raise ValueError if a text cannot be read in parts.
+    """
     if ops.in_c and is_standard(model, 'network', 'layer'):
         return ops.texts(model.p)
+    if not is_standard(model, 'network', 'layer'):
+        check_parts(model, ops)
     from engine.kernel.fallback import StepByStep          # late: C runs most models
     S = cell_of_model(model).counts.S
     return StepByStep(functools.partial(compiled, model), functools.partial(sizes, model), S)

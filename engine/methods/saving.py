@@ -16,10 +16,10 @@ from engine.data import parameters
 from engine.data.parameters import in_layers, layers_of, named_state, parameter_shapes, units
 from engine.methods import edits
 from engine.methods.analysis import costs_of, read
-from engine.methods.compile import computes_on
+from engine.methods.compile import compiled, computes_on
 from engine.methods.state import (CompiledFunctions, Learning, arrays, cell_of_model, kinds, new_kinds,
                                   new_parameters, optimiser_variables, set_parameters, set_text, shared, sizes,
-                                  stream_of, stream_state, updated, vocabulary_size)
+                                  stream_of, stream_state, updated, vocabulary_size, zero_states)
 from engine.run import table
 from engine.terminal import ROOT, near, warn, warn_once
 
@@ -119,8 +119,11 @@ def read_checkpoint(path, encoding='utf-8'):
 def costs_of_line(model):
     """Return the costs, in nats, of a fixed line of characters from zero states, float (24,)."""
     k = np.arange(25)
-    line = k * (k + 1) // 2 % vocabulary_size(model)
-    return costs_of(read(model, line[:-1])[0][:, 0], line[1:])
+    line = (k * (k + 1) // 2 % vocabulary_size(model)).astype(np.int32)
+    if edits.is_standard(model, 'network', 'layer'):       # without compiling 'predict'
+        return costs_of(read(model, line[:-1])[0][:, 0], line[1:])
+    logs, *_ = compiled(model, 'predict')(line[:-1, None], *zero_states(model, 1))
+    return costs_of(logs, line[1:])
 
 
 def recorded_costs(model):

@@ -144,7 +144,7 @@ def for_learning():
     return dict(
         formulas=formulas(), temperature=table.TEMPERATURE, recipe={name: table.DEFAULTS[name] for name in (
             'drate', 'eps', 'momentum', 'weight_decay', 'grad_clip', 'step_clip', 'average', 'warmup')},
-        rates={H: recipe.lrate(H, H) for H in SIZES}, text=LESSON.read_text(encoding='utf-8'),
+        rates={H: recipe.lrate([H]) for H in SIZES}, text=LESSON.read_text(encoding='utf-8'),
         name=TEXTS[LESSON.name])
 
 
