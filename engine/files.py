@@ -20,7 +20,7 @@ def readable(read, path, *arguments):
     if os.path.isfile(path) or os.path.isdir(path):        # a checkpoint may name any file, such as /dev/zero
         try:
             return read(path, *arguments)
-        except (OSError, OverflowError, ValueError):
+        except (OSError, OverflowError, TypeError, ValueError):
             warn_once(f'{path} cannot be read, and is left out')
 
 

@@ -242,10 +242,11 @@ def test_log_without_all_that_the_checkpoint_knows_is_not_cut(tmp_path, refused,
     learned(tmp_path, 5, 4)
     path = tmp_path / f'r_t.txt{ending}'
     path.write_bytes(damage(path.read_bytes()))
-    checkpoint, before = str(tmp_path / 'r_t.txt_epoch2.npz'), path.read_bytes()
+    (tmp_path / 'r_t.txt_result.json').write_text('[1]')   # it cannot be read, and stays, too
+    checkpoint, before = str(tmp_path / 'r_t.txt_epoch2.npz'), snapshot(tmp_path)
     with refused(ValueError, path, '--overwrite'):
         learn(tmp_path, by_number(3), '--epochs', 3, resume=checkpoint)
-    assert path.read_bytes() == before
+    assert snapshot(tmp_path) == before
     learn(tmp_path, by_number(3), '--epochs', 3, '--overwrite', resume=checkpoint)
     assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == ([3] if ending == '_epochs.out' else [5, 4, 3])
 
@@ -256,8 +257,11 @@ def test_log_with_a_damaged_row_is_named_in_one_line(tmp_path, refused, ending, 
     path, resumed = tmp_path / f'r_t.txt{ending}', dict(resume=str(tmp_path / 'r_t.txt_epoch2.npz'))
     good = path.read_bytes()
     path.write_bytes(good[:-7] + damage + b'\n')
+    (tmp_path / 'r_t.txt_result.json').write_text('{}')
+    before = snapshot(tmp_path)
     with refused(ValueError, path, 'remove it'):
         learn(tmp_path, by_number(3), '--epochs', 3, **resumed)
+    assert snapshot(tmp_path) == before
     path.unlink()
     path.symlink_to(tmp_path / 'mine')                     # a link is not followed
     (tmp_path / 'mine').write_bytes(good + b'precious')

@@ -1,4 +1,5 @@
 """Write, plot and read the logs of a run."""
+import io
 import json
 import logging
 import math
@@ -25,8 +26,8 @@ class Logs:
 
     def __init__(self, path, run_id, names, passage, original):
         """Prepare the logs. path: a function from an ending to a path. original: log the steps as in 2016."""
-        self._path, self._original, self._parameters, self.files = path, original, len(names), {}
-        self.steps, self.epochs = [], []
+        self._path, self._original, self._parameters = path, original, len(names)
+        self.files, self._sizes, self.steps, self.epochs = {}, {}, [], []
         headings = {STEPS: f'# epoch cost valid_cost {" ".join("ratio_" + name for name in names)}\n',
                     EPOCHS: f'# {" ".join(COLUMNS)}\n',
                     SAMPLES: '',
@@ -36,25 +37,26 @@ class Logs:
         if original:
             self._headings[STEPS] = ''
 
-    def lock(self):
-        """Open and lock the logs. Raise ValueError if another process is writing them."""
+    def lock(self, sizes, overwrite):
+        """Lock and read the logs, up to their sizes at a checkpoint ({}: a new run). Raise ValueError if that fails."""
         for ending in LOGS:
-            self.files[ending] = open_to_append(self._path(ending), follow=False)
-            lock(self.files[ending])
-
-    def cut(self, sizes, overwrite):
-        """Truncate the logs to their sizes at a checkpoint ({}: a new run). Raise ValueError if one does not match."""
-        for ending, log in self.files.items():
+            log = self.files[ending] = open_to_append(self._path(ending), follow=False)
+            lock(log)
             heading, size, found = self._headings[ending].encode(), sizes.get(ending, 0), os.path.getsize(log.name)
             with open(log.name, 'rb') as written:
                 is_of_run = size in range(found + 1) and written.read(len(heading)) == heading
             if size and found and not is_of_run and not overwrite:
                 raise ValueError(f'{log.name} does not match the checkpoint: --overwrite starts it anew')
-            log.truncate(size if is_of_run else 0)
-            if not (size and is_of_run):
+            self._sizes[ending] = size if is_of_run else 0
+        self.steps = rows(self._path(STEPS), 3 + self._parameters, self._sizes[STEPS])[:, :2].tolist()
+        self.epochs = rows(self._path(EPOCHS), len(COLUMNS), self._sizes[EPOCHS]).tolist()
+
+    def cut(self):
+        """Truncate the logs to the sizes up to which they were read. Begin the others anew, with their headings."""
+        for ending, log in self.files.items():
+            log.truncate(self._sizes[ending])
+            if not self._sizes[ending]:
                 append_text(log, self._headings[ending])
-        self.steps = rows(self._path(STEPS), 3 + self._parameters)[:, :2].tolist()
-        self.epochs = rows(self._path(EPOCHS), len(COLUMNS)).tolist()
 
     def _write(self, ending, text):
         if ending in self.files:
@@ -120,12 +122,12 @@ def path_beside(checkpoint, ending):
     return re.sub(rf'({OF_CHECKPOINT}|\.npz)$', '', str(checkpoint)) + ending
 
 
-def rows(log, columns):
-    """Return the rows of a log, (n, columns). Raise ValueError if they are not numbers in that many columns."""
-    with named('read', log), warnings.catch_warnings():
+def rows(log, columns, size=-1):
+    """Return the rows in the first `size` bytes of a log, or in all, (n, columns). Raise ValueError for other rows."""
+    with named('read', log), open(log, 'rb') as f, warnings.catch_warnings():
         warnings.simplefilter('ignore')                    # the log may have no rows yet
         try:
-            return np.loadtxt(log, ndmin=2, encoding='utf-8').reshape(-1, columns)
+            return np.loadtxt(io.BytesIO(f.read(size)), ndmin=2, encoding='utf-8').reshape(-1, columns)
         except ValueError:
             raise ValueError(f'{log} is damaged: remove it, to resume the run without its rows') from None
 

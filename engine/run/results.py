@@ -109,13 +109,13 @@ class Run:
                 log.close()
 
     def _open(self):
-        self.logs.lock()
-        before = readable(lambda path: json.loads(Path(path).read_text()), self.path(RESULT)) or {}    # it was stopped
-        self.begun = time.time() - (before['seconds'] if before.get('id') == self.schedule.id else 0)
+        self.logs.lock(self.schedule.logs, self.options.overwrite)     # first, since it may refuse
+        stopped = readable(lambda path: dict(json.loads(Path(path).read_text())), self.path(RESULT)) or {}
+        self.begun = time.time() - (stopped['seconds'] if stopped.get('id') == self.schedule.id else 0)
         for path in [*self._replaced, self.path(RESULT), *files_of(self.options, PARTIAL)]:    # RESULT comes at the end
             if os.path.exists(path) and not path.endswith(LOGS):
                 os.remove(path)
-        self.logs.cut(self.schedule.logs, self.options.overwrite)
+        self.logs.cut()
 
     def _begin(self):
         """Write the checkpoints that a stop after an epoch left out, and forget a best model whose file is missing."""
