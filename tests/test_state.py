@@ -198,7 +198,7 @@ def test_run_in_float64_is_resumed_in_float32_and_one_that_is_incomplete_is_not(
         np.savez(path, about=np.array(json.dumps({**metadata, 'arrays': sorted(stored), **about})), **stored)
         return model.resume(path)
     for name in ('m_c', 'weights_U1', 'carried_h1', 'validation_C2'):
-        for wrong in (None, arrays[name][..., :-1], np.full(arrays[name].shape, np.inf)):
+        for wrong in (None, arrays[name][..., :-1], np.full_like(arrays[name], np.inf), arrays[name].repeat(2, axis=0)):
             with refused(ValueError, path):
                 resume({name: wrong})
     for about in (dict(random=None), dict(optimiser=['count']), dict(precision='bfloat16'), dict(predicts=[1] * 24)):

@@ -35,6 +35,7 @@ class Text:
     uchar: the distinct characters of all texts, (V,)
     encoding, ratio_valid, batch_size, seq_length, stateful: the arguments
     X, Y, n_batches: for 'train' and 'valid': inputs and targets (Batches of this process's rows), and how many
+    rows: for 'train' and 'valid': sequences in a batch of all processes
     """
 
     def __init__(self, path, ratio_valid, batch_size, seq_length, encoding, stateful, group, valid=None, test=None):
@@ -59,10 +60,10 @@ class Text:
         rest = self.texts.get('valid', text[n:])
         # If ratio_valid is near 0, less than a sequence may be left: then nothing is for validation.
         self.parts = parts = {'train': text[:n], 'valid': rest if len(rest) >= S else rest[:0]}
-        rows = {'train': B, 'valid': min(B, len(rest) // S) if 'valid' in self.texts else B}
+        self.rows = {'train': B, 'valid': min(B, len(rest) // S) if 'valid' in self.texts else B}
         name, part = ('validation', 'valid') if len(parts['valid']) else ('training', 'train')
         self.passage = name, ''.join(self.uchar[parts[part][:PASSAGE]])
-        sequences = {part: self._sequences(parts[part], R) for part, R in rows.items()}
+        sequences = {part: self._sequences(parts[part], R) for part, R in self.rows.items()}
         self.X = {part: Batches([codes[:, :-1].T for codes in each]) for part, each in sequences.items()}
         self.Y = {part: Batches([codes[:, 1:].T for codes in each]) for part, each in sequences.items()}
         self.n_batches = {part: len(batches) for part, batches in self.X.items()}

@@ -167,24 +167,25 @@ def read_run(model, filename):
     """Return the parameters, uchar and metadata of a run's checkpoint, and its other arrays.
 
     These are dicts by prefix: '' for the optimiser's state, 'weights_' for model.weights, 'carried_' and 'validation_'
-    for hidden states, 'stream_' for random streams; {} if there are none. Raises ValueError for another class, and if
-    one is missing or has another shape.
+    for hidden states (rows of the model's batches, width), 'stream_' for random streams; {} if there are none. Raises
+    ValueError for another class, and if one is missing or has another shape.
     """
     stored = parameters.opened(filename)                   # once, so that all is of one file
     p, uchar = read_fitting(model, stored, 'utf-8')
     if not stored.metadata or stored.metadata['random'] is None:
         raise ValueError(f'{stored} holds no run that can be resumed; init starts a new run from it')
     state, more = model.optimiser_state(list(p.values())), {}
-    widths = checks.widths(units(p), cell_of_model(model).counts.S)
-    states = {name: (width,) for name, width in zip(in_layers('hC', layers_of(p)), widths)}
+    widths = dict(zip(in_layers('hC', layers_of(p)), checks.widths(units(p), cell_of_model(model).counts.S)))
+    rows = model.text.rows if model.text else dict(train=0, valid=0)
+    carried, valid = [{name: (rows[part], width) for name, width in widths.items()} for part in ('train', 'valid')]
     expected = {'': {name: np.shape(value) for name, value in named_state(state, p).items()},
-                'weights_': {name: array.shape for name, array in p.items()}, 'carried_': states, 'validation_': states}
+                'weights_': {name: array.shape for name, array in p.items()}, 'carried_': carried, 'validation_': valid}
     for prefix, shapes in expected.items():
         names = [name for name in shapes if prefix + name in stored]
         more[prefix] = {name: stored.finite(prefix + name, p['c'].dtype) for name in names}
-        found = {name: array.shape[-len(shapes[name]):] for name, array in more[prefix].items()}
+        found = {name: array.shape for name, array in more[prefix].items()}
         if (found or not prefix) and found != shapes or stored.metadata['optimiser'] != sorted(state):
-            raise ValueError(f'{stored} lacks arrays that this optimiser needs; init starts a new run from it')
+            raise ValueError(f'{stored} lacks arrays of this optimiser or batch size; init starts a new run from it')
     more['stream_'] = {name: array for name, array in stored.items() if name.startswith('stream_')}
     return p, uchar, stored.metadata, more
 
