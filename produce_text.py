@@ -20,8 +20,7 @@ def build_parser():
                                 'result goes to standard output, everything else to standard error.')
     parser.add_argument('params', metavar='PARAMS', nargs='?', default=near(BUNDLED), help='checkpoint (.npz) of the '
                         'model, or .safetensors file from PyTorch (default: the bundled model of Pride and Prejudice)')
-    parser.add_argument('out', metavar='OUT', nargs='?', help='file to append the text to (default: '
-                        'text_output/<file name of PARAMS>.out in the folder of this script)')
+    parser.add_argument('out', metavar='OUT', nargs='?', help='file to append to (default: text_output/<PARAMS>.out)')
     parser.add_options(report.OPTIONS)
     return parser
 

@@ -5,6 +5,7 @@ import os
 import re
 from collections import Counter
 
+from engine import checks
 from engine.files import append_text, base_name, open_to_append, refuse_to_replace
 from engine.output import copies
 from engine.run.table import ADAPTING, TEMPERATURE, UNITS, Option
@@ -89,6 +90,7 @@ def check(options):
     if {'prime', 'prime_file'} <= names or options.method != 'normal' and names & DRAWING:
         raise ValueError('--prime and --prime-file exclude each other, and so do --method max and --temperature, '
                          '--top-k or --top-p: leave out one of them')
+    checks.whole('--length', options.length or 0, 0)
     if options.adapt is not None and not options.adapt > 0:
         raise ValueError(f'--adapt is {options.adapt}: expected a rate above 0')
     if options.page or options.export:
@@ -124,7 +126,6 @@ def sequences(model, options, prime):
 
 def print_lines(texts, pieces):
     """Finish sequences that begin with texts, and print one per line. Return them, and the text for the file."""
-    note('')
     texts = [''.join(parts) for parts in zip(texts, *pieces)]
     written = ''.join(text.strip('\n').replace('\n', '\\n') + '\n' for text in texts)
     print(written, end='', flush=True)
@@ -134,15 +135,12 @@ def print_lines(texts, pieces):
 def print_texts(texts, pieces):
     """Print sequences that begin with texts, the first as it is written. Return them, and the text for the file."""
     headings = [f'# sequence {i}:' for i in range(1, len(texts) + 1)]
-    note('\n' + headings[0] if len(texts) > 1 else '')
-    print(texts[0], end='', flush=True)
+    print(f'{headings[0]}\n{texts[0]}' if len(texts) > 1 else texts[0], end='', flush=True)
     for piece in pieces:
         texts = [text + more for text, more in zip(texts, piece)]
         print(piece[0], end='', flush=True)
     for heading, text in zip(headings[1:], texts[1:]):
-        print('\n')
-        note(heading)
-        print(text, end='')
+        print(f'\n\n{heading}\n{text}', end='')
     print()
     return texts, ''.join(f'{heading}\n{text}\n\n' for heading, text in zip(headings, texts))
 
@@ -158,7 +156,7 @@ def write(model, checkpoint, options):
     prime, original = inputs(options)
     pieces = sequences(model, options, prime)
     texts = next(pieces)                   # compiles what writes; raises ValueError if an option is wrong
-    note(f'{checkpoint}: {summary(checkpoint)}')
+    note(f'{checkpoint}: {summary(checkpoint)}\n')
     texts, written = print_lines(texts, pieces) if options.lines else print_texts(texts, pieces)
     with open_to_append(path) as f:
         append_text(f, written)
