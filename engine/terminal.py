@@ -235,9 +235,9 @@ def rank_and_size():
 
 
 def _set_up_streams(rank):
-    """Make standard output and error accept any character, and hide those of all processes except the first."""
+    """Make standard output and error accept any character, and hide closed ones and those of all processes but one."""
     for name in 'stdout', 'stderr':
-        if rank:
+        if rank or getattr(sys, name) is None:             # a shell closed it, as by >&-
             setattr(sys, name, open(os.devnull, 'w', encoding='utf-8'))
         elif hasattr(getattr(sys, name), 'reconfigure'):
             getattr(sys, name).reconfigure(errors='backslashreplace')

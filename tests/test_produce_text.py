@@ -282,6 +282,13 @@ def test_characters_that_the_output_cannot_have_are_escaped(tmp_path):
     assert wrote(result, tmp_path / 'out') == 'a\\xe9a\n'
 
 
+def test_closed_standard_output(folder):
+    """As by >&- in a shell."""
+    words = write_checkpoint('p.npz'), 'out.txt', '--count', 1
+    result = run(PRODUCE, *words, flags=FAST, preexec_fn=lambda: os.close(1))
+    assert (wrote(result, 'out.txt'), len(contents(folder / 'out.txt')) > 60) == ('', True)
+
+
 def test_reader_that_closes_the_pipe(folder):
     """As `head` does. The text is longer than the 65,536 characters that a pipe holds."""
     write_checkpoint('p.npz')
