@@ -273,6 +273,17 @@ def test_log_with_a_damaged_row_is_named_in_one_line(tmp_path, refused, ending, 
     assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == ([5, 4, 3] if ending == '.out' else [3])
 
 
+@pytest.mark.parametrize('epochs, said', [(0, 'nothing was saved yet: '), (1, 'last saved: {}\nto resume: ')])
+def test_second_ctrl_c_says_what_was_saved(tmp_path, capfd, epochs, said):
+    def stop(rates):
+        if len(rates) > epochs:
+            raise KeyboardInterrupt
+        return 5
+    with pytest.raises(KeyboardInterrupt):
+        learn(tmp_path, stop, '--epochs', 3, '--save-every', 1)
+    assert said.format(tmp_path / 'r_t.txt_epoch1.npz') in capfd.readouterr().out
+
+
 def test_partial_files_of_a_killed_run_are_removed_and_no_others(tmp_path):
     learned(tmp_path, 5, 4)
     for name in ('r_t.txt.png', 'r_t.txt_best.npz', 'r_u.txt.png', 'r_t.txt.txt', 'r_t.txt.png.copy'):

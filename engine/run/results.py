@@ -101,8 +101,9 @@ class Run:
             self._begin()
             yield
         except (KeyboardInterrupt, OSError):
-            if self.last_checkpoint:
-                self.say('to resume: ' + self._command(self.last_checkpoint))
+            last = self.last_checkpoint
+            self.say(f'last saved: {last}\nto resume: {self._command(last)}' if last else
+                     'nothing was saved yet: the same command with --resume last starts again')
             raise
         finally:
             for log in self.logs.files.values():
