@@ -148,7 +148,8 @@ def test_parameters_that_are_not_finite_go_back(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('at, words, said', [
-    (4, [], ['nan in epoch 4', '--resume last', 'lower --lrate than 8']), (1, [], ['nan in epoch 1', 'lower --lrate']),
+    (4, [], ['nan in epoch 4', '--resume last', 'lower --lrate than 8']),
+    (1, [], ['nan in epoch 1', 'lower --lrate than 8, or with --no-stateful']),
     (4, ['--original'], ['nan in epoch 4', 'lower --lrate than 0.002'])],
     ids=['in vain', 'no checkpoint', 'original'])
 def test_run_that_cannot_go_back_ends_with_one_line(tmp_path, monkeypatch, refused, at, words, said):

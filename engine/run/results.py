@@ -177,7 +177,8 @@ class Run:
         checkpoint = self._group.broadcast(lambda: newest(checkpoints_of(o), INTERRUPTED)) or o.resume
         then = checkpoint and Schedule.resumed(o, self.model.resume(checkpoint), schedule.batches)
         if not then or o.original or factor < then.rate_factor / 2 ** FALLS:
-            raise ValueError(f'{error}: stopped; start again or --resume last, with a lower --lrate than {o.lrate:g}')
+            more = '' if then or o.no_stateful else ', or with --no-stateful: states may grow from batch to batch'
+            raise ValueError(f'{error}: start again or --resume last, with a lower --lrate than {o.lrate:g}{more}')
         vars(schedule).update(vars(then), rate_factor=factor)
         self.say(f'{error}: back to epoch {schedule.epoch} in {checkpoint}, at half the rate, '
                  f'{schedule.rate_of(schedule.epoch):.4g}')
