@@ -31,7 +31,7 @@ def learn(model, run, group):
     """Train a model until the schedule of its Run is finished or the process group agrees to stop."""
     from engine.run.results import EARLY, INTERRUPTED
     from engine.run.schedule import Diverged, Epoch, Step
-    schedule, epochs, start = run.schedule, run.options.epochs, time.time()
+    schedule, epochs, first, start = run.schedule, run.options.epochs, run.schedule.step, time.time()
     early = not (schedule.epoch or run.options.original)   # whether to sample before the end of a long first epoch
     while not (schedule.finished or group.stop_agreed):
         try:
@@ -52,15 +52,16 @@ def learn(model, run, group):
                         run.end_epoch(event, time.time() - start)
                         start, early = time.time(), False
                 if schedule.epochs < epochs:
-                    run.bar.total -= (epochs - schedule.epochs) * schedule.batches
                     epochs = schedule.epochs
+                    run.bar.total = epochs * schedule.batches - first
                     run.say(f'no better validation cost in {run.options.patience} epochs: the rate falls early, and '
                             f'the run ends by epoch {epochs}')
                 if group.stop_agreed:
                     break
         except Diverged as error:
             run.fall_back(error)
-            start, run.bar.n = time.time(), run.bar.total - epochs * schedule.batches + schedule.step      # to repeat
+            start, epochs = time.time(), schedule.epochs
+            run.bar.n, run.bar.total = schedule.step - first, epochs * schedule.batches - first        # to repeat
     if not schedule.finished:
         run.say(f'interrupted in epoch {schedule.epoch + 1}')
         run.save(INTERRUPTED)

@@ -99,7 +99,7 @@ def test_run_whose_rate_falls_early_is_resumed(tmp_path, epoch, patience):
     with pytest.raises(IndexError):
         learn(tmp_path, by_number(*costs[:epoch]), *words, '--patience', patience, '--overwrite')
     again, now = resumed(tmp_path, by_number(*costs[epoch:]), *words, epoch=epoch)
-    assert again.rates == straight.rates and now.finished
+    assert again.rates == straight.rates and now.finished and again.bar.n == again.bar.total
 
 
 def costing(monkeypatch, cost):
@@ -145,6 +145,14 @@ def test_parameters_that_are_not_finite_go_back(tmp_path, monkeypatch):
     monkeypatch.setattr(Learner, 'finite', lambda self: self.rates[-1] < 8 or len(self.rates) < 3)
     model, _ = learn(tmp_path, falling, '--epochs', 4, '--lrate', 8)
     assert model.rates == [8, 8, 4, 4] and model.bar.n == model.bar.total
+
+
+def test_run_that_goes_back_behind_an_early_fall_has_all_epochs_again(tmp_path, monkeypatch, capsys):
+    costing(monkeypatch, lambda n, rate: NAN if n == 4 and rate > 4 else 2.0)
+    model, now = learn(tmp_path, lambda rates: [3, 4, 5][len(rates) - 1] if rates[-1] == 8 else falling(rates) - 7,
+                       '--lrate', 8, '--epochs', 20, '--patience', 2, '--anneal', 0.5)
+    assert 'the run ends by epoch 6\n' in capsys.readouterr().out and now.epoch == 20
+    assert (model.bar.n, model.bar.total, model.bar.desc[:11]) == (20, 20, 'epoch 20/20')
 
 
 @pytest.mark.parametrize('at, words, said', [
