@@ -158,6 +158,17 @@ def test_refusals(text_file, refused, text, settings):
         prepared(text_file(text), **{**dict(batch_size=3, seq_length=7), **settings})
 
 
+NAMES = sorted(['Éa', *[a + b for a in 'ABCFGH' for b in 'aDehil']], key=lambda name: name.replace('É', 'E').lower())
+
+
+@pytest.mark.parametrize('lines, valid, are_sorted', [(NAMES, None, True), (NAMES[::-1], None, False),
+                                                      (NAMES[:20], None, False), (NAMES, POEM, False)])
+def test_sorted_lines_are_reported(text_file, lines, valid, are_sorted):
+    valid = valid and text_file(valid, name='valid')
+    model = prepared(text_file('\n'.join(lines)), ratio_valid=0.3, batch_size=2, seq_length=5, valid=valid)
+    assert ('are sorted' in model.text.summary()) == are_sorted
+
+
 def test_a_refusal_names_the_least_length_and_the_largest_batch_size(text_file, refused):
     def prepare(n, batch_size):
         prepared(text_file('a' + 'b' * (n - 1)), batch_size=batch_size, ratio_valid=0.3, seq_length=7)

@@ -10,6 +10,7 @@ from engine.data.text import encoded, read_together
 from engine.terminal import number_of
 
 PASSAGE = 300                  # characters of the passage whose costs a run logs
+BEGINNING = 10_000             # characters whose lines are compared, to recognise a sorted list
 
 
 def characters_to_train(n, seq_length, ratio_valid):
@@ -34,8 +35,8 @@ class Text:
     passage: 'validation' or 'training', and the first PASSAGE characters of that part
     uchar: the distinct characters of all texts, (V,)
     encoding, ratio_valid, batch_size, seq_length, stateful: the arguments
-    X, Y, n_batches: for 'train' and 'valid': inputs and targets (Batches of this process's rows), and how many
     rows: for 'train' and 'valid': sequences in a batch of all processes
+    X, Y, n_batches: for 'train' and 'valid': inputs and targets (Batches of this process's rows), and how many
     """
 
     def __init__(self, path, ratio_valid, batch_size, seq_length, encoding, stateful, group, valid=None, test=None):
@@ -115,4 +116,9 @@ class Text:
                  for role, source in self.sources.items()]
         pieces = f'{number_of(B, "sequence")} of {number_of(length, "character")}'
         lines.append(f'{number_of(n["train"], "batch")} for training, {n["valid"]:,} for validation, each of {pieces}')
+        *first, _ = ''.join(self.uchar[self.codes['train'][:BEGINNING]]).casefold().split('\n')
+        in_order = sum(a <= b for a, b in zip(first, first[1:]))       # most, if sorted: some sort accents otherwise
+        if n['valid'] and 'valid' not in self.texts and len(set(first)) > 20 and in_order > 0.9 * len(first):
+            lines.append('the lines of the text are sorted, so its end, for validation, has other first letters: '
+                         'shuffle them (text_input/README.md)')
         return '\n'.join(lines)
