@@ -9,7 +9,6 @@
 // Both are code: inputs, outputs, and lines [name, operation, arguments], as ['t4', 'Mul', ['t3', 'before[0]']]. An
 // argument is an input, an earlier line, or a number as text. An interpreter computes a line for all units, then the
 // next: a page may not run scripts made from them.
-'use strict';
 
 /** Return a loop that computes f for each of H units. */
 const each = f => (n, to, x, y, z, H) => {

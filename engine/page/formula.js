@@ -6,7 +6,6 @@
 //     h = sigmoid(a_o + p*C)*tanh(C)
 //
 // Python's own form is read, too: remembers = {'z': 1} before the cell as in a class, def, return, and a, b = x, y.
-'use strict';
 
 // Operations of cell.js, or functions that add several, as Theano defines them, and the number of their arguments.
 const FUNCTIONS = {__proto__: null, sigmoid: ['ScalarSigmoid', 1], tanh: ['Tanh', 1], softplus: ['ScalarSoftplus', 1],

@@ -7,10 +7,7 @@ const gallery = {
   WITHIN: 4000,                                            // characters to read before the strips are shown
   hasStrips: null,                                         // whether the shown cards have them; null without cards
 
-  /**
-   * The features of the text with the cells whose first state follows them best: each {feature, name, match}, the best
-   * first.
-   */
+  /** Features of the text with the cells whose first state follows them best: each {feature, name, match}, in order. */
   features: once(() => Object.entries(data.correlations).map(([feature, r]) => {
     const all = units.all().map((name, k) => ({feature, name, match: r[k]}));
     return all.filter(({name}) => units.of(name).state === data.cell.states[0])

@@ -15,8 +15,6 @@ function learningView() {
   const history = () => isHere() ? lesson() : recorded;
   const rows = () => isHere() ? lesson().looks.map(({time, training, valid}) => [time, training, valid]) : data.epochs;
 
-  // ---- what is shown
-
   /** Show the chosen history, at its end if it is new or the slider was there. */
   function showHistory() {
     const found = history();

@@ -11,7 +11,6 @@
 // matrix in it, with its offset (at), rows, columns, and the distance between rows (width). Padding is zero. Weights
 // are transposed: (inputs, outputs), with the rows of a layer side by side, as are its cell states in C.
 // Letters for sizes: B streams, T stored steps, V characters in the vocabulary, H units of a layer.
-'use strict';
 
 const PAGE = 65536;                                        // bytes of WebAssembly's memory that are added at once
 

@@ -6,8 +6,7 @@
 //   idle     called when its work is done
 //   table    returns rows for a CSV file; the first row has the column names
 //
-// In page.html, data-view lists the views that show an element. All files are joined into one script, so each global
-// name is declared only once. All other variables that change are local to functions.
+// In page.html, data-view lists the views that show an element. All files are joined into one script.
 
 const isNarrow = matchMedia('(max-width: 56rem)');
 
@@ -30,7 +29,6 @@ function drawn(tag, attributes, content = '') {
 /** Return a button, for a mouse and for keys. */
 function button(className, content, act) {
   const made = element('button', className, ...content);
-  made.type = 'button';
   made.addEventListener('click', act);
   return made;
 }
@@ -79,10 +77,7 @@ function say(id, line) {
   byId(id).hidden = !line;
 }
 
-/**
- * Return a worker, which runs one generator at a time. idle: called when work has ended and no other has begun. wait:
- * milliseconds before the first slice.
- */
+/** Return a worker, which runs one generator at a time, after `wait` ms. idle: called when no other has begun. */
 function worker(idle, wait) {
   const SLICE = 30;                                        // milliseconds between reactions to the reader
   let job = null, timer = 0;
@@ -94,10 +89,7 @@ function worker(idle, wait) {
       job = null;
     },
 
-    /**
-     * Run a generator in slices, so that the page can react to the reader between them. Calls show() after each slice
-     * with the last value yielded, and then() with the result at the end.
-     */
+    /** Run a generator in slices, between which the page reacts. Calls show(last value) after each, then(result). */
     begin(generator, show, then = () => {}) {
       own.stop();
       job = generator;
@@ -273,9 +265,7 @@ function showPlace() {
 
 function prepare() {
   document.title = `What a network learned from ${format.visible(data.title)}`;
-  byId('source').textContent = format.visible(data.source);
-  // In a narrow window, an explanation would cover half of the text.
-  byId('how').open = !isNarrow.matches;
+  byId('how').open = !isNarrow.matches;                    // it would cover half of the text
   text.prepare();
   text.show(array(data.text), expectedOf(data));
   for (const [name, {table}] of Object.entries(views())) if (table) saving.addButton(name, table);

@@ -62,7 +62,6 @@ function trainer(id, label, cells, show, of = () => label) {
 
   on(id, 'click', own.press);
   for (const each of SETTINGS) on(each, 'input', own.resume);
-  byId(id).textContent = label;
   return own;
 }
 
