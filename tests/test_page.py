@@ -15,7 +15,7 @@ from engine.page import page
 from engine.page.page import learning, logged_costs
 from engine.terminal import BUNDLED
 from numpy_model import NAMES, V
-from pages import array_of, data_of, expected_of, text_of
+from pages import array_of, data_of, expected_of, read_by, text_of
 from scripts import S, TEXT, load
 
 
@@ -74,6 +74,9 @@ def test_data_are_those_of_an_independent_model(written, short_run):
         np.testing.assert_array_equal(array_of(data['parameters'][name]), p[name].astype('float16').ravel())
     assert data['sizes'] == [5, 7] and {len(r) for r in data['correlations'].values()} == {5 + 7}
     assert np.array(data['epochs'])[:, [0, 2]].tolist() == [[k, cost] for k, cost in enumerate(short_run.costs, 1)]
+    held_out = read_by(p, expected_of(p, TEXT[round(0.7 * (len(TEXT) // S)) * S:])[0])[0][1::2]
+    ends = np.concatenate([[C.min(axis=0), C.max(axis=0)] for C in held_out], axis=1)
+    np.testing.assert_allclose(data['ranges'], ends.T, atol=1e-4)
     assert data['title'] == 't.txt'
     samples = (short_run.folder / 'r_t.txt_samples.txt').read_text(encoding='utf-8')
     looks = data['learning']['looks']

@@ -39,8 +39,8 @@ const freezing = {
     byId('frozen-name').textContent = `Cell ${hold.unit} frozen at ${format.signed(hold.value)}`;
     say('frozen-hint', freezing.hint(hold, least, most));
     byId('frozen-temperature').textContent = state.temperature.toFixed(2);
-    words.textContent = `Its value; in the text it goes from ${format.signed(least)} to ${format.signed(most)}`;
-    const numbers = live.numbers();
+    words.textContent = `Its value, mostly from ${format.signed(least)} to ${format.signed(most)}`;
+    const {numbers} = live.reading();
     const panes = [['normal', live.network()], ['frozen-text', freezing.networkWith(hold)]].map(([id, network]) => {
       const prime = element('span', 'prime', ''), rest = element('span', '', '');
       byId(id).replaceChildren(prime, rest);

@@ -3,7 +3,7 @@
 const live = {
   CHOICES: 6,                                              // next letters shown
   network: once(() => new Network(model.parameters(), data.cell)),
-  opening: once(() => new Reading(live.network(), vocabulary.taken(live.line(), text.MOST).numbers, 1)),
+  readings: {},                                            // of lines that are not the reader's own
 
   /** The line at first: a known one, or the beginning of a line of the page's text. */
   line: once(() => data.line || openingOf(text.page.spelled.join(''))),
@@ -12,22 +12,21 @@ const live = {
   counter: once(() => gallery.good().find(({feature}) => feature === 'position in the line')),
   ends: () => units.rangeOf(live.counter().name).toSorted((a, b) => live.counter().match * (a - b)),
 
-  /** Return the Reading of the line, or null if there is nothing to read. Below: its numbers, how to write. */
+  /** Return the Reading of the line. Below: the counter, if it is held. */
   reading() {
     if (text.own) return text.reading();
-    return byId('words').value === live.line() && live.line() ? live.opening() : null;
+    const line = byId('words').value === live.line() ? live.line() : '', {numbers} = vocabulary.taken(line, text.MOST);
+    return live.readings[line] ||= new Reading(live.network(), [...vocabulary.lineEnd, ...numbers], 1);
   },
 
-  numbers: () => live.reading() ? live.reading().numbers : [],
   held: () => state.hold && state.hold.unit === live.counter()?.name ? state.hold : null,
 
   /** Show the next letters and how the network goes on, once the line has been read. */
   write() {
-    const reading = live.reading(), n = live.numbers().length;
+    const reading = live.reading(), n = reading.numbers.length;
     if (work.isBusy()) return;                             // then this is called again
-    if (reading && reading.done < n) return work.begin(reading.to(n), () => {});       // then this is called again
+    if (reading.done < n) return work.begin(reading.to(n), () => {});       // then this is called again
     writing.stop();
-    if (!reading) return [byId('ghost'), byId('choices')].forEach(part => part.replaceChildren());
     if (live.counter()) live.showCounter(reading.states(n - 1));
     const show = ghost => { byId('ghost').textContent = ghost || byId('ghost').textContent; };
     writing.begin(live.ghost(reading, numberIn('length')), show, show);
@@ -63,13 +62,14 @@ const live = {
         () => live.type(byId('words').value + vocabulary.uchar[number])))));
   },
 
-  /** Read a text that the reader typed: no more than is shown, and one character that tells so. */
-  type(typed) {
+  /** Read a text that the reader typed: no more than is shown, and one character that tells so. line: to be shown. */
+  type(typed, line) {
     const words = Array.from(typed.slice(0, 2 * text.MOST)).slice(0, text.MOST + 1).join('');
     byId('words').focus({preventScroll: true});
     const known = vocabulary.taken(words, text.MOST).numbers.length;
     state.change({words, place: known ? Infinity : text.strikingPlace(), pinned: false});
-    live.takeWords(words);
+    live.takeWords(line ?? words);
+    live.write();
   },
 
   /** Show the line. */
@@ -97,11 +97,7 @@ const live = {
     });
     on('count-on', 'click', () => state.change({hold: null}));
     on('words', 'input', () => live.type(byId('words').value));
-    on('words-none', 'click', () => {
-      live.type('');
-      live.takeWords(live.line());
-      live.write();
-    });
+    on('words-none', 'click', () => live.type('', live.line()));
     on('another', 'click', () => state.change({seed: (state.seed + 1) % 2 ** 32}));
     on('temperature', 'input', () => state.change({temperature: byId('temperature').valueAsNumber}));
     on('seed', 'change', () => state.change({seed: numberIn('seed')}));

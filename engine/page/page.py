@@ -84,14 +84,15 @@ def to_float16(array):
     return np.clip(array, -limit, limit).astype(np.float16)
 
 
-def cells(model, text):
-    """Return the sizes of the layers, and of each unit the correlations with features of a text and the range there."""
+def cells(model, text, held_out):
+    """Return the sizes of layers, and of each unit its correlations with features of a text and range in held_out."""
     states = model.states(text)
+    of_range = states if held_out == text else model.states(held_out)
     names = [name for name in states if name[:-1] != 'h']
     correlations = {feature: np.concatenate([r[name] for name in names]).round(3).tolist()
                     for feature, r in model.correlations(text, states).items()}
     layers = layers_of_units(sizes(model)).replace('units', 'cells')             # one word for them in the page
-    ranges = np.concatenate([[states[name].min(axis=0), states[name].max(axis=0)] for name in names], axis=1)
+    ranges = np.concatenate([[of_range[name].min(axis=0), of_range[name].max(axis=0)] for name in names], axis=1)
     return dict(sizes=sizes(model), layers=layers, correlations=correlations, followers=FOLLOWERS,
                 ranges=ranges.T.astype(float).round(4).tolist())
 
@@ -174,14 +175,14 @@ def title(checkpoint):
 def page_data(model, checkpoint, shown, against=None):
     """Return all data of a page under the names that its scripts use. Arguments as for write_page."""
     epochs, stored, text = logged_costs(checkpoint), opened(checkpoint), shown.text
-    described = info.description(stored, folders=False).split('\n')
-    titled = title(stored)
+    titled, described = title(stored), info.description(stored, folders=False).split('\n')
     return dict(
         title=titled, line=OPENINGS.get(titled),
         **expected(model, stored, text, shown.sha256), source=shown.source, written=shown.written, epochs=epochs,
         info=[line.partition(': ')[::2] for line in described], learning=learning(checkpoint, epochs),
-        copies=marks(text, shown.copies) if shown.copies else None, **cells(model, text),
-        against=expected(*against, text, shown.sha256) if against else None, learner=for_learning(),
+        copies=marks(text, shown.copies) if shown.copies else None, learner=for_learning(),
+        against=expected(*against, text, shown.sha256) if against else None,
+        **cells(model, text, (held_out(stored) or shown).text),
         parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
 
 

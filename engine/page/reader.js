@@ -50,7 +50,7 @@ const text = {
     const {numbers, line} = vocabulary.taken(state.words, text.MOST);
     say('words-unknown', line);
     if (state.words) live.takeWords(state.words);
-    if (numbers.length) text.show(numbers);
+    if (numbers.length) text.show([...vocabulary.lineEnd, ...numbers]);
     else if (text.own) text.show(text.page.numbers, text.page.expected);
     if (state.view) call('show');
   },

@@ -42,6 +42,7 @@ class Vocabulary {
   constructor(uchar) {
     this.uchar = uchar;
     this.numbers = new Map(uchar.map((character, number) => [character, number]));
+    this.lineEnd = this.numbers.has('\n') ? [this.numbers.get('\n')] : [];         // read before a reader's line
   }
 
   /** Return the name of a character in a list. */
