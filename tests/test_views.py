@@ -192,6 +192,8 @@ def test_cells(browser, of_own_cell):
         np.testing.assert_allclose(column_of(browser, 'cells', of + names[u]), values, atol=1e-5)
 
     browser.open(path, view='#cells&place=100')
+    layer, number = re.match(r'C(\d):(\d+) is cell \2 of layer \1$', browser.text('#cells-example')).groups()
+    assert int(number) < (7, 5)[int(layer) - 1]
     browser.click('#all-cells summary')
     browser.set('#feature', 'position in the line')
     since = [k - TEXT.rfind('\n', 0, k + 1) for k in range(300)]

@@ -233,14 +233,15 @@ function fillAbout() {
   }
 }
 
-/** Fill the links that try something: with the best-known cell, its range, and striking places. */
+/** Fill the links that try something, and an example: with the best-known cell, its range, and striking places. */
 function fillLinks() {
-  const best = gallery.features()[0]?.name, [LOW, HIGH] = best ? units.rangeOf(best) : [];
-  const values = {BEST: best, LOW, HIGH, WHY: modesByName().why.strikingPlace(),
-    BEFORE: text.strikingPlace() - 1};
+  const best = gallery.features()[0]?.name || units.all()[0], [LOW, HIGH] = units.rangeOf(best);
+  const {layer, number} = units.of(best), example = `${best} is cell ${number} of layer ${layer}`;
+  const values = {BEST: best, LOW, HIGH, WHY: modesByName().why.strikingPlace(), BEFORE: text.strikingPlace() - 1};
   for (const link of document.querySelectorAll('.try a')) {
-    link.hash = link.hash.replace(/[A-Z]{3,}/g, name => values[name] ?? name);
+    link.hash = link.hash.replace(/[A-Z]{3,}/g, name => values[name]);
   }
+  for (const id of ['cells-example', 'inside-example']) byId(id).textContent = example;
 }
 
 function showView() {
