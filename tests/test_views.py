@@ -451,11 +451,13 @@ def test_lab(browser, written, tmp_path):
     go(browser, 'lab')
     assert 'cell(a_z' in browser.value('formula.value')
     browser.set('#learn-units', '32')
-    browser.set('#formula', 'cell(a_f, C_prev)\nC = 3 * C_prev + 9 * a_f\nreturn C, C')
-    browser.click('#lab-go')
-    browser.wait("!byId('learn-wrong').hidden")
-    assert browser.text('#learn-wrong').startswith('The cost is no longer finite')
-    assert browser.text('#lab-go') == 'Train both' and not browser.value("byId('lab-looks').hidden")
+    for lines, said in (('C = 3 * C_prev + 9 * a_f', 'C = 3 * C_prev + 9 * a_f is the first line'),
+                        ('b = log(a_f)\nC = b', 'b = log(a_f) is the first line that is not finite. It was'),
+                        ('C = C_prev + sqrt(a_f - a_f)', 'The cost or its gradient is not finite, although each')):
+        browser.set('#formula', f'cell(a_f, C_prev)\n{lines}\nreturn C, C')
+        browser.click('#lab-go')
+        browser.wait(f"byId('learn-wrong').textContent.startsWith('{said}')")
+        assert browser.text('#lab-go') == 'Train both' and 'NaN' not in browser.value('document.body.innerText')
 
 
 @pytest.mark.parametrize('width', [1280, 390, 320])

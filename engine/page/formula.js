@@ -55,6 +55,9 @@ function linesWith(prefix) {
 const TOKEN = /[ \t\r]*(?:tt\.(?:nnet\.)?(?=\w))?((?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[a-z_]\w*|\*\*|\n\s*|.|$)/isy;
 const NUMBER = /^\.?\d/;
 const TAKEN = /^(U|W|b|h|M_.*|t\d+|(m|state|weights|carried|validation)_.*)$/;         // as in engine/kernel/cell.py
+const WORDS = Object.keys(FUNCTIONS).concat(('tt False None True and as assert async await break class continue def '
+  + 'del elif else except finally for from global if import in is lambda nonlocal not or pass raise return try while '
+  + 'with yield').split(' '));                             // functions, and words of Python, are no names
 const REMEMBERS = /\bremembers *= *\{(.*)\}/;
 
 /** Return a formula with spaces in place of comments, so that its characters keep their places. */
@@ -73,7 +76,7 @@ function signatureOf(source) {
 function parsed(source) {
   const [lines, add] = linesWith('t'), values = new Map(), formula = [];
   const kinds = {x: [], a: [], h: [], state: []}, own = {__proto__: null};
-  let token = null, end = signatureOf(source), before = 0;
+  let token = null, end = signatureOf(source), before = 0, depth = 0;
 
   // ---- tokens: {text, at}
 
@@ -92,7 +95,7 @@ function parsed(source) {
 
   function lacks(expected) {
     const [found, wanted] = [token.text || 'the end', expected].map(text => text === '\n' ? 'a line end' : text);
-    fail(`${found} found, ${wanted} expected`);
+    fail(found === '^' ? 'a power is written with **, not ^' : `${found} found, ${wanted} expected`);
   }
 
   const takes = text => token.text === text && Boolean(next());
@@ -109,11 +112,11 @@ function parsed(source) {
   // ---- the signature
 
   function argument() {
-    const at = name(), {text} = at, [, state, row] = /^(\w+)_prev$|^([axh])_.|/.exec(text);
+    const at = name(), {text} = at, [, state, row] = /^(\w+)_prev$|^([axh])_.|/.exec(text), called = state ?? text;
     if (values.has(text)) fail(`${text} is declared twice`, at);
-    if (!row && TAKEN.test(state ?? text)) fail(`${state ?? text} is taken: choose another name`, at);
+    if (!row && (TAKEN.test(called) || WORDS.includes(called))) fail(`${called} is taken: choose another name`, at);
     values.set(text, '');
-    if (state || row) kinds[row ?? 'state'].push(state ?? text);
+    if (state || row) kinds[row ?? 'state'].push(called);
     else if (takes('=')) own[text] = Number(number());
     else fail(`${text} is no row (a_${text}), no state (${text}_prev) and no parameter (${text}=0)`, at);
   }
@@ -145,9 +148,10 @@ function parsed(source) {
   }
 
   function signed() {
-    if (takes('-')) return add('Neg', signed());
-    const value = operand();
-    return takes('**') ? add('Pow', value, number()) : value;
+    if (++depth > 100) fail('more than 100 brackets or signs within each other');          // Python allows 200
+    const negative = takes('-'), value = negative ? signed() : operand();
+    depth--;
+    return negative ? add('Neg', value) : takes('**') ? add('Pow', value, number()) : value;
   }
 
   function operand() {
@@ -167,9 +171,10 @@ function parsed(source) {
   }
 
   function newName() {
-    const at = name();
-    if (values.has(at.text)) fail(`${at.text} is set already: choose another name`, at);
-    return at.text;
+    const at = name(), {text} = at;
+    if (values.has(text)) fail(`${text} is set already: choose another name`, at);
+    if (WORDS.includes(text)) fail(`${text} is a function or a word of Python: choose another name`, at);
+    return text;
   }
 
   function statement(results) {                            // names = expressions, or return and those of the results

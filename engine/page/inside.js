@@ -48,15 +48,12 @@ function insideView() {
     return [...sums, sums.reduce((a, b) => a + b)];
   }
 
-  /** Return the values in the formula by name. The cell of this layer is computed once more, and last. */
+  /** Return the values in the formula by name. */
   function namedValues() {
-    const {layer, number} = unit(), network = model.network(), before = text.reading().states(place() - 1);
-    const {forward, layers} = network, {inputs} = cell.forward;
-    network.setStates(0, before);
-    network.read(text.numbers[place()]);
-    network.setStates(0, before);
-    network.stepCell(layers[layer - 1], 0, 1);
-    const named = [...cell.names, ...read].map((name, k) => [name, inputs[k]]);
+    const {layer, number} = unit(), network = model.network(), {forward} = network.layers[layer - 1];
+    network.setStates(0, text.reading().states(place() - 1));
+    network.step([text.numbers[place()]]);
+    const named = [...cell.names, ...read].map((name, k) => [name, cell.forward.inputs[k]]);
     return Object.fromEntries([...named, ...cell.formula.map(([name, , of]) => [name, of])].map(([name, of]) => (
       [name, forward.valueOf(of, number)])));
   }

@@ -4,8 +4,7 @@
 function labView() {
   const LSTM = data.learner.formulas.LSTM, formula = byId('formula');
   const both = trainer('lab-go', 'Train both', () => [LSTM, state.formula].map(cellOf), showLooks, () => state.formula);
-  let seen = null;                                         // the lessons that are shown
-  let error = null;                                        // in the formula
+  let seen = null, error = null;                           // the lessons that are shown; what is wrong in the formula
 
   /** Show the formula, and what is wrong with it. A training of another formula stops. */
   function showFormula() {
@@ -22,6 +21,7 @@ function labView() {
     say('formula-wrong', error ? `Line ${before.length}, column ${before.at(-1).length + 1}: ${error.message}.` : '');
     byId('lab-go').disabled = byId('lab-copy').disabled = Boolean(error);
     byId('lab-class').hidden = true;
+    say('learn-wrong', '');
     for (const chip of byId('chips').children) chip.setAttribute('aria-pressed', chip.value === source);
     both.resume();
   }

@@ -210,11 +210,11 @@ class Learner {
     this.prepare();
   }
 
-  /** Train on x and y (T,B). Returns the mean cost before the update, in nats a character. */
+  /** Train on x and y (T,B). Returns the mean cost before, in nats a character; NaN if the gradient is not finite. */
   *step(x, y, rate) {
-    const cost = (yield* this.forward(x, y)) / y.length;
-    if (!Number.isFinite(cost)) throw new Error('The cost is no longer finite: the states grow without bound.');
+    const cost = (yield* this.forward(x, y)) / y.length, {numbers} = this.network;
     yield* this.backward(x, y);
+    if (!numbers.subarray(this.gradients, this.gradients + this.size).every(isFinite)) return NaN;
     this.update(rate);
     this.network.carry(x.length / this.B);
     return cost;
@@ -252,8 +252,27 @@ class Lesson {
     const {learner, streams, recipe} = this, batch = this.steps % streams.batches;
     const rate = Math.min(1, (this.steps + 1) / recipe.warmup) * this.rate;
     if (!batch) learner.network.reset();
-    this.costs.push(yield* learner.step(...streams.batch(batch), rate));
+    const cost = yield* learner.step(...streams.batch(batch), rate);
+    if (isNaN(cost)) throw this.error(learner.network.parameters());
+    this.costs.push(cost);
     this.steps++;
+  }
+
+  /** Return an Error that names the first line of the formula that is not finite in the held-out text. */
+  error(p) {
+    const {network, heldOut, cell} = this;
+    network.load(p);
+    network.reset();
+    for (const x of heldOut) {
+      network.step([x]);
+      for (const {H, forward} of network.layers) {
+        const valuesOf = name => Array.from({length: H}, (_, unit) => forward.valueOf(name, unit));
+        const wrong = cell.formula.find(([, , name]) => !valuesOf(name).every(isFinite));
+        if (wrong) return new Error(`${wrong[0]} = ${wrong[1]} is the first line that is not finite.`);
+      }
+      network.carry(1);
+    }
+    return new Error('The cost or its gradient is not finite, although each line is in the held-out text.');
   }
 
   /**
@@ -270,6 +289,7 @@ class Lesson {
       network.read(heldOut[k]);
       costs.push(-network.logs()[heldOut[k + 1]]);
     }
+    if (!isFinite(mean(costs))) throw this.error(p);
     const lineEnd = uchar.indexOf('\n'), prime = lineEnd < 0 ? [] : [lineEnd];
     const characters = written(network, prime, {temperature: this.temperature, seed: 1});
     for (let k = 0; k < Lesson.SAMPLE; k++, yield) sample += uchar[characters.next().value];

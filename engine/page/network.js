@@ -98,8 +98,8 @@ class Network {
       const room = cell.ofW < cell.rows ? 64 : 0;          // a product with W begins within a, and is wider than W
       return {number, H, U: of('U'), W: of('W'), b: of('b'), own: Object.keys(cell.own).map(of),
         matrices: cell.matrices.map(of), held: [], a: place(rows, cell.rows * H + room),
-        first: (cell.rows - cell.ofW) * H, h: after(H), C: after(states * H),
-        kept: place(T * rows, (cell.forward.outputs.length - 1 - states) * H)};
+        first: (cell.rows - cell.ofW) * H, h: after(H), C: after(states * H), kept: place(T * rows,
+          (cell.forward.outputs.length - 1 - states) * H), forward: new Program(cell.forward, memory, H)};
     });
     this.scores = place(T * rows, this.V);
     this.statePlaces = this.layers.flatMap(({h, C}) => [h, C]);        // of h and C of each layer
@@ -108,7 +108,6 @@ class Network {
       each.first = this.countOfStates;                     // where it begins in states()
       this.countOfStates += each.columns;
     }
-    this.forward = new Program(cell.forward, memory, Math.max(...units));
     this.load(p);
   }
 
@@ -234,8 +233,8 @@ class Network {
 
   /** Set h, C and what the gradient needs after a step. row: of what is stored for it. */
   stepCell(layer, row, B) {
-    const {H, a, h, C, kept, held} = layer, S = this.cell.states.length, after = row + this.rows;
-    this.forward.run(H, B, [...valuesIn(C, after, S, H), ...valuesIn(h, after, 1, H),
+    const {H, a, h, C, kept, held, forward} = layer, S = this.cell.states.length, after = row + this.rows;
+    forward.run(H, B, [...valuesIn(C, after, S, H), ...valuesIn(h, after, 1, H),
       ...valuesIn(kept, row, kept.columns / H, H), ...valuesIn(a, 0, this.cell.rows, H), ...valuesIn(C, row, S, H),
       ...this.ownValues(layer)], held);
   }
