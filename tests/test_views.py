@@ -8,7 +8,9 @@ import pytest
 import numpy_model
 from cells import gru_in_numpy
 from engine.data.parameters import Checkpoint
+from engine.lesson.cells import MLSTM
 from engine.methods.analysis import FEATURES
+from engine.page.page import Shown, write_page
 from numpy_model import NAMES, sigmoid
 from pages import (HOSTILE, NOT_HACKED, array_of, assert_chance, assert_colours, assert_mean, column_of, data_of,
                    expected_of, levels_of_cells, loaded, looked_at, numbers, page_of_own_cell, place, read_by, rounded,
@@ -388,6 +390,7 @@ def test_learning_in_the_page(browser, written, javascript, tmp_path):
     data = data_of(tmp_path / 'best.html')
     p = {name: np.reshape(array_of(data['parameters'][name]), shapes[name[0]]) for name in NAMES}
     costs = expected_of(dict(p, uchar=data['uchar']), passage)[2]
+    assert f' on {len(passage)} of {len(passage)} held-out letters;' in browser.text('#best-at')
     since, C = FEATURES['position in the word'](passage), read_by(p, array_of(data['text']))[0][1::2]
     np.testing.assert_allclose(data['correlations']['position in the word'], [
         np.corrcoef(since, unit)[0, 1] for unit in np.concatenate(C, axis=1).T], atol=1e-4)
@@ -458,6 +461,15 @@ def test_lab(browser, written, tmp_path):
         browser.click('#lab-go')
         browser.wait(f"byId('learn-wrong').textContent.startsWith('{said}')")
         assert browser.text('#lab-go') == 'Train both' and 'NaN' not in browser.value('document.body.innerText')
+
+
+def test_slow_training_is_announced(browser, tmp_path):
+    model = MLSTM(random_seed=1)
+    model.uchar = list('ab')
+    model.model_setup(num_units1=3, num_units2=2)
+    write_page(tmp_path / 'p.html', model, model.save_params(tmp_path / 'p.npz'), Shown('abb' * 9, 'a text'))
+    browser.open(tmp_path / 'p.html', view='#learning')
+    assert browser.all('#learn-slow', 'element.checkVisibility()') == [True]
 
 
 @pytest.mark.parametrize('width', [1280, 390, 320])

@@ -42,8 +42,8 @@ function labView() {
         + format.cost(valid, 3);
       byId(id + '-sample').textContent = format.visible(sample);
     }
-    byId('lab-when').textContent = `After ${own.epochs.toFixed(2)} epochs, readings of the text. Costs of held-out `
-      + 'letters, in nats: lower is better.';
+    byId('lab-when').textContent = `After ${own.epochs.toFixed(2)} epochs, readings of the text. Costs of `
+      + `${scoredOn(own)}, in nats: lower is better.`;
     if (isFirst) byId('lab-looks').scrollIntoView({block: isNarrow.matches ? 'start' : 'nearest'});
   }
 

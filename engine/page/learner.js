@@ -239,7 +239,7 @@ class Lesson {
     this.passage = this.heldOut.slice(0, Lesson.PASSAGE).map(number => uchar[number]);
     Object.assign(this, {cell, name, H, uchar, recipe, rate: rates[H], temperature, steps: 0, costs: [], looks: [],
       best: null, about: 'the beginning of the held-out last tenth of the text', count: numbers.length,
-      size: Object.values(p).reduce((sum, {length}) => sum + length, 0)});
+      unseen: numbers.length - end, size: Object.values(p).reduce((sum, {length}) => sum + length, 0)});
   }
 
   /** How many times the text was read for training. */

@@ -36,7 +36,7 @@ function learningView() {
   /** Show the look that the slider is at. */
   function showLook() {
     const {looks, about} = history(), {time, training, valid, costs, sample} = looks[slider.value];
-    const known = [['training', training], ['validation', valid]].filter(([, cost]) => isKnown(cost));
+    const known = [['training', training], ['validation', valid]].filter(([, cost]) => Number.isFinite(cost));
     const line = known.map(([name, cost]) => `${name} ${format.cost(cost, 3)}`).join(', ');
     const when = `Epoch ${Number(time.toFixed(2))}`;
     slider.setAttribute('aria-valuetext', `${when}, ${line}`);
@@ -46,7 +46,7 @@ function learningView() {
       + `In this passage alone, a letter had a typical chance of ${format.cost(mean(costs))}.`;
     byId('sample').textContent = format.visible(sample);
     if (isHere()) showTraining();
-    const best = rows().filter(([, , cost]) => isKnown(cost)).reduce((a, b) => a?.[2] <= b[2] ? a : b, null);
+    const best = rows().filter(([, , cost]) => Number.isFinite(cost)).reduce((a, b) => a?.[2] <= b[2] ? a : b, null);
     drawCurves('learning-curve', rows(), time, best?.[0] ?? null);
   }
 
@@ -57,9 +57,9 @@ function learningView() {
       + `with 2 layers of ${H} cells. Blind guessing: ${format.cost(Math.log(uchar.length))}.`;
     const memorises = valid > best.valid + RISEN && training < best.training;
     byId('learn-best').hidden = !best.time;
-    byId('best-at').textContent = `Best after ${best.time.toFixed(2)} epochs: `
-      + `${format.cost(best.valid, 3)}; this point is kept.` + (memorises ? ' Since then it memorises: it expects its '
-        + `own text more and more, and new text less (${format.cost(valid, 3)} now).` : '');
+    byId('best-at').textContent = `Best after ${best.time.toFixed(2)} epochs: ${format.cost(best.valid, 3)} on `
+      + `${scoredOn(lesson())}; this point is kept.` + (memorises ? ' Since then it memorises: it expects its own text '
+        + `more and more, and new text less (${format.cost(valid, 3)} now).` : '');
   }
 
   function show() {
@@ -96,11 +96,12 @@ function learningView() {
   });
   offerPage('learn-use', 'learn-save', lesson);
   for (const part of document.querySelectorAll('.learner-text')) part.textContent = data.learner.name;
+  byId('learn-slow').hidden = !data.cell.matrices.length;
   on('learn-own', 'click', () => { byId('learn-options').open = true; });
 
   /** Return the costs of the curve. */
   const table = () => [['epoch', 'training', 'validation'], ...rows().map(row => (
-    row.map(value => isKnown(value) ? value : '')))];
+    row.map(value => Number.isFinite(value) ? value : '')))];
 
   return {show, table};
 }

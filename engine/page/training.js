@@ -65,8 +65,8 @@ function trainer(id, label, cells, show, of = () => label) {
   return own;
 }
 
-/** Return whether a cost is known: at a run's epoch without validation it is null, at the first look here NaN. */
-const isKnown = cost => cost !== null && !isNaN(cost);
+/** Say on how many held-out characters the costs of a Lesson are. */
+const scoredOn = ({heldOut, unseen}) => [heldOut.length, unseen].map(format.grouped).join(' of ') + ' held-out letters';
 
 /** Return two to seven round numbers from least to most. */
 function ticks(least, most) {
@@ -83,7 +83,7 @@ function ticks(least, most) {
 function drawCurves(id, rows, at, best = null) {
   const W = Math.max(280, Math.min(560, byId(id).clientWidth)), H = 260;
   const [left, right, top, bottom] = [44, W - 12, 24, H - 40];
-  const costs = rows.flatMap(([, ...both]) => both).filter(isKnown);
+  const costs = rows.flatMap(([, ...both]) => both).filter(Number.isFinite);
   const most = Math.min(1.1 * costs[0], Math.max(...costs));           // a later leap would flatten the rest
   const least = Math.min(...costs), [first] = rows[0], [last] = rows.at(-1);
   const x = time => left + (time - first) / (last - first || 1) * (right - left);
@@ -102,7 +102,7 @@ function drawCurves(id, rows, at, best = null) {
       {x: x(best), y: top - 8, 'text-anchor': x(best) > W - 40 ? 'end' : 'middle'}, 'best'));
   }
   for (const [place, name] of [[1, 'dashed'], [2, 'solid']]) {
-    const known = rows.filter(row => isKnown(row[place])), now = known.find(([time]) => time === at);
+    const known = rows.filter(row => Number.isFinite(row[place])), now = known.find(([time]) => time === at);
     svg.append(drawn('polyline', {class: name, points: known.map(row => `${x(row[0])},${y(row[place])}`).join(' ')}));
     if (now) svg.append(drawn('circle', {class: name, r: 6, cx: x(at), cy: y(now[place])}));
   }
