@@ -196,6 +196,9 @@ def test_cells(browser, of_own_cell):
     browser.open(path, view='#cells&place=100')
     layer, number = re.match(r'C(\d):(\d+) is cell \2 of layer \1$', browser.text('#cells-example')).groups()
     assert int(number) < (7, 5)[int(layer) - 1]
+    tries, cards = [browser.all(part, 'element.getBoundingClientRect().' + end)[0] for part, end in (
+        ('section[data-view=cells] .try', 'bottom'), ('#gallery', 'top'))]
+    assert cards - tries > 8
     browser.click('#all-cells summary')
     browser.set('#feature', 'position in the line')
     since = [k - TEXT.rfind('\n', 0, k + 1) for k in range(300)]
@@ -316,6 +319,9 @@ def test_line(browser, written, judge, javascript):
     check('\n' + browser.value('live.line()'), 1.5, 8)
     browser.set('#words', '')                              # how a line begins
     check('\n', 1.5, 8)
+    height, padding, line = map(float, browser.value("""(({paddingTop, lineHeight}) => [byId('live').clientHeight,
+        paddingTop.slice(0, -2), lineHeight.slice(0, -2)])(getComputedStyle(byId('words')))"""))
+    assert abs((height - padding) / line - 7) < 0.1        # no line is cut at the bottom of its box
 
 
 def test_opening_of_a_line(browser, written):
@@ -327,6 +333,7 @@ def test_opening_of_a_line(browser, written):
         assert browser.value(f'openingOf({text!r})') == line
     assert browser.value('new Vocabulary([...`a"\u2019`]).taken("\u201ca\u2018\u2019", 9)') == dict(
         numbers=[1, 0, 2], line='Left out, since the model never saw them: \u2018. ')
+    assert browser.value('[0.5, 0.052, 0.002, 0.00077].map(format.percent)') == ['50 %', '5.2 %', '0.20 %', '0.077 %']
 
 
 def test_frozen_cell(browser, written, judge, javascript):
@@ -470,6 +477,19 @@ def test_slow_training_is_announced(browser, tmp_path):
     write_page(tmp_path / 'p.html', model, model.save_params(tmp_path / 'p.npz'), Shown('abb' * 9, 'a text'))
     browser.open(tmp_path / 'p.html', view='#learning')
     assert browser.all('#learn-slow', 'element.checkVisibility()') == [True]
+
+
+def test_without_javascript(browser, written):
+    """Only a message is shown."""
+    browser.open(written)
+    browser.call('Emulation.setScriptExecutionDisabled', value=True)
+    try:
+        browser.call('Page.reload')
+        browser.wait("document.body?.innerText.startsWith('This page needs JavaScript')")
+        assert '\n' not in browser.value('document.body.innerText')
+    finally:
+        browser.call('Emulation.setScriptExecutionDisabled', value=False)
+    browser.opened *= 2
 
 
 @pytest.mark.parametrize('width', [1280, 390, 320])

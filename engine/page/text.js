@@ -89,7 +89,7 @@ const format = {
   signed: (number, digits = 2) => number.toFixed(digits).replace('-', '\u2212'),
   grouped: n => Math.round(n).toLocaleString('en'),
   percent(p) {
-    const digits = !p || p >= 0.1 ? 0 : p < 0.001 ? 3 : 1;
+    const digits = !p || p >= 0.1 ? 0 : p >= 0.01 ? 1 : p >= 0.001 ? 2 : 3;            // two figures of small ones
     return p && p < 5e-6 ? 'under 0.001 %' : (100 * p).toFixed(digits) + ' %';
   },
 
