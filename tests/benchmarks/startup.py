@@ -21,6 +21,8 @@ from statistics import median
 
 from common import ALPHABET, ROOT, print_head, table, timed
 
+NOVEL = 700_000            # characters of a text as long as a novel
+
 
 def settings(compiled):
     """Return settings of a process that uses a folder of compiled code."""
@@ -69,7 +71,7 @@ def main():
     parser.add_argument('--rounds', type=int, default=5, help='of all programs (default: %(default)s)')
     options = parser.parse_args()
     print_head()
-    characters = ''.join(random.Random(1).choices(ALPHABET, k=700_000))
+    characters = ''.join(random.Random(1).choices(ALPHABET, k=NOVEL))
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         (folder / 'novel.txt').write_text(characters)
