@@ -466,6 +466,16 @@ def outputs_of_all_ops():
     return [output for dtype in DTYPES for op, values in examples(dtype).values() for output in run(op, values)]
 
 
+def outputs_of_rows(T, B, H):
+    """Return the outputs of Ops whose threads share T*B rows."""
+    random, N, V = np.random.default_rng(3), T * B, 67
+    arrays = [reals(random, 'float32', *shape) for shape in ((H, V), (N, H), (H, 4 * H), (N, V), (V,))]
+    index, library = rows(random, V, N), LIBRARIES['float32']
+    return [*run(ops.TakeColumns(library), [arrays[0], index]), *run(ops.Product(library), arrays[1:3]),
+            *run(ops.LSTM(library), layer_inputs(random, 'float32', T, B, H)),
+            *run(ops.SoftmaxCrossEntropy(library), [*arrays[3:], index])]
+
+
 needs_openmp = pytest.mark.skipif(not compiler.openmp(), reason='no OpenMP')
 
 
@@ -488,13 +498,24 @@ def test_any_number_of_threads_gives_the_same_numbers_and_the_same_bits_each_tim
     with any_number_of_threads() as set_threads:
         for n in (1, 2, 3, 2):
             set_threads(n)
-            results.append(outputs_of_all_ops())
+            results.append(outputs_of_all_ops() + outputs_of_rows(20, 29, 41))
             counts.append(len(os.listdir('/proc/self/task')))
     assert counts[2] - counts[1] == 1                                               # with 3 threads and with 2
     for one, two, three, two_again in zip(*results):
         assert two.tobytes() == two_again.tobytes()
         for other in (two, three):
             np.testing.assert_allclose(other, one, **LONG_SUMS['float32' if one.dtype == 'float32' else 'float64'])
+
+
+@needs_openmp
+def test_few_rows_stay_in_the_calling_thread():
+    """Waking another takes longer: with two threads, an edited network wrote at a third of its speed."""
+    outputs_of_all_ops()
+    with any_number_of_threads() as set_threads:
+        set_threads(9)
+        before = len(os.listdir('/proc/self/task'))
+        outputs_of_rows(1, 1, 512), outputs_of_rows(1, 5, 128)
+        assert len(os.listdir('/proc/self/task')) == before
 
 
 def test_c_has_room_for_all_layers():

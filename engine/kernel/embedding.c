@@ -21,6 +21,7 @@ static void to_table(long V, long D, long begin, long end, const REAL *U, REAL *
 
 int take_columns(long N, long V, long D, const REAL *U, const int32_t *index, REAL *out, int n_threads)
 {
+    if (N * D < FEW_NUMBERS) n_threads = 1;
     if (N < V / 8) { /* a table would take longer */
         for (long n = 0; n < N; n++)
             for (long d = 0; d < D; d++) out[n * D + d] = U[d * V + index[n]];

@@ -13,16 +13,13 @@ INLINE void to_numbers(const uint8_t *flags, long n, REAL *numbers)
 /* Where thread i of n_threads begins in n numbers. */
 INLINE long first_of(long n, long n_threads, long i) { return at_most(round_up(split(n, n_threads, i), LANES), n); }
 
-/* With fewer numbers, waking another thread takes longer than it saves. */
-enum { WORTH_THREADS = 20000 };
-
 /* Defines a function that fills out (rows, n).  ONE, ROW and ALL are statements for the whole array, a row, and a
  * vector at number `at`, of which m are left; FLAGS is for a chunk.  Threads share the rows if BY_ROWS is 1, else the
  * columns. */
 #define FORMULA(NAME, ARGUMENTS, BY_ROWS, ONE, ROW, FLAGS, ALL, RESULT) \
     extern "C" __attribute__((visibility("default"))) void NAME ARGUMENTS \
     { \
-        const int n_threads = rows * n > WORTH_THREADS ? threads() : 1; \
+        const int n_threads = rows * n > FEW_NUMBERS ? threads() : 1; \
         ONE \
         FOR_EACH_THREAD \
         for (int i = 0; i < n_threads; i++) { \

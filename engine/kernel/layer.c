@@ -205,6 +205,7 @@ int lstm_forward(long T, long B, long H, const REAL *a_x, const REAL *W, const R
     p.a_x = a_x, p.b = b, p.own = own, p.h0 = h0, p.C0 = C0;
     p.kept = kept, p.C = C, p.h = h;
     p.W = T == 1 && are_few(B) ? W : NULL;
+    if (p.W || (double)T * B * ROWS * H * H < WORTH_THREADS) n_threads = 1;
     const long weights = p.W ? 0 : weights_size(OF_W, H, H), matrices = weights_size(PRODUCTS, H, H);
     const long states = B * STATES * H, share = forward_size((B + n_threads - 1) / n_threads, H);
     p.panels = scratch(0, weights + matrices + n_threads * share);

@@ -280,8 +280,8 @@ INLINE int are_few(long M) { return PER_WORD == 1 && M <= FEW; }
  * written less often. */
 #define DEPTH 1024L
 
-/* With fewer multiply-adds, waking another thread takes longer than it saves. */
-#define WORTH_THREADS 1e5
+/* With fewer multiply-adds, or few rows, waking another thread takes longer than it saves. */
+#define WORTH_THREADS 3e6
 
 /* A (M, K) and B (K, N), with the strides of their axes in numbers, and C (M, N). */
 typedef struct {
@@ -354,22 +354,17 @@ int matmul(long M, long N, long K, const REAL *a, long a_row, long a_column, con
 {
     const long slices = (K + DEPTH - 1) / DEPTH, depth = slices ? round_up((K + slices - 1) / slices, DEEP) : DEEP;
     const long a_size = tiles_size(BLOCK, depth);
-    if ((double)M * N * K < WORTH_THREADS) n_threads = 1;
+    if (are_few(M) || (double)M * N * K < WORTH_THREADS) n_threads = 1;
     if (are_few(M) && a_column == 1 && b_row == 1) {
-        FOR_EACH_THREAD
-        for (int i = 0; i < n_threads; i++) {
-            WITHOUT_SUBNORMALS
-            const long begin = split(N, n_threads, i), end = split(N, n_threads, i + 1);
-            multiply_few(M, end - begin, K, a, a_row, b + begin * b_column, b_column, c + begin, c_row, accumulate);
-        }
+        WITHOUT_SUBNORMALS
+        multiply_few(M, N, K, a, a_row, b, b_column, c, c_row, accumulate);
         return 0;
     }
     product p;
     p.M = M, p.N = N, p.K = K;
     p.a = a, p.a_row = a_row, p.a_column = a_column;
     p.b = b, p.b_row = b_row, p.b_column = b_column;
-    p.c = c, p.c_row = c_row, p.accumulate = accumulate;
-    p.depth = depth;
+    p.c = c, p.c_row = c_row, p.accumulate = accumulate, p.depth = depth;
     p.packed_b = scratch(0, panel_at(K, panel_count(N)) + n_threads * a_size);
     if (!p.packed_b) return -1;
     REAL *tiles = p.packed_b + panel_at(K, panel_count(N));

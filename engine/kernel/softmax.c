@@ -37,6 +37,7 @@ static REAL sum_below(long V, const REAL *scores, const REAL *bias, REAL highest
 int cross_entropy(long N, long V, const REAL *scores, const REAL *bias, const int32_t *y, REAL *cost, int32_t *best,
                   REAL *p, REAL *spread, int n_threads)
 {
+    if (N * V < FEW_NUMBERS) n_threads = 1;
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++) {
         WITHOUT_SUBNORMALS

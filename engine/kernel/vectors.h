@@ -86,6 +86,9 @@ INLINE long split(long n, long parts, long part) { return n * part / parts; }
 
 /* ---- Threads ------------------------------------------------------------------------------- */
 
+/* Waking another thread takes longer than to compute so many numbers. */
+enum { FEW_NUMBERS = 20000 };
+
 #ifdef _OPENMP
 /* Stands before a loop over thread numbers, to run its iterations in parallel. */
 #define FOR_EACH_THREAD _Pragma("omp parallel for num_threads(n_threads) schedule(static, 1)")
