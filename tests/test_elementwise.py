@@ -6,6 +6,7 @@ import pytest
 
 from engine.backend import compiler
 from engine.backend.theano_setup import theano, tt
+from engine.kernel.elementwise import SameArrays, openblas
 
 RANDOM = np.random.RandomState(0)
 
@@ -234,3 +235,14 @@ def test_function_whose_arrays_were_freed(by):
     first, _ = f(values), f(values)
     f.free()
     assert f(values) == f(values) == first
+
+
+def test_numpy_uses_one_thread_in_a_step():
+    """Its threads and those of the kernel would take each other's time, as in products of one's own optimiser."""
+    get_threads, set_threads, before = openblas()
+    set_threads(2)
+    x, seen = tt.vector('x', 'float32'), []
+    f = SameArrays([x], [theano.printing.Print(global_fn=lambda op, value: seen.append(get_threads()))(x)])
+    f(np.ones(3, 'float32'))
+    set_threads(before)
+    assert seen == [1]

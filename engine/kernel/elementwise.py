@@ -3,6 +3,7 @@
 Importing this module patches Theano. An operation is planned once for the arrays that it reads and writes, since most
 stay the same from one training step to the next. Planned says when it is planned again.
 """
+import contextlib
 import ctypes
 import functools
 import operator
@@ -18,6 +19,7 @@ from engine.kernel.library import Library, empty, reused, source
 gof, scalar = theano.gof, theano.scalar
 infer_reuse_pattern = theano.compile.function_module.infer_reuse_pattern
 CHANGES = [0]                  # how many values have been set: by set_value, and by functions with updates
+WORTH_THREADS = 1e8            # multiply-adds of a product for which NumPy uses all threads
 POINTERS = {'float32': 'REAL', 'float64': 'REAL', 'bool': 'uint8_t'}
 
 
@@ -157,6 +159,31 @@ class Formula:
                    for x, kind in zip(arrays, self.kinds))
 
 
+# ---------------------------------------------------------------- NumPy's products
+
+@functools.cache
+def openblas():
+    """Return functions that get and set how many threads NumPy's OpenBLAS uses, and how many it used at first."""
+    library = ctypes.CDLL(np._core._multiarray_umath.__file__)
+    for name in ('scipy_openblas_{}_num_threads64_', 'openblas_{}_num_threads'):           # NumPy's own, and Debian's
+        with contextlib.suppress(AttributeError):
+            get_threads, set_threads = getattr(library, name.format('get')), getattr(library, name.format('set'))
+            return get_threads, set_threads, get_threads()
+    return (lambda: 1), (lambda n: None), 1                # another BLAS keeps its threads
+
+
+@contextlib.contextmanager
+def blas_threads(multiply_adds=0):
+    """Let NumPy use one thread in the block, or all for a large product: idle ones spin, which slows the kernel's."""
+    get_threads, set_threads, most = openblas()
+    before = get_threads()
+    set_threads(most if multiply_adds > WORTH_THREADS else 1)
+    try:
+        yield
+    finally:
+        set_threads(before)
+
+
 # ---------------------------------------------------------------- thunks
 
 class Planned:
@@ -262,7 +289,8 @@ class SameArrays:
         for array, x in zip(arrays, inputs):
             np.copyto(array, x, casting='safe')
         self.function.trust_input = known                  # Theano has checked arrays like these
-        results = self.function(*arrays)
+        with blas_threads():
+            results = self.function(*arrays)
         self.arrays = arrays                               # not before, since Theano may raise an error
         return [*[v.copy() for v in results[:self.copied]], *results[self.copied:]]
 

@@ -5,6 +5,7 @@ Characters are (B,), texts (T,B).
 import numpy as np
 
 from engine import checks
+from engine.kernel.elementwise import blas_threads
 
 
 def likely(p, top_k, top_p):
@@ -50,6 +51,7 @@ class StepByStep:
         logs, *after = self._compiled('predict')(x, *checks.states(states, x.shape[1], self._sizes(), self._S))
         return logs.reshape(*x.shape, -1), after
 
+    @blas_threads()
     def write(self, prime, bits, n, choice, *states):
         """Return what Texts.write does."""
         (temperature, top_k, top_p), B, compute = map(float, choice), prime.shape[1], self._compiled('scores')

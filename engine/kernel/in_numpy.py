@@ -4,8 +4,6 @@ The names of functions and arguments, and their shapes, are those of kernel.h. W
 another order here: (T, rows, B, H), so that all arrays of a step are contiguous.
 """
 import collections
-import contextlib
-import ctypes
 import functools
 
 import numpy as np
@@ -13,37 +11,8 @@ import numpy as np
 from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import is_matrix
 from engine.kernel.cell import inputs_of, own_places, places
-from engine.kernel.elementwise import SameArrays
+from engine.kernel.elementwise import SameArrays, blas_threads
 from engine.kernel.formula import InNumPy
-
-WORTH_THREADS = 1e8            # multiply-adds of a product that uses all threads
-
-
-@functools.cache
-def openblas():
-    """Return the functions that get and set how many threads NumPy's OpenBLAS uses, or None for another BLAS."""
-    library = ctypes.CDLL(np._core._multiarray_umath.__file__)
-    for name in ('scipy_openblas_{}_num_threads64_', 'openblas_{}_num_threads'):           # NumPy's own, and Debian's
-        with contextlib.suppress(AttributeError):
-            return getattr(library, name.format('get')), getattr(library, name.format('set'))
-
-
-@contextlib.contextmanager
-def one_thread(needed=True):
-    """Let OpenBLAS use one thread in the block. Others spin between products, which takes the time of a busy machine.
-
-    needed: whether to do so; a large product may use all.
-    """
-    if not (needed and openblas()):
-        yield
-        return
-    get_threads, set_threads = openblas()
-    before = get_threads()
-    set_threads(1)
-    try:
-        yield
-    finally:
-        set_threads(before)
 
 
 class Elementwise:
@@ -119,14 +88,13 @@ class Arrays:
     @staticmethod
     def product(a, b, out):
         """Return a function that fills out (M,N) with the product of a and b."""
-        return one_thread(out.size * len(b) < WORTH_THREADS)(lambda: np.dot(a, b, out))
+        return blas_threads(out.size * len(b))(lambda: np.dot(a, b, out))
 
     @staticmethod
     def all_below(V, N, index):
         return not N or 0 <= index.min() <= index.max() < V
 
     @staticmethod
-    @one_thread()
     def sums_of_squares(count, N, arrays, sums):
         for x, total in zip(arrays, sums):
             np.dot(x.ravel(), x.ravel(), total)
@@ -145,7 +113,6 @@ class Arrays:
         dU[...] = 0
         dU[:, index[order[starts]]] = np.add.reduceat(d[order], starts, axis=0).T
 
-    @one_thread()
     def lstm_forward(self, T, B, H, a_x, W, b, h0, C0, own, h, C, kept, h_end, C_end):
         counts = self.cell.counts
         W = np.ascontiguousarray(W.transpose(0, 2, 1)) if T > 1 else W.transpose(0, 2, 1)
@@ -178,7 +145,7 @@ class Arrays:
         of_W, before, states = slice((counts.b - counts.W) * H, None), self._states(C0), self._states(C)
         for total in d_own:
             total[...] = 0
-        with one_thread(), np.errstate(all='ignore'):
+        with np.errstate(all='ignore'):
             for t in reversed(range(first, T)):
                 np.add(dh[t], dh_next, of_h)
                 self.cell.backward([*kept[t], *(states[t - 1] if t else before), *states[t], *own, of_h,
@@ -190,10 +157,9 @@ class Arrays:
                 dC, d_before = d_before, dC
         da[:first] = 0
         rows = da.reshape(T * B, -1)
-        with one_thread():
-            db.reshape(-1)[...] = np.ones(T * B, h.dtype).dot(rows)
+        db.reshape(-1)[...] = np.ones(T * B, h.dtype).dot(rows)
         rows = rows[:, of_W]
-        with one_thread(rows.size * H < WORTH_THREADS):
+        with blas_threads(rows.size * H):
             dW.reshape(-1, H)[...] = rows[B:].T.dot(h[:-1].reshape(-1, H)) + (rows[:B].T.dot(h0) if T else 0)
         dC0[...] = 0 if first else dC
 
@@ -210,7 +176,6 @@ class Arrays:
         p /= sums[:, None]
 
     @staticmethod
-    @one_thread()
     def cross_entropy_gradient(N, V, dcost, dspread, p, y, dscores, dbias):
         np.multiply(p, (dcost + dspread)[:, None], dscores)
         dscores -= dspread[:, None] / V
