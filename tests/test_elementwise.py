@@ -1,5 +1,7 @@
 """Theano's own operations in NumPy, and its elementwise formulas in C, compared with NumPy."""
 import itertools
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -230,11 +232,29 @@ def test_new_value_whose_old_one_nothing_reads_keeps_its_array(by):
 
 
 def test_function_whose_arrays_were_freed(by):
-    x, values = tt.matrix('x', 'float32'), np.ones((3, 5), 'float32')
-    f = theano.function([x], tt.tanh(x).sum())
+    """Those of shared variables stay."""
+    x, values, s = tt.matrix('x', 'float32'), np.ones((3, 5), 'float32'), theano.shared(np.full(5, 2, 'float32'))
+    f = theano.function([x], tt.tanh(s * x).sum())
     first, _ = f(values), f(values)
     f.free()
     assert f(values) == f(values) == first
+
+
+@pytest.mark.parametrize('function', [tt.tanh, tt.shape, lambda x: x[[0, 1]], lambda x: tt.dot(x, x)])
+def test_none_as_an_argument(function):
+    x = tt.vector('x', 'float32')
+    f = theano.function([x], function(x))
+    for arguments, named in (([None], {}), ([], {'x': None})):
+        with pytest.raises(ValueError, match='expected an ndarray, not None'):
+            f(*arguments, **named)
+        f(np.ones(3, 'float32'))                           # the next error is in a function that has run
+
+
+def test_threads_that_call_one_function():
+    x, waits = tt.vector('x', 'float32'), theano.printing.Print(global_fn=lambda op, value: time.sleep(1e-3))
+    f, values = theano.function([x], waits(2 * x) + 1), [np.full(3, k, 'float32') for k in range(20)]
+    with ThreadPoolExecutor(4) as pool:
+        np.testing.assert_array_equal([*pool.map(f, values)], [2 * value + 1 for value in values])
 
 
 def test_numpy_uses_one_thread_in_a_step():

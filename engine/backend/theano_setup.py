@@ -16,6 +16,7 @@ import re
 import shutil
 import sys
 import textwrap
+import threading
 import types
 import warnings
 
@@ -156,6 +157,14 @@ def _patch(module):
         case 'theano.tensor.opt':                  # updates get the memory of their old values before others take it
             rewrite(module.InplaceElemwiseOptimizer, 'apply', {r'list\((graph\.io_toposort\(.*?\))\)': (
                 r'sorted(\1, key=lambda node: not any(v in update_outs for v in node.outputs))')})
+        case 'theano.compile.function_module':     # with allow_gc=False, free also took the values of shared variables
+            rewrite(module.Function, 'free', {r'not isinstance\(key, theano.gof.Constant\)': 'key.owner'})
+            call = module.Function.__call__
+
+            def call_alone(self, *inputs, **named):        # other threads wait, since its arrays stay the same
+                with vars(self).setdefault('lock', threading.RLock()):
+                    return call(self, *inputs, **named)
+            module.Function.__call__ = call_alone
         case 'theano.tensor.raw_random':           # copy.copy of a generator now shares its state
             module.copy = copy.deepcopy
         case 'theano.sandbox.rng_mrg':             # combines an int32 with 0xffffffff, in Python

@@ -254,8 +254,11 @@ class Loop(gof.vm.Loop):
         for run, node, thunk in runs:
             try:
                 run()
-            except Exception:
-                gof.link.raise_with_op(node, thunk)
+            except Exception as raised:
+                arguments = zip(node.inputs, thunk.inputs)
+                none = any(x is None and isinstance(v.type, tt.TensorType) for v, (x,) in arguments)
+                error = ValueError('expected an ndarray, not None') if none else raised        # as Theano's C code says
+                gof.link.raise_with_op(node, thunk, (type(error), error, raised.__traceback__))
         if not equal:
             self.arrays = [x for x, in self.given]
             self.shapes = [x.shape for x in self.arrays]
