@@ -20,6 +20,9 @@ PROGRAMS = {
                          'assert draw() == draw()',
     'mrg': 'from theano.sandbox.rng_mrg import MRG_RandomStreams\n'
            'random = theano.function([], MRG_RandomStreams(3).uniform((1,)))\nassert random() != random()',
+    'multinomial': 'from theano.sandbox.rng_mrg import MRG_RandomStreams\n'
+                   'draws = MRG_RandomStreams(3).multinomial(pvals=np.full((300, 4), 0.25, "float32"))\n'
+                   'assert theano.function([], draws)().sum() == 300',
     'integers': 'assert tt.constant(300).dtype == "int16"'}
 RUNNER = """
 import sys

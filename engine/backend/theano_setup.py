@@ -167,6 +167,8 @@ def _patch(module):
             module.Function.__call__ = call_alone
         case 'theano.tensor.raw_random':           # copy.copy of a generator now shares its state
             module.copy = copy.deepcopy
+        case 'theano.sandbox.multinomial':         # multiplies a number of rows by another one, an int8
+            module.as_scalar = module.theano.scalar.convert_to_int64
         case 'theano.sandbox.rng_mrg':             # combines an int32 with 0xffffffff, in Python
             draw = module.mrg_next_value
             module.mrg_next_value = lambda *arguments, mask, **more: draw(*arguments, mask=np.int64(mask), **more)
