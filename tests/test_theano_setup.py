@@ -81,6 +81,12 @@ def test_computes_on(monkeypatch, cxx, kernel, expected):
     assert ('which needs a C++ compiler' in model.computes_on()) == (not cxx)
 
 
+def test_numbers_of_threads_for_nested_loops():
+    """As OpenMP allows."""
+    code = 'from engine.backend import compiler, theano_setup\nprint(compiler.threads())'
+    assert python(code, PLAIN, OMP_NUM_THREADS='2,1') == ('2\n', '')
+
+
 def full_disk():
     """Imitate a full disk in this process, by a file size limit of a kilobyte."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))

@@ -40,6 +40,8 @@ DEFAULTS = {                 # for Theano's options; the user's settings take pr
 if 'OMP_WAIT_POLICY' not in os.environ:
     os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'
     os.environ.setdefault('GOMP_SPINCOUNT', '1000')
+if ',' in os.environ.get('OMP_NUM_THREADS', ''):           # one for each level of nested loops; Theano expects a number
+    os.environ['OMP_NUM_THREADS'] = os.environ['OMP_NUM_THREADS'].split(',')[0]
 
 
 def _use_settings(configparser):
