@@ -78,9 +78,9 @@ def shared(array, name, device):
 def of_tensors(function):
     """Return a function of tensors that may also get numbers, but not numbers alone."""
     def called(*arguments):
-        device = next(v.device for v in arguments if isinstance(v, torch.Tensor))
-        return function(*[v if isinstance(v, torch.Tensor) else torch.full((), v, device=device, dtype=(
-            torch.float64 if isinstance(v, float) else None)) for v in arguments])         # () promotes no type
+        like = next(v for v in arguments if isinstance(v, torch.Tensor))
+        return function(*[v if isinstance(v, torch.Tensor) else torch.full((), v, device=like.device, dtype=(
+            like.dtype if isinstance(v, float) else None)) for v in arguments])            # () promotes no type
     return called
 
 
