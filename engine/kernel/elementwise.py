@@ -375,7 +375,7 @@ def formulas_of(nodes):
     for dtype in {each.dtype for each in found}:
         texts = sorted({each.text for each in found if each.dtype == dtype})
         included = source('#include "vectors.c"\n#include "formulas.h"\n', dtype)
-        paths[dtype] = compiler.compiled_file('formulas', included + ''.join(texts))
+        paths[dtype] = compiler.compiled_file('formulas', f'{included}extern "C" {{\n{"".join(texts)}}}\n')
     for each in found:
         each.path = paths[each.dtype]
     return list(paths.values())

@@ -17,7 +17,7 @@ INLINE long first_of(long n, long n_threads, long i) { return at_most(round_up(s
  * vector at number `at`, of which m are left; FLAGS is for a chunk.  Threads share the rows if BY_ROWS is 1, else the
  * columns. */
 #define FORMULA(NAME, ARGUMENTS, BY_ROWS, ONE, ROW, FLAGS, ALL, RESULT) \
-    extern "C" __attribute__((visibility("default"))) void NAME ARGUMENTS \
+    __attribute__((visibility("default"))) void NAME ARGUMENTS \
     { \
         const int n_threads = rows * n > FEW_NUMBERS ? threads() : 1; \
         ONE \

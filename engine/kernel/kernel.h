@@ -64,7 +64,7 @@ int lstm_backward(long T, long B, long H, long truncate, const REAL *dh, const R
 int cross_entropy(long N, long V, const REAL *scores, const REAL *bias, const int32_t *y,
                   REAL *cost, int32_t *best, REAL *p, REAL *spread, int n_threads);
 
-/* dscores (N, V) and dbias (V) = the gradients of cost times dcost (N) plus spread times dspread (N; NULL: zeros). */
+/* dscores (N, V) and dbias (V) = the gradients of cost times dcost (N) plus spread times dspread (N). */
 int cross_entropy_gradient(long N, long V, const REAL *dcost, const REAL *dspread, const REAL *p,
                            const int32_t *y, REAL *dscores, REAL *dbias);
 

@@ -59,7 +59,7 @@ int cross_entropy_gradient(long N, long V, const REAL *dcost, const REAL *dsprea
     WITHOUT_SUBNORMALS
     memset(dbias, 0, V * sizeof(REAL));
     for (long n = 0; n < N; n++, p += V, dscores += V) {
-        const REAL more = dspread ? dspread[n] : 0;
+        const REAL more = dspread[n];
         for (long v = 0; v < V; v++) dscores[v] = p[v] * (dcost[n] + more) - more / V;
         dscores[y[n]] -= dcost[n];
         for (long v = 0; v < V; v++) dbias[v] += dscores[v];
