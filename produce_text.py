@@ -25,35 +25,28 @@ def build_parser():
     return parser
 
 
-def load_model(base, path, o):
+def load_model(base, o):
     """Return a model with the parameters of a checkpoint, and the open checkpoint. base: CharLSTM. o: the options.
 
     Raise ValueError if another cell or network was trained than that of --cell.
     """
     from engine.data.parameters import Checkpoint
-    checkpoint = Checkpoint(path)      # read once: all is from the same epoch, even if train.py replaces the file
-    # With --against, --cell is only for models that were trained with a class.
-    recorded = checkpoint.cell['formula'] or checkpoint.metadata.get('class')
-    cls = load_class(o.cell, base) if recorded or o.against is None else base
-    model = cls(o.random_seed, precision=o.precision)
+    checkpoint = Checkpoint(o.params)  # read once: all is from the same epoch, even if train.py replaces the file
+    model = load_class(o.cell, base)(o.random_seed, precision=o.precision)
     texts = [source['path'] for source in checkpoint.sources.values()]
     report.refuse_to_replace(o.page or o.export or o.out or '', True, texts)
     model.load_params(checkpoint, o.encoding)
     return model, checkpoint
 
 
-def write_page(model, checkpoint, o, *against):
-    """Write a page about the text of --score, held-out text of the run, or a text that the model writes.
-
-    against: a second model and its checkpoint, or nothing.
-    """
+def write_page(model, checkpoint, o):
+    """Write a page about the text of --score, held-out text of the run, or a text that the model writes."""
     from engine.output import copies
     from engine.page import page
     prime, original = report.inputs(o)
-    uchar = [ch for ch in model.uchar if not against or ch in against[0].uchar]
     if o.score is not None:
         said = []
-        whole, text, found = report.read(o, checkpoint, uchar, said.append)
+        whole, text, found = report.read(o, checkpoint, model.uchar, said.append)
         shown = page.beginning_of(text, len(whole), found, said)
     else:
         shown = None if report.non_defaults(o) & report.WRITING else page.held_out(checkpoint)
@@ -64,14 +57,14 @@ def write_page(model, checkpoint, o, *against):
     text = shown.text
     if shown.written is not None:
         text = ''.join(piece[0] for piece in report.sequences(model, o, text))
-        begins, _ = report.known(text[:shown.written], uchar, str)
+        begins, _ = report.known(text[:shown.written], model.uchar, str)
         shown = shown._replace(written=len(begins))
-    text, _ = report.known(text, uchar, note)
+    text, _ = report.known(text, model.uchar, note)
     if original:
         copied = copies.compare([text[shown.written or 0:]], *original)
         shown = shown._replace(copies=dict(copied, line=copies.share(copied)))
         note(copies.description(copied, original[0]))
-    page.write_page(o.page, model, checkpoint, shown._replace(text=text), against)
+    page.write_page(o.page, model, checkpoint, shown._replace(text=text))
 
 
 def program(o):
@@ -80,12 +73,12 @@ def program(o):
     if o.info:
         return report.print_info(o)
     from charlstm import CharLSTM              # after checking the options: Theano takes a second to import
-    model, checkpoint = load_model(CharLSTM, o.params, o)
+    model, checkpoint = load_model(CharLSTM, o)
     if o.export is not None:
         model.export(o.export)
         note(f'wrote {o.export}, {os.path.getsize(o.export) / 1e6:.1f} MB')
     elif o.page is not None:
-        write_page(model, checkpoint, o, *(load_model(CharLSTM, o.against, o) if o.against is not None else ()))
+        write_page(model, checkpoint, o)
     elif o.score is None:
         report.write(model, checkpoint, o)
     elif o.lines:

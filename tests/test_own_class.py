@@ -52,13 +52,11 @@ def test_run_with_a_class_of_ones_own(coupled):
 
 @pytest.mark.parametrize('words', [
     ['own.npz', 'new.txt', '--count', 1], ['own.npz', '--score', 't.txt'], ['own.npz', '--page', 'new', '--length', 40],
-    ['own.npz', '--export', 'new.c'],
-    ['plain.npz', '--page', 'new', '--prime', 'a b', '--length', 9, '--against', 'own.npz']], ids=str)  # known to both
+    ['own.npz', '--export', 'new.c']], ids=str)
 def test_model_of_another_cell_is_refused_unless_it_is_named(coupled, produce, monkeypatch, words):
     """No text, page, program or cost from another cell can be mistaken for the checkpoint's own."""
     monkeypatch.chdir(coupled)
     (coupled / 'own.npz').write_bytes((coupled / 'results/r_t.txt_best.npz').read_bytes())
-    write_checkpoint('plain.npz')
     before = snapshot(coupled)
     for named in ([], ['--cell', ROOT / 'charlstm.py:CharLSTM']):
         result = produce(*words[1:], *named, checkpoint=words[0])

@@ -7,7 +7,6 @@ import subprocess
 import numpy as np
 import pytest
 
-import numpy_model
 from engine.data.parameters import opened
 from engine.kernel.fallback import StepByStep
 from engine.methods.state import zero_states
@@ -103,20 +102,14 @@ def test_damaged_log_is_left_out(short_run, tmp_path, capfd, ending, damaged):
 # ---------------------------------------------------------------- the command
 
 def test_page_of_a_file(produce, short_run, tmp_path):
-    """Also with another model, which does not know the dash. The page names no folder."""
-    uchar = sorted(set(TEXT) - {'—'} | set('☃ß'))
-    np.savez(str(tmp_path / 'other.npz'), uchar=np.array(uchar),
-             **numpy_model.random_parameters(4, 'float32', len(uchar), 6, 3))
+    """The page names no folder."""
     (tmp_path / 'x.txt').write_text('☃' + TEXT, encoding='utf-8')
-    result = produce('--page', tmp_path / 'p.html', '--score', tmp_path / 'x.txt', '--against', tmp_path / 'other.npz')
+    result = produce('--page', tmp_path / 'p.html', '--score', tmp_path / 'x.txt')
     assert (result.returncode, result.stdout) == (0, '') and f'wrote {tmp_path / "p.html"}, 0.' in result.stderr
-    data, shown = data_of(tmp_path / 'p.html'), TEXT.replace('—', '')[:page.MOST_CHARACTERS]
+    data, shown = data_of(tmp_path / 'p.html'), TEXT[:page.MOST_CHARACTERS]
     assert text_of(data) == shown and f' {len(TEXT) + 1:,} characters of x.txt, from its beginning' in data['source']
-    assert f"'—' ({TEXT.count('—')}), '☃' (1)." in data['source']
+    assert "never saw: '☃' (1)." in data['source']
     assert ['run', 'r'] in data['info'] and str(short_run.folder).encode() not in (tmp_path / 'p.html').read_bytes()
-    other = data['against']
-    np.testing.assert_allclose(array_of(other['costs']), expected_of(load(tmp_path / 'other.npz'), shown)[2], rtol=1e-3)
-    assert other['name'] == 'other.npz' and 'layers of 6 and 3 units' in other['model']
     assert produce('--page', tmp_path / 'p.html', '--score', 't.txt', '--overwrite').returncode == 0
     assert 'beginning. The model was trained on this file' in data_of(tmp_path / 'p.html')['source']
 

@@ -7,13 +7,12 @@ import pytest
 
 import numpy_model
 from cells import gru_in_numpy
-from engine.data.parameters import Checkpoint
 from engine.lesson.cells import MLSTM
 from engine.methods.analysis import FEATURES
 from engine.page.page import Shown, write_page
 from numpy_model import NAMES, sigmoid
 from pages import (HOSTILE, NOT_HACKED, array_of, assert_chance, assert_colours, assert_mean, column_of, data_of,
-                   expected_of, levels_of_cells, loaded, looked_at, numbers, page_of_own_cell, place, read_by, rounded,
+                   expected_of, levels_of_cells, looked_at, numbers, page_of_own_cell, place, read_by, rounded,
                    shown, text_of, write_page_of)
 from scripts import TEXT, load, write_chain
 
@@ -92,43 +91,6 @@ def test_why(browser, written, judge, of_own_cell):
     browser.open(path, view='#surprise&mode=why')
     codes = np.array([list(model.uchar).index(ch) for ch in TEXT[:300]])
     assert_why(browser, list(model.uchar), 3, 117, lambda x: model.theano_predict(x)[0], codes)
-
-
-@pytest.mark.parametrize('alike', [False, True])
-def test_two_models(browser, judge, alike, tmp_path):
-    """Check both costs, which model was less surprised, if any, where they differ, and which trained on the text."""
-    uchar, p, chance = sorted(set(TEXT) | set('☃ß' * (not alike))), load(judge.checkpoint), np.random.default_rng(5)
-    size, error = np.inf, 1
-    while size > error and (alike or size == np.inf):      # some that are alike differ by more than their error
-        np.savez(str(tmp_path / 'A.npz'), uchar=np.array(uchar), **(
-            {name: p[name] + 0.05 * chance.normal(size=p[name].shape) for name in NAMES} if alike else
-            numpy_model.random_parameters(4, 'float32', len(uchar), 6, 3)))
-        costs = np.array([expected_of(load(tmp_path / 'A.npz'))[2], judge.costs])
-        differences = costs[0] - costs[1]
-        size, error = abs(differences.mean()), differences[:600].reshape(6, 100).mean(axis=1).std(ddof=1) / np.sqrt(6)
-    B = Checkpoint(str(judge.checkpoint))
-    path = write_page_of(tmp_path / 'A.npz', tmp_path / 'page.html', TEXT[:700], against=(loaded(judge.checkpoint), B),
-                         sha256=B.metadata['text']['sha256'])
-    browser.open(path, view='#surprise&mode=against')
-    assert_colours(browser, '#text span', [0, *differences / np.sort(abs(differences))[int(0.98 * 698)] * 16],
-                   margin=0.1)
-    for line, cost, trained in zip(('#models p', '#models p + p'), costs, (False, True)):
-        assert_mean(browser, line, cost)
-        assert ('It was trained on this text' in browser.text(line)) == trained
-    assert (size < 2 * error) == alike
-    assert browser.text('#verdict').startswith('No winner' if alike else 'B expected the text more')
-    np.testing.assert_allclose(numbers(browser.text('#verdict')), [size, error], atol=1.1e-3)
-    if alike:
-        same = write_page_of(judge.checkpoint, tmp_path / 'same.html', TEXT[:700],
-                             against=(loaded(judge.checkpoint), B))
-        browser.open(same, view='#surprise&mode=against')
-        assert browser.text('#verdict').startswith('No winner: they differ by 0.000')
-    else:
-        browser.click(place(100))
-        browser.click('#next')
-        k = 101 + np.flatnonzero(abs(differences[100:]) >= 2)[0]
-        assert looked_at(browser) == k
-        assert_chance(browser.text('#where'), np.exp(-costs[0, k - 1]))
 
 
 def test_what_the_model_wrote_is_marked(browser, judge, tmp_path):
@@ -549,7 +511,7 @@ def test_hostile_text_runs_nothing(browser, tmp_path):
     """It runs in no view, and the page's policy blocks all other scripts."""
     name = tmp_path / 'a<img src=x onerror=hacked=1>\u2028.npz'
     write_chain(name, np.array(sorted(set(HOSTILE))))
-    path = write_page_of(name, tmp_path / 'p.html', HOSTILE, 'a text of ' + HOSTILE, against=(loaded(name), str(name)))
+    path = write_page_of(name, tmp_path / 'p.html', HOSTILE, 'a text of ' + HOSTILE)
     html = path.read_bytes()
     assert html.isascii() and b'<img' not in html and html.count(b'<script') == html.count(b'</script') == 2
     seen = ''.join(repr(ch)[1:-1] if ch in '\0\x1b\u2028\u2029\u202e\ud800' else ch for ch in HOSTILE)

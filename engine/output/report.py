@@ -59,7 +59,6 @@ OPTIONS = {
         Option('json', bool, False, 'with --score or --info: print one JSON object'),
         Option('page', 'FILE', None, 'write a page for a browser, about the --score text or validation text of the '
                'run; with writing options, or without such a text, about what the model writes'),
-        Option('against', 'PARAMS2', None, 'with --page: compare with the model of another checkpoint'),
         Option('export', 'FILE', None, 'write the model as .safetensors, for PyTorch, or as .c, a one-file program'),
         Option('overwrite', bool, False, 'with --page or --export: replace an existing file'),
         Option('info', bool, False, 'print what is known about PARAMS: training text, options, progress and cost'),
@@ -69,8 +68,8 @@ OPTIONS = {
 DRAWING = {'temperature', 'top_k', 'top_p'}
 WRITING = DRAWING | {'length', 'prime', 'prime_file', 'stop', 'lines', 'hold', 'random_seed', 'copies', 'method'}
 # The tasks: the options that select each one, and the others that it takes, besides encoding and, except info, cell.
-TASKS = [({'info'}, {'json'}), ({'export'}, {'overwrite'}), ({'page', 'score'}, {'against', 'overwrite', 'copies'}),
-         ({'page'}, WRITING | {'against', 'overwrite'}), ({'score', 'lines'}, {'json'}),
+TASKS = [({'info'}, {'json'}), ({'export'}, {'overwrite'}), ({'page', 'score'}, {'overwrite', 'copies'}),
+         ({'page'}, WRITING | {'overwrite'}), ({'score', 'lines'}, {'json'}),
          ({'score'}, {'adapt', 'json', 'copies'}), (set(), WRITING | {'count', 'precision', 'out'})]
 
 
@@ -94,7 +93,7 @@ def check(options):
     if options.adapt is not None and not options.adapt > 0:
         raise ValueError(f'--adapt is {options.adapt}: expected a rate above 0')
     if options.page or options.export:
-        read = options.params, options.score, options.copies, options.against, options.prime_file
+        read = options.params, options.score, options.copies, options.prime_file
         refuse_to_replace(options.page or options.export, options.overwrite, read)
 
 

@@ -21,7 +21,7 @@ function learningView() {
     for (const one of document.querySelectorAll('[name=source]')) one.checked = isHere() === (one.value === 'here');
     byId('learn-source').hidden = !recorded || !(isHere() || lesson());
     byId('learn-here').hidden = !(isHere() && lesson()?.looks.length);
-    byId('learn-dropout').hidden = isHere() || !data.model;            // a saved page has no model's name
+    byId('learn-dropout').hidden = isHere() || Boolean(data.trainedHere);
     byId('learn-title').textContent = found?.looks[0]?.time ? 'How its writing got better' : 'From noise to words';
     byId('looks').hidden = !found || !found.looks.length;
     if (byId('looks').hidden) return;

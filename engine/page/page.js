@@ -268,7 +268,7 @@ function prepare() {
   document.title = `What a network learned from ${format.visible(data.title)}`;
   byId('how').open = !isNarrow.matches;                    // it would cover half of the text
   text.prepare();
-  text.show(array(data.text), expectedOf(data));
+  text.show(array(data.text), {costs: array(data.costs), best: array(data.best), chances: array(data.chances)});
   for (const [name, {table}] of Object.entries(views())) if (table) saving.addButton(name, table);
   const names = Object.keys(views());
   for (const tab of byId('tabs').children) tab.hidden = !names.includes(tab.hash.slice(1));

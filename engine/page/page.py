@@ -68,7 +68,6 @@ class Shown(NamedTuple):
     source: str                    # a line that says where the text comes from
     written: int | None = None     # index of the first character that a model wrote
     copies: dict | None = None     # of written text or the file: compare() of output/copies.py, with a `line` on it
-    sha256: str | None = None      # of the file that the text comes from
 
 
 # ---------------------------------------------------------------- the data of a page
@@ -108,16 +107,11 @@ def formulas():
     return found
 
 
-def expected(model, checkpoint, text, sha256):
-    """Return a model's name and vocabulary, the text, and its predictions for each character except the first.
-
-    sha256: of the file that the text comes from. `read` is True if the model was trained on that file.
-    """
+def expected(model, text):
+    """Return a model's vocabulary, a text, and the model's predictions for each character except the first."""
     costs, best, probabilities = model.alternatives(text, min(ALTERNATIVES, len(model.uchar)))
     numbers = encoded(text, model.uchar)
-    return dict(name=os.path.basename(str(checkpoint)), model=info.summary(checkpoint), uchar=list(model.uchar),
-                read=sha256 is not None and checkpoint.metadata.get('text', {}).get('sha256') == sha256,
-                text=array_for_json(numbers), best=array_for_json(best.astype(numbers.dtype)),
+    return dict(uchar=list(model.uchar), text=array_for_json(numbers), best=array_for_json(best.astype(numbers.dtype)),
                 costs=array_for_json(costs), chances=array_for_json(to_float16(probabilities)))
 
 
@@ -172,16 +166,15 @@ def title(checkpoint):
     return TEXTS.get(name, name)
 
 
-def page_data(model, checkpoint, shown, against=None):
+def page_data(model, checkpoint, shown):
     """Return all data of a page under the names that its scripts use. Arguments as for write_page."""
     epochs, stored, text = logged_costs(checkpoint), opened(checkpoint), shown.text
     titled, described = title(stored), info.description(stored, folders=False).split('\n')
     return dict(
-        title=titled, line=OPENINGS.get(titled),
-        **expected(model, stored, text, shown.sha256), source=shown.source, written=shown.written, epochs=epochs,
+        name=os.path.basename(str(stored)), title=titled, line=OPENINGS.get(titled), **expected(model, text),
+        source=shown.source, written=shown.written, epochs=epochs,
         info=[line.partition(': ')[::2] for line in described], learning=learning(checkpoint, epochs),
         copies=marks(text, shown.copies) if shown.copies else None, learner=for_learning(),
-        against=expected(*against, text, shown.sha256) if against else None,
         **cells(model, text, (held_out(stored) or shown).text),
         parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
 
@@ -196,9 +189,8 @@ def held_out(checkpoint):
     """
     beside = readable(read_string, logs.path_beside(checkpoint, HELD_OUT))
     if beside:
-        text, sha256 = beside
-        return Shown(text[:MOST_CHARACTERS],
-                     f'From {title(checkpoint)}, the part on which the model was not trained.', sha256=sha256)
+        return Shown(beside[0][:MOST_CHARACTERS],
+                     f'From {title(checkpoint)}, the part on which the model was not trained.')
     of_train = checkpoint.metadata.get('text')
     file = of_train and of_train['valid'] or of_train
     found = file and readable(read_string, file['path'], of_train['encoding'])
@@ -219,7 +211,7 @@ def beginning_of(text, n, found, said):
     shown = text[:MOST_CHARACTERS]
     lines = [f'{len(shown):,} of the {n:,} characters of {found["file"]}, from its beginning', *said]
     source = ' '.join(f'{line[0].upper()}{line[1:]}.' for line in lines)
-    return Shown(shown, source, sha256=found['sha256'])
+    return Shown(shown, source)
 
 
 # ---------------------------------------------------------------- the page
@@ -244,13 +236,13 @@ def fill_template(data):
     return re.sub(r'{{(\w+)}}', lambda match: parts[match.group(1)], file_of_page('page.html')).encode()
 
 
-def write_page(path, model, checkpoint, shown, against=None):
+def write_page(path, model, checkpoint, shown):
     """Write the page of a model, its checkpoint (a path or an open one) and a text (a Shown).
 
-    against: another model and its checkpoint. Raises ValueError if the page cannot compute the cell.
+    Raises ValueError if the page cannot compute the cell.
     """
     cell = cell_for_page(other_program_cell(model, 'a page'), SIZES)
-    page = fill_template(dict(page_data(model, checkpoint, shown, against), cell=cell))
+    page = fill_template(dict(page_data(model, checkpoint, shown), cell=cell))
     with write_whole(path) as f:
         f.write(page)
     note(f'wrote {path}, {len(page) / 1e6:.1f} MB: open it in a browser')

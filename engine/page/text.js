@@ -17,9 +17,6 @@ function array({type, base64}) {
   return found;
 }
 
-/** Return a model's predictions from data: costs, best and chances of all characters of the text except the first. */
-const expectedOf = ({costs, best, chances}) => ({costs: array(costs), best: array(best), chances: array(chances)});
-
 /** Return a function that calls make() on its first call, and always returns that result. */
 function once(make) {
   let made;
