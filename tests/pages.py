@@ -1,8 +1,6 @@
 """Shared by the tests of the views: the data of a page, what an independent model expects, and the colours."""
 import base64
 import colorsys
-import csv
-import io
 import json
 import re
 
@@ -166,6 +164,11 @@ def levels_of_cells(browser, path, values, unit, of_page):
     return -np.clip(16 * (1 - share if against else share), 0, 15.5)
 
 
+def levels_of(browser):
+    """Return the exact levels of the colours of the text's characters."""
+    return np.array(browser.all('#text span', 'element.level'), float)
+
+
 def assert_mean(browser, selector, costs):
     """Assert that the last number in an element is the mean of costs in nats."""
     np.testing.assert_allclose(numbers(browser.text(selector))[-1], costs.mean(), atol=5.1e-3)
@@ -198,10 +201,10 @@ def numbers(text):
     return [float(number.replace('\u2212', '-')) for number in re.findall(r'[\u2212]?\d+\.\d+', text)]
 
 
-def column_of(browser, view, name):
-    """Return the numbers of a column of the CSV that a view saves."""
-    browser.value('void (saving.save = (...file) => { window.saved = file; })')
-    browser.value(f"document.querySelector('#{view}-save button').click()")
-    file, _, content = browser.value('saved')
-    assert file.endswith(f'_{view}.csv')
-    return np.array([row[name] or 'nan' for row in csv.DictReader(io.StringIO(content, newline=''))], float)
+def saved_page(browser, button, path):
+    """Press a button that saves a page, write the page to path, and return its data."""
+    browser.value('void (HTMLAnchorElement.prototype.click = () => {})')           # saves nothing
+    browser.value('void (URL.createObjectURL = blob => { window.saved = blob; })')
+    browser.click(button)
+    path.write_bytes(browser.value('saved.text()').encode())
+    return data_of(path)

@@ -11,9 +11,9 @@ from engine.lesson.cells import MLSTM
 from engine.methods.analysis import FEATURES
 from engine.page.page import Shown, write_page
 from numpy_model import NAMES, sigmoid
-from pages import (HOSTILE, NOT_HACKED, array_of, assert_chance, assert_colours, assert_mean, column_of, data_of,
-                   expected_of, levels_of_cells, looked_at, numbers, page_of_own_cell, place, read_by, rounded,
-                   shown, text_of, write_page_of)
+from pages import (HOSTILE, NOT_HACKED, array_of, assert_chance, assert_colours, assert_mean, data_of, expected_of,
+                   levels_of, levels_of_cells, looked_at, numbers, page_of_own_cell, place, read_by, rounded,
+                   saved_page, shown, text_of, write_page_of)
 from scripts import TEXT, load, write_chain
 
 
@@ -39,7 +39,7 @@ def go(browser, view):
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 def test_surprise(browser, written, judge, scheme):
-    """Check colours, the mean, the expected characters at the selected place, surprising places, and the table."""
+    """Check colours, the mean, the expected characters at the selected place, and surprising places."""
     browser.open(written, scheme=scheme)
     assert looked_at(browser) == 51 + judge.costs[50:400].argmax()
     assert_colours(browser, '#text span', [0, *judge.costs / 6 * 16], scheme == 'dark')
@@ -57,7 +57,7 @@ def test_surprise(browser, written, judge, scheme):
         assert_chance(browser.text('#where p'), np.exp(-judge.costs[k - 1]))
     browser.click('#previous')
     assert looked_at(browser) == 1 + np.flatnonzero(judge.costs[:698] >= 4)[-1]
-    np.testing.assert_allclose(column_of(browser, 'surprise', 'nats'), [np.nan, *judge.costs], rtol=1e-3)
+    np.testing.assert_allclose(6 * levels_of(browser), [0, *judge.costs], rtol=1e-3)
 
 
 def assert_why(browser, uchar, chosen, k, predict, codes):
@@ -72,15 +72,14 @@ def assert_why(browser, uchar, chosen, k, predict, codes):
     first = max(0, k - 100)
     without = np.stack([np.delete(codes[:k], j) for j in range(first, k)], axis=1)
     effects = np.log(predict(codes[:k, None])[-1, 0, chosen]) - np.log(predict(without)[-1, :, chosen])
-    found = column_of(browser, 'surprise', 'effect on ' + uchar[chosen])
-    np.testing.assert_allclose(found, effects, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(3 * levels_of(browser)[first:k], effects, rtol=0, atol=2e-5)
     largest = first + np.argsort(-abs(effects))[:5]
     assert browser.all('#where .what') == [f'{shown(uchar[codes[j]])} ({k - j} before)' for j in largest]
     return [0] * first + list(-effects / 3 * 16) + [0] * (len(codes) - k)
 
 
 def test_why(browser, written, judge, of_own_cell):
-    """Check the effects in colours, a list and a table, also with a custom cell."""
+    """Check the effects in colours and a list, also with a custom cell."""
     path, model = of_own_cell
     browser.open(written)
     browser.click('[value=why]')                           # keeps the marked character
@@ -123,7 +122,7 @@ def test_typed_text(browser, written, judge):
     for key in words:
         browser.press(key)
     costs, C = check(words)
-    np.testing.assert_allclose(column_of(browser, 'surprise', 'nats'), [np.nan, *costs], rtol=1e-3)
+    np.testing.assert_allclose(6 * levels_of(browser), [0, *costs, 0], rtol=1e-3)
     go(browser, 'cells')
     browser.set('#units', 'C2:6')
     of_page = read_by(judge.p, judge.codes)[0][3][:, 6]
@@ -140,7 +139,7 @@ def test_typed_text(browser, written, judge):
 
 
 def test_cells(browser, of_own_cell):
-    """Compare C and h in colours, legend, lists, drawing and table with the class. Correlations order the units."""
+    """Compare C and h in colours, legend and lists with the class. Correlations order the units."""
     path, model = of_own_cell
     states = {of: np.concatenate([states[of + '1'], states[of + '2']], axis=1).astype(float)
               for states in [model.states(TEXT[:300])] for of in 'hC'}
@@ -153,7 +152,8 @@ def test_cells(browser, of_own_cell):
         ends = [numbers(browser.text(end))[0] for end in ('#pale', '#deep')]
         np.testing.assert_allclose(sorted(ends), np.sort(values)[[6, 293]], atol=6e-3)
         np.testing.assert_allclose(numbers(browser.text('#value')), values[[k]], atol=6e-3)
-        np.testing.assert_allclose(column_of(browser, 'cells', of + names[u]), values, atol=1e-5)
+        found = browser.value(f"Array.from(text.valuesOf('C{names[u]}', '{of}'))")
+        np.testing.assert_allclose(found, values, atol=1e-5)
 
     browser.open(path, view='#cells&place=100')
     layer, number = re.match(r'C(\d):(\d+) is cell \2 of layer \1$', browser.text('#cells-example')).groups()
@@ -186,7 +186,7 @@ def step_shown(browser):
 
 
 def test_inside(browser, written, judge, of_own_cell):
-    """Check each number of a step, for a unit of each layer, in the page's text and a typed one, and the table.
+    """Check each number of a step, for a unit of each layer, in the page's text and a typed one.
 
     With a custom cell, the formula names the cell's parameters.
     """
@@ -204,13 +204,14 @@ def test_inside(browser, written, judge, of_own_cell):
                                ('h = o \xd7 tanh(C)', [o, C[-1], o * np.tanh(C[-1])]), ('C_prev', C[-2])):
             np.testing.assert_allclose(formula[line], expected, atol=6e-5)
         assert browser.all('#inside-next .what')[:5] == [shown(judge.uchar[k]) for k in np.argsort(-probabilities)[:5]]
-        return np.concatenate([states[1][-1], states[3][-1]])
+        return np.concatenate([state[-1] for state in states])
 
     browser.open(written, view='#inside&place=600&unit=C2:6')
     check(judge.codes[:601], 2, 6)
     browser.click('#inside-strip span:nth-child(43)')      # the second after the current one, and gives the focus
     browser.press('ArrowLeft')
-    np.testing.assert_allclose(column_of(browser, 'inside', 'C'), check(judge.codes[:602], 2, 6), atol=1e-5)
+    found = browser.value('Array.from(text.reading().states(text.place))')
+    np.testing.assert_allclose(found, check(judge.codes[:602], 2, 6), atol=1e-5)
     browser.set('#inside-unit', 'c1:4')
     check(judge.codes[:602], 1, 4)
     browser.click('#machine figure:nth-of-type(3) rect:nth-of-type(2)')            # unit 1 of layer 2
@@ -316,10 +317,9 @@ def test_frozen_cell(browser, written, judge, javascript):
 
 
 def assert_curve(browser, costs):
-    """Assert that the validation curve has the shape of costs, and that the table has the costs."""
+    """Assert that the validation curve has the shape of costs."""
     points = browser.all('#learning-curve polyline.solid', "element.getAttribute('points')")[0].split()
     np.testing.assert_allclose(np.corrcoef([-float(point.split(',')[1]) for point in points], costs)[0, 1], 1)
-    np.testing.assert_allclose(column_of(browser, 'learning', 'validation'), costs)
 
 
 def test_log_of_the_run(browser, written, short_run):
@@ -352,11 +352,9 @@ def test_learning_in_the_page(browser, written, javascript, tmp_path):
     browser.wait("Number(byId('when').max) > 2 && byId('best-at').textContent.match(/([\\d.]+) nats/)[1] < 1")
     browser.click('#learn-go')
     assert browser.text('#learn-go') == 'Continue training'
-    looks = column_of(browser, 'learning', 'validation')
+    data = saved_page(browser, '#learn-save', tmp_path / 'best.html')
+    looks = np.array([look['valid'] for look in data['learning']['looks']])
     assert_curve(browser, looks)
-    browser.click('#learn-save')
-    (tmp_path / 'best.html').write_bytes(browser.value('saved[2]').encode())
-    data = data_of(tmp_path / 'best.html')
     p = {name: np.reshape(array_of(data['parameters'][name]), shapes[name[0]]) for name in NAMES}
     costs = expected_of(dict(p, uchar=data['uchar']), passage)[2]
     assert f' on {len(passage)} of {len(passage)} held-out letters;' in browser.text('#best-at')
@@ -404,19 +402,16 @@ def test_lab(browser, written, tmp_path):
     for view in ('inside', 'lab'):                          # where its training is still there
         go(browser, view)
     assert browser.text('#lab-go') == 'Continue training'
-    looks = [column_of(browser, 'lab', of) for of in ('LSTM', 'own cell')]
     browser.set('#formula', 'cell(a_f, C_prev): C = 2')     # what was learned stays until the next training
     assert browser.text('#lab-go') == 'Train both' and browser.text('#own-name') == 'GRU'
-    browser.click('#lab-save-page')
-    (tmp_path / 'gru.html').write_bytes(browser.value('saved[2]').encode())
-    data, H = data_of(tmp_path / 'gru.html'), 32
+    data, H = saved_page(browser, '#lab-save-page', tmp_path / 'gru.html'), 32
     V = len(data['uchar'])
     assert f'{3 * H * (V + 3 * H) + 8 * H + V * (H + 1):,} parameters' in browser.text('#own-cost')
     shapes = dict(U=(3, H, -1), W=(3, H, H), b=(4, H), V=(V, H), c=V)
     p = {name: np.reshape(array_of(stored), shapes[name[0]]) for name, stored in data['parameters'].items()}
     x = array_of(data['text'])[:, None]
     costs = numpy_model.costs(numpy_model.forward(p, x[:-1], cell=gru_in_numpy)[0], x[1:])
-    np.testing.assert_allclose(costs.mean(), looks[1].min(), atol=1e-4)
+    np.testing.assert_allclose(costs.mean(), min(look['valid'] for look in data['learning']['looks']), atol=1e-4)
     np.testing.assert_allclose(costs[:, 0], array_of(data['costs']), atol=1e-4)
     browser.open(tmp_path / 'gru.html', view='#inside&unit=C1:3')
     assert 'z = sigmoid(a_z)' in browser.all('#inside-formula dt')

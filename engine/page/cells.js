@@ -71,8 +71,5 @@ function cellsView() {
   state.follow(['feature'], listUnits);
   state.follow(['feature', 'unit', 'of'], () => shown() && show());
 
-  /** Return the values of the unit. The column's name is as in the class: C2:7 or h2:7. */
-  const table = () => text.table([valueName(unit())], k => [values[k] ?? '']);
-
-  return {show, follow, table};
+  return {show, follow};
 }

@@ -165,12 +165,5 @@ function insideView() {
     if (isNarrow.matches && state.unit) byId('inside-one').scrollIntoView();
   });
 
-  /** Return the states and h of all units after the step. */
-  const table = () => {
-    const names = [...cell.states, 'h'];
-    return [['layer', 'unit', ...names], ...units.sizes.flatMap((H, k) => Array.from({length: H},
-      (_, number) => [k + 1, number, ...names.map(name => states(name, k + 1, 1)[number])]))];
-  };
-
-  return {show, follow, table};
+  return {show, follow};
 }

@@ -26,16 +26,14 @@ function labView() {
     both.resume();
   }
 
-  /** Return the epoch and both validation costs of each look. */
-  const rows = () => (seen ? seen[1].looks : []).map(({time, valid}, k) => [time, seen[0].looks[k].valid, valid]);
-
   /** Show both curves, the last samples and how many parameters each has. */
   function showLooks() {
     const [standard, own] = seen = both.lessons, {formulas} = data.learner;
     const isFirst = byId('lab-looks').hidden;
     byId('lab-looks').hidden = false;
     byId('own-name').textContent = Object.keys(formulas).find(name => formulas[name] === own.cell.source) || 'yours';
-    drawCurves('lab-curve', rows(), own.looks.at(-1).time);
+    drawCurves('lab-curve', own.looks.map(({time, valid}, k) => [time, standard.looks[k].valid, valid]),
+      own.looks.at(-1).time);
     for (const [id, {looks, size}] of [['lstm', standard], ['own', own]]) {
       const {valid, sample} = looks.at(-1);
       byId(id + '-cost').textContent = `${format.grouped(size)} parameters, typical chance of a letter `
@@ -67,5 +65,5 @@ function labView() {
   offerPage('lab-use', 'lab-save-page', () => seen[1]);
   state.follow(['formula'], () => state.view === 'lab' && showFormula());
 
-  return {show: showFormula, table: () => [['epoch', 'LSTM', 'own cell'], ...rows()]};
+  return {show: showFormula};
 }

@@ -99,9 +99,5 @@ function learningView() {
   byId('learn-slow').hidden = !data.cell.matrices.length;
   on('learn-own', 'click', () => { byId('learn-options').open = true; });
 
-  /** Return the costs of the curve. */
-  const table = () => [['epoch', 'training', 'validation'], ...rows().map(row => (
-    row.map(value => Number.isFinite(value) ? value : '')))];
-
-  return {show, table};
+  return {show};
 }

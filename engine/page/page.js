@@ -1,10 +1,9 @@
-// What the views share: elements, the state of the page and its address, work in slices, and saving files. Each view is
-// a function in a file of its own, which views() calls once. It returns an object with some of these functions:
+// What the views share: elements, the state of the page and its address, and work in slices. Each view is a function in
+// a file of its own, which views() calls once. It returns an object with some of these functions:
 //
 //   show     called when the view is chosen or the text changes; colours the text with text.paint()
 //   follow   called when the reader looks at another character while the view is shown
 //   idle     called when its work is done
-//   table    returns rows for a CSV file; the first row has the column names
 //
 // In page.html, data-view lists the views that show an element. All files are joined into one script.
 
@@ -193,30 +192,6 @@ const address = {
   },
 };
 
-const saving = {
-  /** Add a button that saves the table of a view. */
-  addButton(name, table) {
-    const stem = data.name.replace(/\.npz$/, '').replace(/[^\p{L}\p{N}._-]+/gu, '_');
-    byId(name + '-save').append(button('quiet link', ['Save these numbers (CSV)'],
-      () => saving.save(`${stem}_${name}.csv`, 'text/csv', saving.csv(table()))));
-  },
-
-  /** Make the browser save a file. */
-  save(name, type, content) {
-    const link = element('a', '');
-    link.href = URL.createObjectURL(new Blob([content], {type}));
-    link.download = name;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);          // the browser may ask the reader first
-  },
-
-  /** Return rows of values as CSV (RFC 4180). */
-  csv(rows) {
-    const cell = value => /[",\r\n]/.test(value) ? `"${String(value).replace(/"/g, '""')}"` : String(value);
-    return rows.map(row => row.map(cell).join(',') + '\r\n').join('');
-  },
-};
-
 /** The views by name, in the order of their tabs. */
 const views = once(() => ({surprise: surpriseView(), ...PRODUCT && {cells: cellsView(), inside: insideView()},
   ...(PRODUCT || data.learning) && {learning: learningView()}, ...PRODUCT && {lab: labView()}, about: {}}));
@@ -269,7 +244,6 @@ function prepare() {
   byId('how').open = !isNarrow.matches;                    // it would cover half of the text
   text.prepare();
   text.show(array(data.text), {costs: array(data.costs), best: array(data.best), chances: array(data.chances)});
-  for (const [name, {table}] of Object.entries(views())) if (table) saving.addButton(name, table);
   const names = Object.keys(views());
   for (const tab of byId('tabs').children) tab.hidden = !names.includes(tab.hash.slice(1));
   new ResizeObserver(([{target}]) => (                     // elements stick below the tabs at any font size

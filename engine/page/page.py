@@ -3,7 +3,6 @@ import base64
 import hashlib
 import json
 import ntpath
-import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -171,7 +170,7 @@ def page_data(model, checkpoint, shown):
     epochs, stored, text = logged_costs(checkpoint), opened(checkpoint), shown.text
     titled, described = title(stored), info.description(stored, folders=False).split('\n')
     return dict(
-        name=os.path.basename(str(stored)), title=titled, line=OPENINGS.get(titled), **expected(model, text),
+        title=titled, line=OPENINGS.get(titled), **expected(model, text),
         source=shown.source, written=shown.written, epochs=epochs,
         info=[line.partition(': ')[::2] for line in described], learning=learning(checkpoint, epochs),
         copies=marks(text, shown.copies) if shown.copies else None, learner=for_learning(),

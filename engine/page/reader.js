@@ -97,11 +97,6 @@ const text = {
   contextOf: k => element('div', 'context', element('bdi', '', k > 24 ? '\u2026' : '',
     format.onOneLine(text.spelled.slice(Math.max(0, k - 24), k).join(''))), element('span', 'asked', '?')),
 
-  /** Return a table of the characters: index, text, and row(k). names: of the columns of row(k). */
-  table(names, row) {
-    return [['number', 'character', ...names], ...text.spelled.map((character, k) => [k, character, ...row(k)])];
-  },
-
   /** Return the most surprising of the characters that are visible at first and have enough text before them. */
   strikingPlace() {
     const {costs} = text.page.expected, first = costs.length < 100 ? 0 : 50;

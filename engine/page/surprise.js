@@ -39,7 +39,7 @@ function surpriseView() {
   }
   state.follow(['mode'], () => state.view === 'surprise' && show());
   state.follow(['place', 'mode', 'view'], () => say('no-more', ''));
-  return {show, follow: () => mode().follow(), idle: () => PRODUCT && live.write(), table: () => mode().table()};
+  return {show, follow: () => mode().follow(), idle: () => PRODUCT && live.write()};
 }
 
 /**
@@ -86,6 +86,5 @@ function surpriseMode() {
     work.begin(text.reading().to(text.numbers.length), paint, paint);
   }
 
-  return {show, follow, isStriking: k => costs()[k - 1] >= SURPRISING,
-    table: () => text.table(['nats'], k => [k ? costs()[k - 1] : ''])};
+  return {show, follow, isStriking: k => costs()[k - 1] >= SURPRISING};
 }

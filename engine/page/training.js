@@ -111,6 +111,7 @@ function drawCurves(id, rows, at, best = null) {
 
 /** Offer a page of a lesson's best network, in a new tab and as a file, by two buttons. */
 function offerPage(use, save, lesson) {
-  on(use, 'click', () => open(URL.createObjectURL(new Blob([pageOf(lesson())], {type: 'text/html'}))));
-  on(save, 'click', () => saving.save('my_page.html', 'text/html', pageOf(lesson())));
+  const url = () => URL.createObjectURL(new Blob([pageOf(lesson())], {type: 'text/html'}));
+  on(use, 'click', () => open(url()));
+  on(save, 'click', () => Object.assign(element('a', ''), {href: url(), download: 'my_page.html'}).click());
 }

@@ -74,14 +74,7 @@ function whyMode() {
     return (closing.length ? closing : places).reduce((best, k) => gain(k) > gain(best) ? k : best);
   }
 
-  /** Return the effects on the chosen character, once they are known. */
-  function table() {
-    const chosen = data.uchar[Number(byId('why-choice').value)];
-    return [['number', 'character', 'effect on ' + chosen], ...!explained ? [] : effects().map((effect, j) => (
-      [explained.first + j, text.spelled[explained.first + j], effect]))];
-  }
-
   on('why-choice', 'change', showEffects);
   on('why-example', 'click', () => text.goTo(strikingPlace()));
-  return {show: follow, follow, table, strikingPlace, isStriking: () => true};
+  return {show: follow, follow, strikingPlace, isStriking: () => true};
 }
