@@ -41,9 +41,8 @@ def load_model(base, o):
 
 def write_page(model, checkpoint, o):
     """Write a page about the text of --score, held-out text of the run, or a text that the model writes."""
-    from engine.output import copies
     from engine.page import page
-    prime, original = report.inputs(o)
+    prime, _ = report.inputs(o)
     if o.score is not None:
         said = []
         whole, text, found = report.read(o, checkpoint, model.uchar, said.append)
@@ -60,10 +59,6 @@ def write_page(model, checkpoint, o):
         begins, _ = report.known(text[:shown.written], model.uchar, str)
         shown = shown._replace(written=len(begins))
     text, _ = report.known(text, model.uchar, note)
-    if original:
-        copied = copies.compare([text[shown.written or 0:]], *original)
-        shown = shown._replace(copies=dict(copied, line=copies.share(copied)))
-        note(copies.description(copied, original[0]))
     page.write_page(o.page, model, checkpoint, shown._replace(text=text))
 
 

@@ -1,4 +1,4 @@
-"""Passages of a text that another contains: against an exhaustive search, in produce_text.py's output, in a page."""
+"""Passages of a text that another contains: against an exhaustive search, and in produce_text.py's output."""
 import itertools
 import json
 
@@ -6,9 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.output.copies import compare, copied_passages, share
-from pages import NOT_HACKED, place, write_page_of
-from scripts import TEXT, contents, sequences, write_chain
+from engine.output.copies import compare, copied_passages
+from scripts import contents, sequences, write_chain
 
 
 def found_by_hand(written, text, least):
@@ -49,32 +48,13 @@ def test_copies_of_what_is_written_and_scored(produce, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_chain('p.npz', np.array(list(LETTERS)))
     (tmp_path / 'book.txt').write_bytes(BOOK.replace('\n', '\r\n').encode('utf-16'))
-    options = ['--prime', LETTERS[20:60], '--length', 70, '--method', 'max', *COPIES]
-    result = produce('out', '--count', 2, *options, checkpoint='p.npz')
+    options = ['--prime', LETTERS[20:60], '--length', 70, '--method', 'max', '--count', 2, *COPIES]
+    result = produce('out', *options, checkpoint='p.npz')
     assert sequences(contents(tmp_path / 'out'), 2) == [LETTERS[20:] + LETTERS[:30]] * 2
     for words in ('57.1 % of 140 characters', f' 40 characters: {LETTERS[60:]!r}', f'character {31 + 60 + 1}, line 3'):
         assert words in result.stderr
-    result = produce('--page', 'p.html', *options, checkpoint='p.npz')
-    for said in (result.stderr, (tmp_path / 'p.html').read_text()):
-        assert '57.1 % of 70 characters' in said
-    assert '"start":40,"length":40,"at":91,"line":3' in (tmp_path / 'p.html').read_text()
     (tmp_path / 'x.txt').write_text('☃' + LETTERS[:50], encoding='utf-16')
     assert '98.0 % of 51 characters' in produce('--score', 'x.txt', *COPIES, checkpoint='p.npz').stdout
     found = json.loads(produce('--score', 'x.txt', '--json', *COPIES, checkpoint='p.npz').stdout)['copies']
     passage = dict(start=1, length=50, at=31, line=3, before=BOOK[:31], after=LETTERS[50:90])
     assert found == dict(file='book.txt', characters=51, copied_characters=50, longest=passage, passages=[passage])
-
-
-def test_page_underlines_passages(browser, short_run, tmp_path):
-    """It underlines those after the prime, and says where the longest one at the selected character occurs."""
-    text, name = TEXT[:400], 'a <b>book</b>\u202e.txt'
-    original = 'One\n<img src=x onerror=hacked=1>' + text[100:200] + '!\n' + text[150:260]
-    found = compare([text[120:]], original, name)
-    path = write_page_of(short_run.folder / 'r_t.txt_best.npz', tmp_path / 'page.html', text,
-                         copies=dict(found, line=share(found)))
-    browser.open(path, view='#surprise')
-    marked = browser.all('#text span', "element.hasAttribute('data-copied')")
-    assert [k for k in range(len(marked)) if marked[k]] == list(range(120, 260))
-    assert browser.text('#copies').startswith(r'50.0 % of 280 characters occur in a <b>book</b>\u202e.txt in')
-    browser.click(place(160))                              # in both passages
-    assert browser.text('#passage').startswith('110 characters also occur in line ') and browser.value(NOT_HACKED)

@@ -231,6 +231,7 @@ def test_folders_of_any_system_are_left_out(short_run, tmp_path):
     ['--score', 't.txt', '--adapt', 0.1], ['--info', '--score', 't.txt'], ['--page', 'x.html', '--count', 2],
     ['--overwrite'], ['--json'], ['--page', 'x.html', '--score', 't.txt', '--json'], ['--method', 'max', '--top-k', 3],
     ['--lengt=5'], ['--page', 'mine.c'], ['--page', 'missing/p.html', '--length', 9],
+    ['--page', 'x.html', '--copies', 't.txt'],
     ['--score', 't.txt', '--lines', '--adapt'], ['--score', 't.txt', '--lines', '--copies', 't.txt'],
     ['--score', ''], ['--score', 't.txt', 'out.txt'], ['--hold', 'C2:4=x'], ['--hold', 'C2:7=1'], ['--prime-file', ''],
     ['--page', 'r_t.txt_best.npz'], ['--page', 't.txt', '--score', './t.txt', '--overwrite'],

@@ -53,20 +53,19 @@ def compare(texts, text, name):
                 longest=longest and place(*longest), passages=[place(*passage) for passage in passages])
 
 
-def share(copies):
-    """Return a line on how much occurs in the file. copies: the result of compare()."""
-    return (f'{100 * copies["copied_characters"] / max(1, copies["characters"]):.1f} % of '
-            f'{number_of(copies["characters"], "character")} occur in {copies["file"]} in passages of over {LEAST - 1} '
-            'characters')
-
-
 def description(copies, text):
-    """Return lines on how much occurs in the file, and on the longest passage and its place. text: of the file."""
+    """Return lines on how much occurs in the file, and on the longest passage and its place. text: of the file.
+
+    copies: the result of compare().
+    """
+    share = 100 * copies['copied_characters'] / max(1, copies['characters'])
+    line = (f'{share:.1f} % of {number_of(copies["characters"], "character")} occur in {copies["file"]} in passages of '
+            f'over {LEAST - 1} characters')
     longest = copies['longest']
     if not longest:
-        return f'{share(copies)}\nno character occurs in {copies["file"]}'
+        return f'{line}\nno character occurs in {copies["file"]}'
     at, length = longest['at'], longest['length']
     more = ' ...' if length > SHOWN else ''
-    return (f'{share(copies)}\nthe longest passage has {number_of(length, "character")}: '
+    return (f'{line}\nthe longest passage has {number_of(length, "character")}: '
             f'{text[at:at + length][:SHOWN]!r}{more}\nit occurs there at character {at + 1:,}, line '
             f'{longest["line"]:,}, between {longest["before"]!r} and {longest["after"]!r}')

@@ -40,7 +40,7 @@ OPTIONS = {
         Option('hold', dict(action='append', type=unit, metavar='STATE:UNIT=VALUE'), None,
                'hold the cell state of a unit at a value, such as C2:44=5.0 for unit 44 of layer 2; may be repeated'),
         Option('copies', 'TEXT', None, 'report how much of the written or scored text occurs in this text, a file '
-               'or folder, and the longest such passage; a page underlines the passages'),
+               'or folder, and the longest such passage'),
         Option('precision', ('float32', 'bfloat16'), 'float32', 'bfloat16: faster on some processors'),
         Option('random_seed', int, None, 'whole number that makes the text repeatable (default: another each time)')],
     'choice of each character': [
@@ -66,11 +66,11 @@ OPTIONS = {
         Option('encoding', 'NAME', 'utf-8', 'encoding of the texts to read, and of bytes in a checkpoint of 2016')]}
 
 DRAWING = {'temperature', 'top_k', 'top_p'}
-WRITING = DRAWING | {'length', 'prime', 'prime_file', 'stop', 'lines', 'hold', 'random_seed', 'copies', 'method'}
+WRITING = DRAWING | {'length', 'prime', 'prime_file', 'stop', 'lines', 'hold', 'random_seed', 'method'}
 # The tasks: the options that select each one, and the others that it takes, besides encoding and, except info, cell.
-TASKS = [({'info'}, {'json'}), ({'export'}, {'overwrite'}), ({'page', 'score'}, {'overwrite', 'copies'}),
+TASKS = [({'info'}, {'json'}), ({'export'}, {'overwrite'}), ({'page', 'score'}, {'overwrite'}),
          ({'page'}, WRITING | {'overwrite'}), ({'score', 'lines'}, {'json'}),
-         ({'score'}, {'adapt', 'json', 'copies'}), (set(), WRITING | {'count', 'precision', 'out'})]
+         ({'score'}, {'adapt', 'json', 'copies'}), (set(), WRITING | {'copies', 'count', 'precision', 'out'})]
 
 
 def non_defaults(options):
@@ -93,7 +93,7 @@ def check(options):
     if options.adapt is not None and not options.adapt > 0:
         raise ValueError(f'--adapt is {options.adapt}: expected a rate above 0')
     if options.page or options.export:
-        read = options.params, options.score, options.copies, options.prime_file
+        read = options.params, options.score, options.prime_file
         refuse_to_replace(options.page or options.export, options.overwrite, read)
 
 

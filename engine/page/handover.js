@@ -17,7 +17,7 @@ function pageOf({best, looks, about, passage, heldOut: numbers, uchar, H, name, 
   const columns = Array.from({length: reading.width}, (_, place) => valuesAt(reading, place))
     .filter((_, place) => place % ((1 + cell.states.length) * H) >= H);                     // the cell states, not h
   const {costs, most} = reading, first = (array, each) => stored(array.slice(0, (n - 1) * each));
-  const made = {...data, cell, title: name, uchar, trainedHere: true, line: null, written: null, copies: null,
+  const made = {...data, cell, title: name, uchar, trainedHere: true, line: null, written: null,
     source: 'The last tenth of the text; it was trained on the rest.',
     text: stored(Uint16Array.from(numbers)), costs: first(costs, 1), best: first(reading.best, most),
     chances: first(reading.chances, most), sizes: [H, H], layers: `2 layers of ${H} and ${H} cells`,

@@ -66,7 +66,6 @@ class Shown(NamedTuple):
     text: str
     source: str                    # a line that says where the text comes from
     written: int | None = None     # index of the first character that a model wrote
-    copies: dict | None = None     # of written text or the file: compare() of output/copies.py, with a `line` on it
 
 
 # ---------------------------------------------------------------- the data of a page
@@ -142,22 +141,6 @@ def for_learning():
         name=TEXTS[LESSON.name])
 
 
-def marks(text, copies):
-    """Return a dict of the passages that a page underlines and a line about them. copies: as in Shown."""
-    longest, line = copies['longest'], copies['line'] + '.'
-    passages = copies['passages'] or ([longest] if longest else [])
-    if longest:
-        line += f' The longest, of {longest["length"]:,}, is underlined. Point at a passage to see where it occurs.'
-    begins = len(text) - copies['characters']
-    return dict(name=copies['file'], line=line, passages=[
-        dict(place, start=begins + place['start'], shown=shortened(text[begins + place['start']:][:place['length']]))
-        for place in passages])
-
-
-def shortened(passage):
-    return passage if len(passage) <= 24 else f'{passage[:12]} … {passage[-12:]}'
-
-
 def title(checkpoint):
     """Return the title or file name of what the model of an open checkpoint was trained on, or its own file's name."""
     path = (checkpoint.metadata.get('text') or {}).get('path')
@@ -173,8 +156,7 @@ def page_data(model, checkpoint, shown):
         title=titled, line=OPENINGS.get(titled), **expected(model, text),
         source=shown.source, written=shown.written, epochs=epochs,
         info=[line.partition(': ')[::2] for line in described], learning=learning(checkpoint, epochs),
-        copies=marks(text, shown.copies) if shown.copies else None, learner=for_learning(),
-        **cells(model, text, (held_out(stored) or shown).text),
+        learner=for_learning(), **cells(model, text, (held_out(stored) or shown).text),
         parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
 
 

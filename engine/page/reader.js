@@ -25,7 +25,6 @@ const text = {
     text.showSpans(typesOn ? text.reading().done : 0);
     byId('source').textContent = text.own ? '' : format.visible(data.source);
     text.mark();
-    text.markCopies();
   },
 
   /** Show the spans of the characters. The lines before that of character `same` stay: laying out is slow. */
@@ -75,7 +74,6 @@ const text = {
     text.shown.classList.add('here');
     text.shown.classList.toggle('pinned', state.pinned);
     byId('unpin').hidden = !state.pinned;
-    text.showPassage();
   },
 
   /** Colour character k by level(k). */
@@ -119,30 +117,6 @@ const text = {
 
   /** Return the state or h of a unit after each character that has been read. of: as in the state. */
   valuesOf: (name, of, reading = text.reading()) => valuesAt(reading, units.placeOf(units.of(name), of)),
-
-  /** Return the passages copied from the text of --copies. */
-  passages: () => data.copies && !text.own ? data.copies.passages : [],
-
-  /** Underline them. Not with a class, since paint() sets the classes. */
-  markCopies() {
-    say('copies', data.copies && !text.own ? format.visible(data.copies.line) : '');
-    for (const {start, length} of text.passages()) {
-      for (const span of text.spans.slice(start, start + length)) span.toggleAttribute('data-copied', true);
-    }
-  },
-
-  /** Show where the longest passage at the current character occurs. */
-  showPassage() {
-    const around = text.passages().filter(({start, length}) => start <= text.place && text.place < start + length);
-    const passage = around.sort((a, b) => b.length - a.length)[0];
-    byId('passage').hidden = !passage;
-    if (!passage) return;
-    const {length, line, before, shown, after} = passage;
-    byId('passage').replaceChildren(element('b', '', `${format.grouped(length)} characters`),
-      ` also occur in line ${format.grouped(line)} of `, element('bdi', '', format.visible(data.copies.name)), ':',
-      element('div', 'quoted', element('bdi', '', format.onOneLine(before),
-        element('b', '', format.onOneLine(shown)), format.onOneLine(after))));
-  },
 
   prepare() {
     const steps = {ArrowRight: () => text.place + 1, ArrowLeft: () => text.place - 1, ArrowDown: () => text.lineAway(1),
