@@ -436,8 +436,12 @@ def test_slow_training_is_announced(browser, tmp_path):
     assert browser.all('#learn-slow', 'element.checkVisibility()') == [True]
 
 
-def test_without_javascript(browser, written):
+def test_without_javascript_or_webassembly(browser, written):
     """Only a message is shown."""
+    script = browser.call('Page.addScriptToEvaluateOnNewDocument', source='delete window.WebAssembly')
+    browser.open(written)
+    browser.call('Page.removeScriptToEvaluateOnNewDocument', **script)
+    assert browser.text('body') == 'This page needs WebAssembly with SIMD, which this browser does not have.'
     browser.open(written)
     browser.call('Emulation.setScriptExecutionDisabled', value=True)
     try:
@@ -446,7 +450,7 @@ def test_without_javascript(browser, written):
         assert '\n' not in browser.value('document.body.innerText')
     finally:
         browser.call('Emulation.setScriptExecutionDisabled', value=False)
-    browser.opened *= 2
+    browser.opened.append(written.as_uri())
 
 
 @pytest.mark.parametrize('width', [1280, 390, 320])
@@ -467,7 +471,7 @@ def test_tabs_are_links(browser, written, width):
     assert not browser.value('state.pinned')
     browser.value('history.back()')
     browser.wait("document.body.dataset.view === 'lab'")
-    for mode in browser.value('modes()'):
+    for mode in browser.value('Object.keys(modes())'):
         browser.value(f"state.change({{view: 'surprise', mode: '{mode}'}})")
         assert browser.fits() and browser.value('document.body.dataset.mode') == mode
 
@@ -515,7 +519,7 @@ def test_hostile_text_runs_nothing(browser, tmp_path):
     for words in ('', HOSTILE.replace('\ud800', '')):                  # DevTools cannot send a lone surrogate
         browser.set('#words', words)
         for view, mode in [(view, 'surprise') for view in ('cells', 'inside', 'learning', 'lab', 'about')] + [
-                ('surprise', mode) for mode in browser.value('modes()')]:
+                ('surprise', mode) for mode in browser.value('Object.keys(modes())')]:
             browser.value(f"state.change({{view: '{view}', mode: '{mode}'}}); state.change({{place: 30}})")
     assert browser.value(NOT_HACKED) and browser.value('document.scripts.length') == 2
     browser.value("document.body.append(Object.assign(document.createElement('script'), {textContent: 'hacked=1'}))")

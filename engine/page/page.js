@@ -170,12 +170,13 @@ const address = {
   },
 
   /** Return the parts of the state in the address, except those that name no view, feature or unit of this page. */
-  read(names, hash = location.hash) {
+  read(hash = location.hash) {
     address.known = location.hash;
     const [view, ...rest] = hash.slice(1).split('&'), said = new URLSearchParams(rest.join('&'));
-    const found = {view: names.includes(view) ? view : state.view || names[0]};
+    const found = {view: Object.hasOwn(views(), view) ? view : state.view || 'surprise'};
     const [held, value] = (said.get('hold') || '').split('='), place = Number(said.get('place'));
-    const kinds = {mode: modes(), feature: Object.keys(data.correlations), of: ['C', 'h'], source: ['run', 'here']};
+    const kinds = {mode: Object.keys(modes()), feature: Object.keys(data.correlations), of: ['C', 'h'],
+      source: ['run', 'here']};
     for (const [name, values] of Object.entries(kinds)) {
       if (values.includes(said.get(name))) found[name] = said.get(name);
     }
@@ -193,8 +194,8 @@ const address = {
 };
 
 /** The views by name, in the order of their tabs. */
-const views = once(() => ({surprise: surpriseView(), ...PRODUCT && {cells: cellsView(), inside: insideView()},
-  ...(PRODUCT || data.learning) && {learning: learningView()}, ...PRODUCT && {lab: labView()}, about: {}}));
+const views = once(() => ({surprise: surpriseView(), cells: cellsView(), inside: insideView(), learning: learningView(),
+  lab: labView(), about: {}}));
 
 /** Call a function of the current view, if the view has it. */
 const call = part => views()[state.view][part]?.();
@@ -212,7 +213,7 @@ function fillAbout() {
 function fillLinks() {
   const best = gallery.features()[0]?.name || units.all()[0], [LOW, HIGH] = units.rangeOf(best);
   const {layer, number} = units.of(best), example = `${best} is cell ${number} of layer ${layer}`;
-  const values = {BEST: best, LOW, HIGH, WHY: modesByName().why.strikingPlace(), BEFORE: text.strikingPlace() - 1};
+  const values = {BEST: best, LOW, HIGH, WHY: modes().why.strikingPlace(), BEFORE: text.strikingPlace() - 1};
   for (const link of document.querySelectorAll('.try a')) {
     link.hash = link.hash.replace(/[A-Z]{3,}/g, name => values[name]);
   }
@@ -244,36 +245,32 @@ function prepare() {
   byId('how').open = !isNarrow.matches;                    // it would cover half of the text
   text.prepare();
   text.show(array(data.text), {costs: array(data.costs), best: array(data.best), chances: array(data.chances)});
-  const names = Object.keys(views());
-  for (const tab of byId('tabs').children) tab.hidden = !names.includes(tab.hash.slice(1));
+  views();                                                 // their followers are called before those below
   new ResizeObserver(([{target}]) => (                     // elements stick below the tabs at any font size
     document.documentElement.style.setProperty('--header', target.offsetHeight + 'px'))).observe(byId('tabs'));
   fillAbout();
-  byId('no-network').hidden = Boolean(PRODUCT);
-  if (PRODUCT) {
-    live.prepare();
-    state.follow(['words'], text.takeWords);
-    fillLinks();
-  } else {
-    for (const part of document.querySelectorAll('#line, .try')) part.remove();
-    for (const id of ['learn-go', 'learn-options']) byId(id).hidden = true;
-  }
+  live.prepare();
+  state.follow(['words'], text.takeWords);
+  fillLinks();
   state.follow(['place', 'pinned'], text.mark);
   state.follow(['view'], showView);
   state.follow(['place'], () => call('follow'));
   document.addEventListener('click', event => {            // Chromium follows no links in a page from handover.js
     if (location.protocol !== 'blob:' || !event.target.hash) return;
     event.preventDefault();
-    state.change(address.read(names, event.target.hash));
+    state.change(address.read(event.target.hash));
   });
   window.addEventListener('hashchange', () => {
-    state.change(address.read(names));
+    state.change(address.read());
     showPlace();
   });
   window.addEventListener('pagehide', () => address.timer && address.write());
-  const linked = address.read(names), opensWith = linked.mode === 'why' ? modesByName().why : text;
+  const linked = address.read(), opensWith = linked.mode === 'why' ? modes().why : text;
   state.change({place: opensWith.strikingPlace(), ...linked});
-  if (state.view === 'surprise' && !/&(place|mode)/.test(location.hash)) byId('words')?.focus({preventScroll: true});
+  if (state.view === 'surprise' && !/&(place|mode)/.test(location.hash)) byId('words').focus({preventScroll: true});
 }
 
-document.addEventListener('DOMContentLoaded', prepare);
+document.addEventListener('DOMContentLoaded', () => {
+  if (PRODUCT) prepare();
+  else document.body.replaceChildren('This page needs WebAssembly with SIMD, which this browser does not have.');
+});

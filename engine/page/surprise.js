@@ -2,12 +2,10 @@
 // it by why one was expected (why.js).
 
 /** The modes by name. Each has the same functions as a view. */
-const modesByName = once(() => ({surprise: surpriseMode(), ...PRODUCT && {why: whyMode()}}));
-
-const modes = () => Object.keys(modesByName());
+const modes = once(() => ({surprise: surpriseMode(), why: whyMode()}));
 
 function surpriseView() {
-  const mode = () => modesByName()[state.mode];
+  const mode = () => modes()[state.mode];
 
   function show() {
     document.body.dataset.mode = state.mode;
@@ -18,11 +16,10 @@ function surpriseView() {
     const {title} = document.querySelector('[name=mode]:checked').dataset;
     byId('text-title').textContent = title + (text.own ? ' in your line' : '');
     mode().show();
-    if (PRODUCT) live.write();
+    live.write();
   }
 
   for (const radio of document.querySelectorAll('[name=mode]')) {
-    radio.parentElement.hidden = !modes().includes(radio.value);
     radio.addEventListener('change', () => {
       state.change({mode: radio.value});
       if (!text.own) text.bringIntoSight();
@@ -39,7 +36,7 @@ function surpriseView() {
   }
   state.follow(['mode'], () => state.view === 'surprise' && show());
   state.follow(['place', 'mode', 'view'], () => say('no-more', ''));
-  return {show, follow: () => mode().follow(), idle: () => PRODUCT && live.write()};
+  return {show, follow: () => mode().follow(), idle: live.write};
 }
 
 /**
