@@ -10,7 +10,7 @@ from scripts import TEXT
 AXE = Path(os.environ.get('AXE') or 'node_modules/axe-core/axe.min.js')
 FOUND = """axe.run(document, {resultTypes: ['violations']}).then(found => found.violations.map(
     ({id, nodes}) => `${location.hash} ${id}: ${nodes[0].html.slice(0, 200)} ${nodes[0].failureSummary}`))"""
-VIEWS = ['surprise', 'surprise&mode=why', 'surprise&words=the', 'cells&hold=C1:2=0.5',
+VIEWS = ['surprise', 'surprise&mode=why', 'surprise&words=the&hold=C1:2=0.5', 'cells',
          'inside&unit=C1:2', 'learning', 'lab', 'about']
 
 

@@ -171,9 +171,10 @@ def test_cells(browser, of_own_cell):
     check('C', order[0])
     assert browser.all('#gallery h2') == []                # the text is too short
     browser.value('gallery.GOOD = gallery.FEWEST = 0, gallery.hasStrips = null, gallery.show()')
-    assert 'Counts the letters of the line' in browser.all('#gallery h2')
+    assert 'counts the letters of the line' in browser.all('#gallery h2')
     assert len({*browser.all('#gallery .number')}) == len(browser.all('#gallery h2'))          # each names another cell
     browser.set('#units', 'C' + names[order[5]])
+    assert browser.all('#hold', 'element.hash')[0].startswith(f'#surprise&hold=C{names[order[5]]}=')
     browser.set('#of', 'h')
     check('h', order[5])
 
@@ -265,18 +266,23 @@ def test_line(browser, written, judge, javascript):
     check(line, 0.8, 8)
     browser.set('#temperature', '1.5')
     check(line, 1.5, 8)
-    assert browser.all('#counter', 'element.checkVisibility()') == [False]         # no cell counts
+    assert browser.all('#holding', 'element.checkVisibility()') == [False]         # no cell counts
+    browser.value("location.hash = '#surprise&hold=C2:3=-9'")
+    browser.wait('state.hold')
+    check(line, 1.5, 8, dict(state='C', layer=2, number=3, value=-9))
+    assert [browser.text(part) for part in ('#held-name', '#let-go')] == ['Cell C2:3', 'Held at \u22129.00: let it go']
+    browser.click('#let-go')
     browser.value('gallery.GOOD = gallery.FEWEST = 0, live.counter = once(() => gallery.features().find('
-                  "({feature}) => feature === 'position in the line')), byId('counter').hidden = false, live.write()")
+                  "({feature}) => feature === 'position in the line')), live.write()")
     check(line, 1.5, 8)
-    name, *ends = browser.value('[live.counter().name, ...live.ends()]')
+    name, *ends = browser.value('[live.counter().name, ...live.endsOf(live.counter())]')
     states = read_by(judge.p, [judge.uchar.index(ch) for ch in line])[0][2 * int(name[1]) - 1]
-    np.testing.assert_allclose(ends[0] + browser.value("byId('count').valueAsNumber") * (ends[1] - ends[0]),
+    np.testing.assert_allclose(ends[0] + browser.value("byId('held-at').valueAsNumber") * (ends[1] - ends[0]),
                                np.clip(states[-1, int(name[3:])], min(ends), max(ends)), atol=1e-4)
-    browser.set('#count', '0.25')
+    browser.set('#held-at', '0.25')
     value = 0.75 * ends[0] + 0.25 * ends[1]
     check(line, 1.5, 8, dict(state='C', layer=int(name[1]), number=int(name[3:]), value=value))
-    browser.click('#count-on')
+    browser.click('#let-go')
     check(line, 1.5, 8)
     browser.click('#words-none')
     check('\n' + browser.value('live.line()'), 1.5, 8)
@@ -297,23 +303,6 @@ def test_opening_of_a_line(browser, written):
     assert browser.value('new Vocabulary([...`a"\u2019`]).taken("\u201ca\u2018\u2019", 9)') == dict(
         numbers=[1, 0, 2], line='Left out, since the model never saw them: \u2018. ')
     assert browser.value('[0.5, 0.052, 0.002, 0.00077].map(format.percent)') == ['50 %', '5.2 %', '0.20 %', '0.077 %']
-
-
-def test_frozen_cell(browser, written, judge, javascript):
-    """Both texts continue the line like network.js. The cell is first frozen at the end of its range."""
-    browser.open(written, view='#cells&unit=C2:3&temperature=0.8&seed=7')
-    browser.wait('text.reading().done === 700')
-    browser.click('#freeze')
-    assert browser.value("byId('frozen-at').valueAsNumber") in data_of(written)['ranges'][5 + 3]
-    assert [browser.text(part) for part in ('#frozen-temperature', '#freeze')] == ['0.80', 'Unfreeze this cell']
-    browser.set('#frozen-at', '0.5')
-    browser.wait('!writing.isBusy()')
-    for pane, cells in (('normal', []), ('frozen-text', [dict(state='C', layer=2, number=3, value=0.5)])):
-        line = '\n' + browser.value('live.line()')
-        text = line + goes_on(javascript, judge, line, 500, 0.8, 7, *cells)
-        assert browser.text('#' + pane) == text.replace('\n', '↵\n')
-    browser.click('#unfreeze')
-    assert browser.all('#frozen', 'element.checkVisibility()') == [False]
 
 
 def assert_curve(browser, costs):
@@ -491,7 +480,7 @@ def test_panel_does_not_cover_the_place(browser, written, view):
 def test_address_says_what_is_shown(browser, written):
     """A link shows the same. Links work even just before the address is written."""
     browser.open(written, view='#cells&place=620&feature=position%20in%20the%20line&unit=C2:3&of=h&hold=C1:4=-99')
-    assert looked_at(browser) == 620 and browser.value('scrollY') == 0             # where both texts are
+    assert looked_at(browser) == 620
     go(browser, 'surprise')
     browser.click('[value=why]')
     browser.set('#words', 'the 50 % & #1\nand é')
@@ -500,8 +489,7 @@ def test_address_says_what_is_shown(browser, written):
     assert browser.all('[name=mode]:checked, #words', 'element.value') == ['the 50 % & #1\nand é', 'why']
     go(browser, 'cells')
     assert browser.all('#feature, #units, #of', 'element.value') == ['position in the line', 'C2:3', 'h']
-    browser.wait("byId('frozen-name').textContent === 'Cell C1:4 frozen at \u221299.00'")
-    assert browser.all('#frozen-at:invalid') == []
+    assert browser.value('state.hold') == dict(unit='C1:4', value=-99)
     browser.value("state.change({place: 9, formula: 'cell(a_f)'}), location.hash = '#inside', address.write()")
     browser.wait("state.view === 'inside' && location.hash.startsWith('#inside&')")
 

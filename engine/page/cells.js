@@ -1,5 +1,5 @@
-// The view Cells: a gallery of cells with names (gallery.js), a frozen cell (freeze.js), and the text coloured by C or
-// h of one cell. All cells are behind a button. Reading the text gives the values.
+// The view Cells: a gallery of cells with names (gallery.js), and the text coloured by C or h of one cell. All cells
+// are behind a button. Reading the text gives the values.
 
 function cellsView() {
   let order = [];                                          // names of units, the best followers of the feature first
@@ -23,6 +23,7 @@ function cellsView() {
   function show() {
     byId('of').value = state.of;
     byId('units').value = unit();
+    gallery.hold(byId('hold'), unit(), correlation(unit()));
     byId('text-title').textContent = `${text.own ? 'Your line' : 'The text'} in the colours of ${valueName(unit())}`;
     values = [];
     gallery.show();
@@ -46,7 +47,6 @@ function cellsView() {
     byId('deep').textContent = `${format.signed(deep)} or ${pale > deep ? 'less' : 'more'}`;
     text.paint(k => k < values.length ? colour.between(values[k], pale, deep) : 0);
     gallery.show();
-    freezing.show();
     follow();
   }
 
@@ -64,9 +64,6 @@ function cellsView() {
   on('feature', 'change', () => state.change({feature: byId('feature').value, unit: null}));
   on('units', 'change', () => state.change({unit: byId('units').value}));
   on('of', 'change', () => state.change({of: byId('of').value}));
-  on('freeze', 'click', () => state.change({
-    hold: state.hold?.unit === unit() ? null : freezing.holdOf(unit(), correlation(unit()))}));
-  freezing.prepare();
   listUnits();
   state.follow(['feature'], listUnits);
   state.follow(['feature', 'unit', 'of'], () => shown() && show());

@@ -29,7 +29,7 @@ const gallery = {
     byId('gallery-how').hidden = !good.length;
   },
 
-  /** Return a card of a cell: what it does, a strip, and buttons that colour the text by it and freeze it. */
+  /** Return a card of a cell: what it does, a strip, and how to colour the text by it and to hold it. */
   card({feature, name, match}) {
     const chosen = {feature, unit: name, of: 'C'}, values = text.valuesOf(name, 'C', text.page.reading());
     return element('article', 'card', element('h2', '', data.followers[feature][0]),
@@ -38,8 +38,12 @@ const gallery = {
         button('quiet link', ['Colour the text'], () => {
           state.change(chosen);
           byId('reading').scrollIntoView();
-        }), button('quiet link', ['Freeze'], () => state.change({...chosen, hold: freezing.holdOf(name, match)}))));
+        }), gallery.hold(element('a', 'quiet link', 'Hold it'), name, match)));
   },
+
+  /** Return a link, made one to the line with a cell held where it is deepest in colour. match: with its feature. */
+  hold: (link, name, match) => (
+    Object.assign(link, {href: `#surprise&hold=${name}=${units.rangeOf(name)[match < 0 ? 0 : 1]}`})),
 
   /** Return the lines in which the values of a cell follow a feature most clearly, in their colours. */
   strip(values, feature, match) {

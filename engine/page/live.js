@@ -2,24 +2,27 @@
 
 const live = {
   CHOICES: 6,                                              // next letters shown
-  network: once(() => new Network(model.parameters(), data.cell)),
+  network: once(() => new Network(model.parameters(), data.cell)),         // writes, and may have a held cell
   readings: {},                                            // of lines that are not the reader's own
 
   /** The line at first: a known one, or the beginning of a line of the page's text. */
   line: once(() => data.line || openingOf(text.page.spelled.join(''))),
 
-  /** The cell that counts the letters of a line, {name, match}, or undefined, and its values for none and for many. */
+  /** The cell that counts the letters of a line, {feature, name, match}, or undefined. */
   counter: once(() => gallery.good().find(({feature}) => feature === 'position in the line')),
-  ends: () => units.rangeOf(live.counter().name).toSorted((a, b) => live.counter().match * (a - b)),
 
-  /** Return the Reading of the line. Below: the counter, if it is held. */
+  /** Return the cell of the slider: the held one, by default the counter, or undefined. A match may be missing. */
+  cell: () => state.hold ? gallery.good().find(({name}) => name === state.hold.unit) || {name: state.hold.unit} :
+    live.counter(),
+
+  /** Return a cell's values at both ends of the slider. */
+  endsOf: ({name, match = 1}) => units.rangeOf(name).toSorted((a, b) => match * (a - b)),
+
   reading() {
     if (text.own) return text.reading();
     const line = byId('words').value === live.line() ? live.line() : '', {numbers} = vocabulary.taken(line, text.MOST);
-    return live.readings[line] ||= new Reading(live.network(), [...vocabulary.lineEnd, ...numbers], 1);
+    return live.readings[line] ||= new Reading(model.network(), [...vocabulary.lineEnd, ...numbers], 1);
   },
-
-  held: () => state.hold && state.hold.unit === live.counter()?.name ? state.hold : null,
 
   /** Show the next letters and how the network goes on, once the line has been read. */
   write() {
@@ -27,15 +30,17 @@ const live = {
     if (work.isBusy()) return;                             // then this is called again
     if (reading.done < n) return work.begin(reading.to(n), () => {});       // then this is called again
     writing.stop();
-    if (live.counter()) live.showCounter(reading.states(n - 1));
+    live.showCell(reading.states(n - 1));
     const show = ghost => { byId('ghost').textContent = ghost || byId('ghost').textContent; };
     writing.begin(live.ghost(reading, numberIn('length')), show, show);
   },
 
   /** Yield how the network goes on, with one character more each time. With a held cell, it reads the line anew. */
   *ghost(reading, length) {
-    const held = live.held(), network = held ? freezing.networkWith(held) : live.network();
-    if (held) for (const x of reading.numbers) yield network.read(x);
+    const {hold} = state, network = live.network();
+    network.hold(hold ? [{...units.of(hold.unit), value: hold.value}] : []);
+    network.reset();
+    if (hold) for (const x of reading.numbers) yield network.read(x);
     else network.setStates(0, reading.states(reading.numbers.length - 1));
     network.expect(0, 0);
     live.showChoices(network.logs());
@@ -45,12 +50,19 @@ const live = {
     return shown;
   },
 
-  /** Show the counter's value after the line, or that at which it is held. */
-  showCounter(states) {
-    const {name} = live.counter(), [none, many] = live.ends(), held = live.held();
-    const value = held ? held.value : states[units.placeOf(units.of(name), 'C')];
-    byId('count').value = (value - none) / (many - none);
-    byId('count-on').hidden = !held;
+  /** Show the slider, at the value of its cell after the line, or that at which the cell is held. */
+  showCell(states) {
+    const cell = live.cell(), {hold} = state;
+    byId('holding').hidden = !cell;
+    if (!cell) return;
+    const ends = live.endsOf(cell), value = hold ? hold.value : states[units.placeOf(units.of(cell.name), 'C')];
+    const [does, ...words] = data.followers[cell.feature] || ['', ...ends.map(end => format.signed(end))];
+    byId('held-name').textContent = does ? `One of ${format.grouped(units.all().length)} numbers ${does}` :
+      `Cell ${cell.name}`;
+    byId('untold').hidden = !does;
+    ['low', 'high'].forEach((end, k) => { byId('held-' + end).textContent = words[k]; });
+    byId('held-at').value = (value - ends[0]) / (ends[1] - ends[0]);
+    say('let-go', hold ? `Held at ${format.signed(value)}: let it go` : '');
   },
 
   /** Show the most probable next letters, which a click types. Their bars show the temperature at work. */
@@ -89,13 +101,11 @@ const live = {
 
   prepare() {
     live.takeWords(live.line());
-    byId('counter').hidden = !live.counter();
-    byId('counter-of').textContent = format.grouped(units.all().length);
-    on('count', 'input', () => {
-      const {name} = live.counter(), [none, many] = live.ends();
-      state.change({hold: {unit: name, value: none + byId('count').valueAsNumber * (many - none)}});
+    on('held-at', 'input', () => {
+      const cell = live.cell(), [low, high] = live.endsOf(cell);
+      state.change({hold: {unit: cell.name, value: low + byId('held-at').valueAsNumber * (high - low)}});
     });
-    on('count-on', 'click', () => state.change({hold: null}));
+    on('let-go', 'click', () => state.change({hold: null}));
     on('words', 'input', () => live.type(byId('words').value));
     on('words-none', 'click', () => live.type('', live.line()));
     on('another', 'click', () => state.change({seed: (state.seed + 1) % 2 ** 32}));

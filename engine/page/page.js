@@ -120,12 +120,12 @@ const DEFAULTS = {mode: 'surprise', of: 'C', temperature: data.learner.temperatu
 
 /**
  * What the page shows. Only change() changes it. The page's address stores it after the #, so that a reload, a bookmark
- * or a link shows the same state:  #cells&place=620&feature=inside%20quotes&unit=C2:223&hold=C2:223=0.53
+ * or a link shows the same state:  #surprise&place=620&words=it%20was&hold=C2:223=0.53
  *
  * view: its name. mode: the mode of Surprise. place: index of the character that the reader looks at. pinned: true if
  * it was chosen by a click or a key, so that pointing does not change it. unit: a name, or null for the first in the
  * list. feature: its name, or null for the first. of: the value of a unit that colours the text, 'C' or 'h'. hold: a
- * frozen unit and its C, {unit, value}, or null. words: the reader's own text, or '' for the page's text. temperature,
+ * held unit and its state, {unit, value}, or null. words: the reader's own text, or '' for the page's text. temperature,
  * seed: of what the network writes. source: what Learning shows, 'run' or 'here'. formula: of the cell in Lab.
  */
 const state = {
@@ -236,8 +236,7 @@ function showView() {
 
 /** Scroll to the place that a link is for; a tab opens at the top. */
 function showPlace() {
-  const isFrozen = state.view === 'cells' && state.hold;   // then both texts are what the link is for
-  if (!isFrozen && /&(place|mode=why)/.test(location.hash)) text.bringIntoSight();
+  if (/&(place|mode=why)/.test(location.hash)) text.bringIntoSight();
 }
 
 function prepare() {

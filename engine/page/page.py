@@ -24,28 +24,22 @@ CELLS = HERE.parent / 'lesson' / 'cells.py'
 LESSON = HERE.parent.parent / 'text_input' / 'coriolanus.txt'        # for training in a page
 PRODUCTS = 'product_relaxed-simd', 'product_no-relaxed-simd'   # product.c in WebAssembly, the faster one first
 MODEL = 'cell', 'network', 'learner', 'features', 'formula'        # scripts that need no document
-SCRIPTS = MODEL + ('text', 'page', 'live', 'reader', 'surprise', 'why', 'cells', 'gallery', 'freeze', 'inside',
-                   'training', 'learning', 'lab', 'handover')
+SCRIPTS = MODEL + ('text', 'page', 'live', 'reader', 'surprise', 'why', 'cells', 'gallery', 'inside', 'training',
+                   'learning', 'lab', 'handover')
 SIZES = 32, 64, 128            # units of a layer that is trained in a page
 MOST_CHARACTERS = 10_000       # shown of a file
 ALTERNATIVES = 5               # most probable characters shown at each place
 HELD_OUT = '_held_out.txt'     # ending of a held-out text beside a checkpoint, whose training text may not be at hand
 TEXTS = {'prideandprejudice.txt': 'Pride and Prejudice', 'coriolanus.txt': 'Coriolanus'}      # in text_input
-# What a cell that follows a feature does, and what a text shows if the cell is frozen as for its low and high values:
-# more than that only if it showed with several random numbers.
+# What a cell that follows a feature does, and what its values say at both ends.
 FOLLOWERS = {
-    'inside quotes': ('Knows whether a quotation is open', 'as if no quotation were open: mostly, nobody speaks.',
-                      'as if a quotation were open: mostly, the first quotation mark closes what was never opened.'),
-    'inside brackets': ('Knows whether a bracket is open', 'as if no bracket were open.', 'as if a bracket were open.'),
-    'position in the line': ('Counts the letters of the line', 'as if the line had just begun: do lines get longer?',
-                             'as if the line were long already: do lines get shorter?'),
-    'position in the word': ('Counts the letters of the word', 'as if the word had just begun.',
-                             'as if the word were long already.'),
-    'capital letters': ('Notices capital letters', 'as if no letter were a capital.',
-                        'as if each letter were a capital.'),
-    'distance to the last full stop': (
-        'Counts the letters of the sentence', 'as if the sentence had just begun.',
-        'as if the sentence were long already.')}
+    'inside quotes': ('knows whether a quotation is open', 'no quotation is open', 'one is open'),
+    'inside brackets': ('knows whether a bracket is open', 'no bracket is open', 'one is open'),
+    'position in the line': ('counts the letters of the line', 'the line has just begun', 'it is long'),
+    'position in the word': ('counts the letters of the word', 'the word has just begun', 'it is long'),
+    'capital letters': ('notices capital letters', 'no capital', 'a capital'),
+    'distance to the last full stop': ('counts the letters of the sentence', 'the sentence has just begun',
+                                       'it is long')}
 LSTM = '''# Long short-term memory: gates decide what is kept, added and shown.
 cell(a_f, a_i, a_o, a_g, C_prev)
 f = sigmoid(a_f)
