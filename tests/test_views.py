@@ -470,11 +470,10 @@ def test_panel_does_not_cover_the_place(browser, written, view):
     """The window is narrow, so the panel is at the bottom."""
     browser.open(written, width=390, view=f'#{view}&place=60')
     browser.value("byId('text').focus({preventScroll: true})")
-    for key in ('Escape', 'End', 'ArrowLeft', 'Home', *['ArrowRight'] * 3, *['ArrowDown'] * 12):
+    for key in ('Escape', 'End', 'ArrowLeft', 'Home', *['ArrowRight'] * 3):
         browser.press(key)
         top, bottom = browser.all('#text .here', '(box => [box.top, box.bottom])(element.getBoundingClientRect())')[0]
         assert 0 <= top and bottom <= browser.all('aside', 'element.getBoundingClientRect().top')[0], key
-    assert looked_at(browser) > 200
 
 
 def test_address_says_what_is_shown(browser, written):

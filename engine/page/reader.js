@@ -102,25 +102,12 @@ const text = {
     return seen.length ? 1 + first + seen.indexOf(Math.max(...seen)) : 0;
   },
 
-  /** Return the nearest character on the line below (direction 1) or above (-1). */
-  lineAway(direction) {
-    const {spans} = text, box = k => spans[k].getClientRects()[0], {top, left} = box(text.place);
-    const away = k => Math.abs(box(k).left - left);
-    let k = text.place;
-    while (spans[k + direction] && box(k).top === top) k += direction;
-    let nearest = k;
-    for (const line = box(k).top; spans[k] && box(k).top === line; k += direction) {
-      if (away(k) < away(nearest)) nearest = k;
-    }
-    return nearest;
-  },
-
   /** Return the state or h of a unit after each character that has been read. of: as in the state. */
   valuesOf: (name, of, reading = text.reading()) => valuesAt(reading, units.placeOf(units.of(name), of)),
 
   prepare() {
-    const steps = {ArrowRight: () => text.place + 1, ArrowLeft: () => text.place - 1, ArrowDown: () => text.lineAway(1),
-      ArrowUp: () => text.lineAway(-1), Home: () => 0, End: () => text.spans.length - 1};
+    const steps = {ArrowRight: () => text.place + 1, ArrowLeft: () => text.place - 1, Home: () => 0,
+      End: () => text.spans.length - 1};
     const numberOf = span => span.id && span.id.startsWith('character-') ? Number(span.id.slice(10)) : null;
     onKeys(byId('text'), steps, text.goTo);
     document.addEventListener('keydown', ({key}) => key === 'Escape' && state.change({pinned: false}));
