@@ -8,7 +8,6 @@ import pytest
 import numpy_model
 from cells import gru_in_numpy
 from engine.lesson.cells import MLSTM
-from engine.methods.analysis import FEATURES
 from engine.page.page import Shown, write_page
 from numpy_model import NAMES, sigmoid
 from pages import (HOSTILE, NOT_HACKED, array_of, assert_chance, assert_colours, assert_mean, data_of, expected_of,
@@ -347,9 +346,6 @@ def test_learning_in_the_page(browser, written, javascript, tmp_path):
     p = {name: np.reshape(array_of(data['parameters'][name]), shapes[name[0]]) for name in NAMES}
     costs = expected_of(dict(p, uchar=data['uchar']), passage)[2]
     assert f' on {len(passage)} of {len(passage)} held-out letters;' in browser.text('#best-at')
-    since, C = FEATURES['position in the word'](passage), read_by(p, array_of(data['text']))[0][1::2]
-    np.testing.assert_allclose(data['correlations']['position in the word'], [
-        np.corrcoef(since, unit)[0, 1] for unit in np.concatenate(C, axis=1).T], atol=1e-4)
     browser.set('#when', str(looks.argmin()))
     assert_colours(browser, '#passage-learned > *', [0, *costs / 6 * 16])
     for line in ('#when-costs', '#passage-cost', '#best-at'):

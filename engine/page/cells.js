@@ -14,7 +14,7 @@ function cellsView() {
   function listUnits() {
     byId('feature').value = feature() || '';
     order = [...names].sort((a, b) => Math.abs(correlation(b)) - Math.abs(correlation(a)));
-    byId('units').replaceChildren(...order.map(name => new Option(`${name.padEnd(7, '\xa0')} `
+    byId('units').replaceChildren(...order.map(name => new Option(!feature() ? name : `${name.padEnd(7, '\xa0')} `
       + `${Math.abs(correlation(name)).toFixed(2)} ${correlation(name) < 0 ? 'low\xa0' : 'high'} `
       + '\u25a0'.repeat(Math.round(12 * Math.abs(correlation(name)))), name)));
     byId('units').value = unit();
@@ -64,6 +64,7 @@ function cellsView() {
   on('feature', 'change', () => state.change({feature: byId('feature').value, unit: null}));
   on('units', 'change', () => state.change({unit: byId('units').value}));
   on('of', 'change', () => state.change({of: byId('of').value}));
+  for (const part of document.querySelectorAll('[data-feature]')) part.hidden = !feature();
   listUnits();
   state.follow(['feature'], listUnits);
   state.follow(['feature', 'unit', 'of'], () => shown() && show());

@@ -1,4 +1,4 @@
-// What cells may follow: the features of a text and their correlations, as in engine/methods/analysis.py.
+// What cells may follow: the features of a text, as in engine/methods/analysis.py.
 
 /** Return the features by name: a number at each of the characters, which are a list. */
 function featuresOf(characters) {
@@ -23,13 +23,3 @@ function featuresOf(characters) {
 /** Return one of the states of a Reading after each character that has been read. place: its index in all states. */
 const valuesAt = ({done, allStates, width}, place) => (
   Float32Array.from({length: done}, (_, k) => allStates[k * width + place]));
-
-/** Return Pearson correlations, 0 for constant values: by the features that vary, a list of those with each column. */
-function correlationsOf(characters, columns) {
-  const centred = (values, middle = mean(values)) => Array.from(values, value => value - middle);
-  const dot = (a, b) => a.reduce((sum, value, k) => sum + value * b[k], 0);
-  const others = columns.map(column => centred(column));
-  const features = Object.entries(featuresOf(characters)).map(([name, values]) => [name, centred(values)]);
-  return Object.fromEntries(features.filter(([, feature]) => dot(feature, feature)).map(([name, feature]) => (
-    [name, others.map(other => dot(feature, other) / Math.sqrt(dot(feature, feature) * dot(other, other)) || 0)])));
-}

@@ -11,8 +11,7 @@ function stored(array) {
 
 /** Return the page of the best network of a Lesson, as the text of a file. It shows the held-out text. */
 function pageOf({best, looks, about, passage, heldOut: numbers, uchar, H, name, cell}) {
-  const n = numbers.length, spelled = numbers.map(number => uchar[number]);
-  const reading = new Reading(new Network(best.p, cell), numbers, text.EXPECTED);
+  const n = numbers.length, reading = new Reading(new Network(best.p, cell), numbers, text.EXPECTED);
   Array.from(reading.to(n));
   const columns = Array.from({length: reading.width}, (_, place) => valuesAt(reading, place))
     .filter((_, place) => place % ((1 + cell.states.length) * H) >= H);                     // the cell states, not h
@@ -21,8 +20,7 @@ function pageOf({best, looks, about, passage, heldOut: numbers, uchar, H, name, 
     source: 'The last tenth of the text; it was trained on the rest.',
     text: stored(Uint16Array.from(numbers)), costs: first(costs, 1), best: first(reading.best, most),
     chances: first(reading.chances, most), sizes: [H, H], layers: `2 layers of ${H} and ${H} cells`,
-    correlations: correlationsOf(spelled, columns),
-    ranges: columns.map(values => [Math.min(...values), Math.max(...values)]),
+    correlations: {}, ranges: columns.map(values => [Math.min(...values), Math.max(...values)]),
     info: [['trained in a browser', `on ${name}, 2 layers of ${H} cells`]],
     epochs: looks.map(({time, training, valid}) => [time, isNaN(training) ? null : training, valid]),
     learning: {passage, about, looks: looks.map(look => ({...look, costs: stored(Float32Array.from(look.costs))}))},

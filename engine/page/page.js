@@ -125,8 +125,9 @@ const DEFAULTS = {mode: 'surprise', of: 'C', temperature: data.learner.temperatu
  * view: its name. mode: the mode of Surprise. place: index of the character that the reader looks at. pinned: true if
  * it was chosen by a click or a key, so that pointing does not change it. unit: a name, or null for the first in the
  * list. feature: its name, or null for the first. of: the value of a unit that colours the text, 'C' or 'h'. hold: a
- * held unit and its state, {unit, value}, or null. words: the reader's own text, or '' for the page's text. temperature,
- * seed: of what the network writes. source: what Learning shows, 'run' or 'here'. formula: of the cell in Lab.
+ * held unit and its state, {unit, value}, or null. words: the reader's own text, or '' for the page's text.
+ * temperature, seed: of what the network writes. source: what Learning shows, 'run' or 'here'. formula: of the cell in
+ * Lab.
  */
 const state = {
   ...DEFAULTS, view: null, place: 0, pinned: false, unit: null, feature: null, hold: null, words: '',
