@@ -181,11 +181,6 @@ def assert_chance(text, p):
     assert abs(found - expected) < 0.51, (text, p)
 
 
-def place(k):
-    """Return the selector of character k of the text."""
-    return f'#character-{k}'
-
-
 def looked_at(browser):
     """Return the index of the selected character."""
     return int(browser.all('#text .here', 'element.id')[0][len('character-'):])

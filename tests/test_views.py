@@ -11,7 +11,7 @@ from engine.lesson.cells import MLSTM
 from engine.page.page import Shown, write_page
 from numpy_model import NAMES, sigmoid
 from pages import (HOSTILE, NOT_HACKED, array_of, assert_chance, assert_colours, assert_mean, data_of, expected_of,
-                   levels_of, levels_of_cells, looked_at, numbers, page_of_own_cell, place, read_by, rounded,
+                   levels_of, levels_of_cells, looked_at, numbers, page_of_own_cell, read_by, rounded,
                    saved_page, shown, text_of, write_page_of)
 from scripts import TEXT, load, write_chain
 
@@ -43,9 +43,9 @@ def test_surprise(browser, written, judge, scheme):
     assert looked_at(browser) == 51 + judge.costs[50:400].argmax()
     assert_colours(browser, '#text span', [0, *judge.costs / 6 * 16], scheme == 'dark')
     assert_mean(browser, '#mean', judge.costs)
-    browser.point(place(44))
+    browser.point('#character-44')
     assert looked_at(browser) == 44
-    browser.click(place(30))
+    browser.click('#character-30')
     for key, k in (('ArrowRight', 31), ('ArrowLeft', 30), ('End', 699)):
         browser.press(key)
         assert looked_at(browser) == k
@@ -94,7 +94,7 @@ def test_why(browser, written, judge, of_own_cell):
 def test_what_the_model_wrote_is_marked(browser, judge, tmp_path):
     """It is framed, left out of the mean, and no first place."""
     browser.open(write_page_of(judge.checkpoint, tmp_path / 'page.html', TEXT[:700], written=301))
-    assert browser.all('#text .by-model span', 'element.id') == [place(k)[1:] for k in range(301, 700)]
+    assert browser.all('#text .by-model span', 'element.id') == [f'character-{k}' for k in range(301, 700)]
     assert 'the first 301 characters' in browser.text('#mean')
     assert_mean(browser, '#mean', judge.costs[:300])
     assert looked_at(browser) == 51 + judge.costs[50:300].argmax()
