@@ -121,7 +121,7 @@ def test_commands_run(tmp_path):
     for name in ('text_input/coriolanus.txt', 'book.txt', 'books/a.txt', 'train.txt', 'valid.txt', 'test.txt'):
         (program / name).write_text(text)
     (program / 'mine.py').write_text(SOLUTIONS + README_CODE[0])
-    lines = [line for line in commands_of(ROOT / 'README.md', LESSON / 'README.md', LESSON / 'hand_in.md')
+    lines = [line for line in commands_of(ROOT / 'README.md', LESSON / 'README.md')
              if not any(word in line for word in INSTALLS)]
     piped = [line for line in lines if ' | ' in line]
     words = [shortened(line) for line in lines if line not in piped]
@@ -142,5 +142,5 @@ def test_windows_has_the_same_commands():
     linux = ' && '.join(commands_of(ROOT / 'README.md')[:3]).replace('venv/bin/', '').replace('python3', 'py')
     assert [line for line in box if 'activate' not in line] == linux.split(' && ')
     assert box.index('venv\\Scripts\\activate') == 1
-    for line in commands_of(LESSON / 'README.md', LESSON / 'hand_in.md'):
+    for line in commands_of(LESSON / 'README.md'):
         assert not re.search(r'\b(head|tail|tr|wc|cat|ls|sed)\b|\$\(|&&', line), line
