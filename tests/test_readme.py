@@ -107,7 +107,7 @@ def shortened(line):
     if words[0] == 'train.py' and '--resume' not in words:
         words += ['--epochs', '1', '--overwrite']
         words = ' '.join(words).replace('--units 512 256 256', '').split()
-        words += [] if '--init' in words else '--units 7 5'.split()
+        words += [] if {'--init', '--num-units1'} & {*words} else '--units 7 5'.split()
     words += ['--overwrite'] * ('--page' in words)         # the copy may have a page
     return words if words[0].startswith('-') else ['', *words]
 
