@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from damage import ABOUT, DAMAGE, METADATA, PROGRESS, TEXT_OF_RUN, TRACE, about,
 from engine.data.parameters import FORMAT, write
 from engine.methods.saving import read_run
 from numpy_model import NAMES, random_parameters
-from scripts import ROOT
+from scripts import B, ROOT
 
 
 @pytest.mark.parametrize('name', DAMAGE)
@@ -77,7 +78,9 @@ def test_vocabulary_of_bytes_is_read_as_text(path, tmp_path, text, encoding, uch
 
 def read_all(path):
     """Return everything that is read from a run's checkpoint: arrays as bytes by name, uchar and metadata."""
-    parameters, uchar, metadata, of_run = read_run(CharLSTM(), str(path))
+    model = CharLSTM()
+    model.text = SimpleNamespace(rows=dict(train=B, valid=B))
+    parameters, uchar, metadata, of_run = read_run(model, str(path))
     arrays = {(prefix, name): array.tobytes() for prefix, found in {**of_run, 'p': parameters}.items()
               for name, array in found.items()}
     return arrays, uchar.tolist(), metadata

@@ -41,7 +41,8 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
                    'bptt_maxdepth': bptt_maxdepth, 'l1': l1, 'l2': l2})
     checks.choice('initial', initial, ('original', 'chrono'))
     if units is None:
-        units = [num_units1, *[num_units2] * (checks.whole('layers', layers, 1, checks.MOST_LAYERS) - 1)]
+        H1, H2 = checks.whole('num_units1', num_units1, 1), checks.whole('num_units2', num_units2, 1)
+        units = [H1, *[H2] * (checks.whole('layers', layers, 1, checks.MOST_LAYERS) - 1)]
     units = checks.units('units', units)
     if mfile is not None:
         p, uchar = model.group.broadcast(read_fitting, model, mfile, encoding)
