@@ -206,6 +206,7 @@ def test_formula_as_a_class():
     ('cell(a_f, C_prv)', 'C_prv is no row (a_C_prv), no state (C_prv_prev) and no parameter (C_prv=0)', 'C_prv'),
     ('cell(a_f)', 'declare a state, such as C_prev, and a row that reads the input, such as a_g', ''),
     ('cell(a_f, h_prev)', 'h is taken: choose another name', 'h_prev'),
+    ('cell(a_f, stream_a_prev)', 'stream_a is taken: choose another name', 'stream_a_prev'),
     ('cell(a_f, C_prev)\nC = C_prev', 'the end found, h = ... expected', ''),
     ('cell(a_f, C_prev)\nC = mean(C_prev)', 'mean( ) is none of sigmoid, tanh, softplus', 'mean'),
     ('cell(a_f, C_prev)\nC = maximum(C_prev)', 'maximum( ) takes 2 values, not 1', 'maximum'),

@@ -234,6 +234,14 @@ def drawing(streams):
     return Variational
 
 
+def test_copy_that_adapts_draws_from_streams_of_its_own(make):
+    model = make(drawing(RandomStreams))
+    returned(model, 0, 2)
+    before = model.streams['train_rmsprop']
+    model.score_text(TEXT[:44], 0.001, mean_squares={name: 1 + p.get_value() ** 2 for name, p in model.p.items()})
+    assert model.streams['train_rmsprop'] is before != []
+
+
 ALL = dict(smoothing=0.1, ar=0.7, tar=1.3, dropconnect=0.2, reset=0.3, initial='chrono')
 
 

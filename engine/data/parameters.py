@@ -15,7 +15,8 @@ from engine import checks
 from engine.files import named, write_whole
 from engine.terminal import script
 
-NOT_PARAMETERS = re.compile('(m|state|weights|carried|validation|stream)_|(about|uchar)$')        # of a checkpoint
+PREFIXES = '(m|state|weights|carried|validation|stream)_'      # of a checkpoint's arrays that are no parameters
+NOT_PARAMETERS = re.compile(PREFIXES + '|(about|uchar)$')
 FORMAT = 2                     # version of the metadata and of the names of the arrays
 # A file is a decompression bomb if its arrays need more than ROOM bytes and more than RATIO times the size of the file:
 # large arrays of real parameters never compress that well.

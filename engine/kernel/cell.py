@@ -16,14 +16,14 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import is_matrix, own_shape
+from engine.data.parameters import PREFIXES, is_matrix, own_shape
 from engine.kernel.formula import COSTLY, Code, Trace, code_of, equations
 
 STANDARD = 'b9d82cea2d1907f4'      # start of the SHA-256 of the standard formula, which checkpoints leave out
 STANDARD_ARGUMENTS = 'a_f', 'a_i', 'a_o', 'a_g', 'C_prev'
 EXAMPLE = 'expected, for example, cell(a_z, x_n, h_n, C_prev, p=0), which returns h and C'
 # Names that others have: of parameters, of values in a formula, and of arrays in a checkpoint.
-TAKEN = re.compile(r'(U|W|b|h|M_|t\d+|)$|(m|state|weights|carried|validation|stream)_')
+TAKEN = re.compile(rf'(U|W|b|h|M_|t\d+|)$|{PREFIXES}')
 
 
 # ---------------------------------------------------------------- what a cell's signature declares

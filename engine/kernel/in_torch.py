@@ -405,9 +405,8 @@ class Function:
 
     def __init__(self, inputs, outputs, updates=(), *, cell, device):
         """Arguments as for SameArrays, without `borrowed`. cell: the model's Cell. device: its name."""
-        updates = {**{v: v.default_update for v in gof.graph.inputs(outputs) if getattr(v, 'default_update', None)},
-                   **dict(updates)}
-        self.streams = random_streams(updates)
+        self.streams = random_streams(gof.graph.inputs(outputs))
+        updates = {v: v.default_update for v in self.streams} | dict(updates)
         self._updated, self._count, self._dtypes = [*updates], len(outputs), [v.dtype for v in inputs]
         self._graph, self._steps = Graph(inputs, [*outputs, *updates.values()], cell, device_of(device)), {}
 

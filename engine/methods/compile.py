@@ -122,10 +122,9 @@ def check_functions(model, ops):
     Raise ValueError if they return something else than those of charlstm.py do.
     """
     base, of_symbols = model.symbols.CharLSTM, ('layer', 'network', 'objective', 'penalty', 'optimiser')
-    with lines_of(replaced_first(model), type(model).__name__):
-        if not model.p or is_standard(model, 'network') and all(
-                getattr(model, name) is getattr(base, name) for name in of_symbols):
-            return
+    if not model.p or is_standard(model, 'network') and all(
+            getattr(model, name) is getattr(base, name) for name in of_symbols):
+        return
     x, states, weights, p, lp = tt.imatrix('x'), state_symbols(model.p), tt.matrix(), model.p, dict(model.lp)
     masks = [tt.tensor3() for _ in states] if lp.get('dropout') else []
     values = np.zeros((3, 2)), *zero_states(model, 2), np.ones((3, 2)), *[np.ones((3, 2, H)) for H in sizes(model)]
@@ -180,10 +179,10 @@ def build_texts(model, ops, name):
 
     Raise ValueError if a text cannot be read in parts.
     """
-    if ops.in_c and is_standard(model, 'network', 'layer'):
-        return ops.texts(model.p)
     if not is_standard(model, 'network', 'layer'):
         check_parts(model, ops)
+    elif ops.in_c:
+        return ops.texts(model.p)
     from engine.kernel.fallback import StepByStep          # late: C runs most models
     S = cell_of_model(model).counts.S
     return StepByStep(functools.partial(compiled, model), functools.partial(sizes, model), S)

@@ -42,12 +42,14 @@ def written(function):
 
 
 def written_functions(model):
-    """Return written() of the functions with which a model trains, by name."""
-    return {name: written(getattr(model, name, None) or vars(model.symbols)[name]) for name in TRAINING}
+    """Return written() of the functions with which a model trains, by name: as they are compiled, once."""
+    made = functions(model)
+    made.written = made.written or {
+        name: written(getattr(model, name, None) or vars(model.symbols)[name]) for name in TRAINING}
+    return made.written
 
 
 def is_standard(model, *names):
     """Return whether functions of a model, of STANDARD, are those of charlstm.py as published."""
-    made, base = functions(model), model.symbols.CharLSTM
-    made.written = made.written or written_functions(model)
-    return all(getattr(model, name) is getattr(base, name) and made.written[name] == STANDARD[name] for name in names)
+    base, found = model.symbols.CharLSTM, written_functions(model)
+    return all(getattr(model, name) is getattr(base, name) and found[name] == STANDARD[name] for name in names)

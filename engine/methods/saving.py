@@ -84,6 +84,7 @@ def save_params(model, filename, progress=None):
         raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
     filename = os.fsdecode(filename).removesuffix('.npz') + '.npz'
     cell, (validation_states, validation_index) = cell_of_model(model), model.validation
+    predicts = recorded_costs(model)                       # first, since a network may draw for it
     stored = {**arrays(model.p), **arrays(named_state(optimiser_variables(model), model.p)),
               **{f'weights_{name}': array for name, array in arrays(model.weights).items()},
               **{f'stream_{name}_{k}': stream_state(v)
@@ -97,7 +98,7 @@ def save_params(model, filename, progress=None):
         random=model.random.bit_generator.state, text=model.text.metadata() if model.text else {}, progress=progress,
         cell=dict(formula='' if cell.standard else cell.formula, parameters=list(cell.own)),
         optimiser=sorted(model.optimiser_variables), precision=model.precision, versions=versions(model),
-        functions=edits.written_functions(model), predicts=model.group.broadcast(recorded_costs, model))
+        functions=edits.written_functions(model), predicts=predicts)
     shapes = [(name, array.shape) for name, array in arrays(model.p).items()]
     if shapes != [*parameter_shapes(vocabulary_size(model), sizes(model), cell.counts.rows, cell.own).items()]:
         metadata.update(parameters=list(model.p))
@@ -187,7 +188,7 @@ def read_run(model, filename):
         found = {name: array.shape for name, array in more[prefix].items()}
         if (found or not prefix) and found != shapes or stored.metadata['optimiser'] != sorted(state):
             raise ValueError(f'{stored} lacks arrays of this optimiser or batch size; init starts a new run from it')
-    more['stream_'] = {name: array for name, array in stored.items() if name.startswith('stream_')}
+    more['stream_'] = {name.removeprefix('stream_'): array for name, array in stored.items() if name[:7] == 'stream_'}
     return p, uchar, stored.metadata, more
 
 
@@ -235,8 +236,11 @@ def resume(model, filename):
     if metadata['precision'] != model.precision or bool(state['weights_']) != bool(model.lp.get('average')):
         raise ValueError(f'{filename} was trained with precision {metadata["precision"]} and '
                          f'{"with" if state["weights_"] else "without"} averaged parameters: resume needs the same')
+    streams, now = {}, edits.written_functions(model)
+    for name, array in state['stream_'].items():           # train_rmsprop_0, ...
+        streams.setdefault(name.rpartition('_')[0], []).append(stream_of(array))
     for name, then in (metadata.get('functions') or {}).items():
-        if then != edits.written_functions(model).get(name) and model.group.first:
+        if then != now.get(name) and model.group.first:
             warn(f'{name} of {type(model).__name__} is not written as it was when {filename} was saved')
     renumber_text(model, uchar)
     set_parameters(model, p, uchar)
@@ -248,10 +252,9 @@ def resume(model, filename):
         for prefix in ('carried_', 'validation_')]
     model.validation = validation, metadata['validation_index']
     model.random.bit_generator.state = metadata['random']
-    model.streams = {}
-    for name, array in state['stream_'].items():           # stream_train_rmsprop_0, ...
-        model.streams.setdefault(name[7:].rpartition('_')[0], []).append(stream_of(array))
-        model.functions = CompiledFunctions()              # which have other states
+    model.streams = streams
+    if streams:
+        model.functions = CompiledFunctions()              # those of before have other states
     return metadata['progress']
 
 

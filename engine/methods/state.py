@@ -226,7 +226,7 @@ def continue_streams(model, name, streams):
     for new, old in zip(streams, model.streams.get(name, [])):
         if stream_state(new).shape == stream_state(old).shape:
             new.set_value(old.get_value())
-    model.streams[name] = streams
+    model.streams = {**model.streams, name: streams}       # a new dict, since a copy of the model draws for itself
 
 
 def stream_state(variable):

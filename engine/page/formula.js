@@ -54,7 +54,7 @@ function linesWith(prefix) {
 
 const TOKEN = /[ \t\r]*(?:tt\.(?:nnet\.)?(?=\w))?((?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[a-z_]\w*|\*\*|\n\s*|.|$)/isy;
 const NUMBER = /^\.?\d/;
-const TAKEN = /^(U|W|b|h|M_.*|t\d+|(m|state|weights|carried|validation)_.*)$/;         // as in engine/kernel/cell.py
+const TAKEN = /^(U|W|b|h|M_.*|t\d+|(m|state|weights|carried|validation|stream)_.*)$/;             // as in cell.py
 const WORDS = Object.keys(FUNCTIONS).concat(('tt False None True and as assert async await break class continue def '
   + 'del elif else except finally for from global if import in is lambda nonlocal not or pass raise return try while '
   + 'with yield').split(' '));                             // functions, and words of Python, are no names

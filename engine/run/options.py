@@ -114,10 +114,10 @@ def set_units(o):
     of_init = units(read_parameters(o.init, 'float32')[0]) if o.init is not None else None
     known = of_init or o.units or [table.UNITS] * table.LAYERS
     first, others, layers = [o.typed.get(name) for name in ('num_units1', 'num_units2', 'layers')]
-    if 'units' not in o.typed and (first or others or layers):
-        o.units = [first or known[0], *[others or first or known[-1]] * ((layers or len(known)) - 1)]
-    elif 'units' not in o.typed:
+    if 'units' not in o.typed:
         o.units = list(known)
+        if first or others or layers:
+            o.units = [first or known[0], *[others or first or known[-1]] * ((layers or len(known)) - 1)]
     refuse_other_units(o)
     return o
 
