@@ -11,8 +11,8 @@ The second layer reads the h of the first, and softmax(p['V'].h2 + c) is the dis
 
 The functions below are the whole model. Up to `update`, most take symbols, which stand for arrays: tt.tanh(a) computes
 nothing yet. Theano derives the gradients (tt.grad), also the cell's; only the loop over time steps, products and the
-softmax have theirs by hand, in engine/kernel/. Edit a function, and training, prediction, writing and the cell's C code
-follow. The class CharLSTM, at the end, trains and writes. engine/lesson/ derives the model by hand.
+softmax have theirs by hand, in engine/kernel/. Edit a function, and training, prediction, writing and the cell's code
+in C follow. The class CharLSTM, at the end, trains and writes. engine/lesson/ derives the model by hand.
 
 Letters used for the sizes throughout, and the shapes of the parameters p of two layers, by name:
 
@@ -24,18 +24,17 @@ Letters used for the sizes throughout, and the shapes of the parameters p of two
 """
 import collections
 import math
-import sys
 import time
 
 import numpy as np
 
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import NAMES, parameter_shapes, read_about, read_mean_squares
+from engine.data.parameters import NAMES, parameter_shapes, read_about, read_mean_squares, stacked
 from engine.data.text import read_text
-from engine.methods.analysis import mean_cost
+from engine.methods.analysis import mean_of
 from engine.methods.saving import read_checkpoint
 from engine.methods.state import begin, set_rate
-from engine.run.schedule import Diverged, Epoch, Step
+from engine.run.schedule import Diverged, Epoch, Step, Validated
 from engine.terminal import ctrl_c_delayed
 
 __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_mean_squares', 'read_checkpoint', 'read_text', 'tt']
@@ -44,72 +43,87 @@ __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_mean_squares', 'read_checkpo
 # ---------------------------------------------------------------- the model, as functions of symbols
 
 def lstm_cell(a_f, a_i, a_o, a_g, C_prev):
-    """Return h and C of a layer after one step, from its pre-activations and the previous C; all are (B,H).
-
-    C runs cells of elementwise operations, sums over units and products; NumPy runs others, several times slower.
-    """
+    """Return h and C of a layer after one step, from its pre-activations and the previous C; all are (B,H)."""
     C = tt.nnet.sigmoid(a_f) * C_prev + tt.nnet.sigmoid(a_i) * tt.tanh(a_g)
     h = tt.nnet.sigmoid(a_o) * tt.tanh(C)
     return h, C
 
 
-def stacked(U):
-    """Return weights U (4,H,n) with all gates side by side, for one product: (n,4H)."""
-    return U.reshape((-1, U.shape[2])).T
+# What the network reads: characters x and their successors y, int (T,B), and states, h (B,H) and C (B,SH) of each layer
+# before the first step; a cell has S states, lstm_cell one. Only to train, not None: cost_weights (T,B), 1 / (T*B), or
+# 0 for steps that are not trained on; h_masks of dropout, (T,B,H) for each layer, or 1 without it; and of dropconnect
+# W_masks (4,H,H) by name of the weights W1, W2 ..., {} without it.
+Batch = collections.namedtuple('Batch', 'x y states cost_weights h_masks W_masks', defaults=[None, None, None])
+
+# A layer's h (T,B,H) and C (T,B,SH) after each step; the pair of them after the last, (B,H) and (B,SH); and h as the
+# layer above reads it, in training with dropout (Zaremba et al. 2014).
+Layer = collections.namedtuple('Layer', 'h C after dropped')
+
+# What the network returns. costs: -log p of the targets, in nats, (T,B). best: the most probable characters, (T,B).
+# probabilities: (T*B,V). spread: the mean of -log p over all characters, (T,B). layers: the Layers, from the first on.
+# metrics: other numbers (T,B) by name, whose means over the validation text are reported, too.
+Outputs = collections.namedtuple('Outputs', 'costs best probabilities spread layers metrics', defaults=[{}])
 
 
-def layer(a_x, W, b, own, before, truncate, cell):
-    """Return h (T,B,H) and C (T,B,SH; S states) after each step of a layer, and the pair of them after the last.
+def network(batch, p, ops, truncate=-1):
+    """Return the Outputs of the whole model for a Batch.
 
-    theano.scan calls step for each of the T steps, with h and C of the step before. kernel=False runs this; the kernel
-    computes the same many times faster. a_x (T,B,4H): the rows U[k].x. own: the cell's parameters (H,) and matrices.
-    before: h and C before the first step; C has the S states of the cell side by side. truncate: the gradient flows
-    through the last `truncate` steps; -1: all. cell: a Cell, called with symbols; cell.counts: rows of b, U, W, and S.
+    p: the parameters by name. ops: the operations whose gradients are by hand, and the cell; a Kernel (engine/kernel/
+    ops.py) or a Scan (engine/kernel/scan.py). truncate: the gradient flows through the last `truncate` steps; -1: all.
     """
-    H, counts = b.shape[1], cell.counts                    # for lstm_cell: 4 rows of b, U and W, and S is 1
+    h, layers = batch.x, []
+    for k in range(1, 1 + len(batch.states)):
+        layers.append(run_layer(k, h, batch, p, ops, truncate))
+        h = layers[-1].dropped                                                 # (T, B, H)
+    return output_layer(h, layers, batch, p, ops)
+
+
+def run_layer(k, x, batch, p, ops, truncate):
+    """Return the Layer k, with its parameters in p, for what it reads: characters x (T,B), or vectors x (T,B,n)."""
+    if x.ndim == 2:
+        a_x = ops.columns(p[f'U{k}'], x.flatten())         # U[k].x of one-hot vectors: columns of U[k]
+    else:
+        a_x = ops.product(x.reshape((-1, x.shape[2])), stacked(p[f'U{k}']))        # stacked: all gates, (n, 4H)
+    a_x = a_x.reshape((x.shape[0], x.shape[1], -1))                            # (T, B, 4H)
+    cell_parameters = [p[f'{name}{k}'] for name in ops.cell_parameters]        # of its own: none for lstm_cell
+    h, C, after = ops.layer(a_x, p[f'W{k}'], p[f'b{k}'], cell_parameters, batch.states[k - 1], truncate)
+    return Layer(h, C, after, h if batch.h_masks is None else h * batch.h_masks[k - 1])
+
+
+def output_layer(h, layers, batch, p, ops):
+    """Return the Outputs from the softmax of p['V'].h + c. h (T,B,H): of the last layer. layers: for Outputs."""
+    scores = ops.product(h.reshape((-1, h.shape[2])), p['V'].T)                # (T*B, V)
+    return Outputs(*ops.cross_entropy(scores, p['c'], batch.y), layers)
+
+
+def layer(a_x, W, b, cell_parameters, before, truncate, cell):
+    """Return h, C and after of a Layer, by the loop over time steps. For lstm_cell, each step is
+
+        a_f, a_i, a_o, a_g = split(a_x + h_prev.W + b)
+        h, C = lstm_cell(a_f, a_i, a_o, a_g, C_prev)
+
+    This runs with kernel=False, by theano.scan; the kernel computes the same many times faster. a_x (T,B,4H): the rows
+    U[k].x. cell_parameters: (H,) each, and matrices (H,H). before: h and C before the first step. cell: a Cell.
+    """
+    H, counts = b.shape[1], cell.counts                    # of its rows of b, U and W, here 4, and its states S, here 1
 
     def split(array, count):
         return [array[:, k * H:(k + 1) * H] for k in range(count)]     # (B, count*H) to `count` of (B, H)
 
-    def step(a_x, h_prev, C_prev, W, b, *own):             # a_x (B, 4H), W stacked (H, 4H), own (1, H) each
+    def step(a_x, h_prev, C_prev, W, b, *cell_parameters):
         of_x = split(a_x, counts.U) + [0] * (counts.b - counts.U)      # U[k].x; the last rows may read only h
         of_h = [0] * (counts.b - counts.W) + split(tt.dot(h_prev, W), counts.W)    # W[k].h_prev; the first, only x
         a = [of_x[k] + of_h[k] + b[k] for k in range(counts.b)]        # (B, H) each
-        h, *C = cell([*a, *split(C_prev, counts.S), *own])
+        h, *C = cell([*a, *split(C_prev, counts.S), *cell_parameters])
         return h, tt.concatenate(C, axis=1)
 
+    rows = [v[None, :] if v.ndim == 1 else v for v in cell_parameters]             # (1, H) each, or a matrix
     (h, C), _ = theano.scan(step, sequences=a_x, outputs_info=[*before], truncate_gradient=truncate,
-                            non_sequences=[stacked(W), b, *[v[None, :] if v.ndim == 1 else v for v in own]])
+                            non_sequences=[stacked(W), b, *rows])
     return h, C, (h[-1], C[-1])
 
 
-# What network returns. costs: -log p of the targets (T,B), in nats. best: the most probable characters, int (T,B).
-# probabilities: (T*B,V). spread: the mean of -log p over all characters, (T,B). states: h (T,B,H) and C (T,B,SH) of
-# each layer after each step. after: those after the last step, (B,H) and (B,SH).
-Outputs = collections.namedtuple('Outputs', 'costs best probabilities spread states after')
-
-
-def network(x, y, states, p, ops, truncate=-1, masks=None):
-    """Return the Outputs of the whole model for characters x (T,B) and targets y (T,B).
-
-    states: h (B,H) and C (B,SH) of each layer before the first step. p: the parameters by name. ops: the operations and
-    the cell, a Kernel (engine/kernel/ops.py) or a Scan (engine/kernel/scan.py). truncate: as for layer. masks: None to
-    predict; to train, dropout of each h that goes up (Zaremba et al. 2014): (T,B,H) for each layer, or 1 without it.
-    """
-    (T, B), of_steps, after = x.shape, [], []
-    up = x.flatten()                                       # what layer k reads: numbers of characters, or h from below
-    for k, before in enumerate(states, start=1):
-        a = ops.columns(p['U1'], up) if k == 1 else ops.product(up, stacked(p[f'U{k}']))            # U.x: (T*B, 4H)
-        own = [p[f'{name}{k}'] for name in ops.own]        # the cell's own parameters: none for lstm_cell
-        h, C, last = ops.layer(a.reshape((T, B, -1)), p[f'W{k}'], p[f'b{k}'], own, before, truncate)      # (T, B, H)
-        of_steps.append((h, C))
-        after.append(last)
-        up = h if masks is None else h * masks[k - 1]                                                     # (T, B, H)
-        up = up.reshape((-1, up.shape[2]))                                                                # (T*B, H)
-    scores = ops.product(up, p['V'].T)                                                                    # (T*B, V)
-    costs, best, probabilities, spread = ops.cross_entropy(scores, p['c'], y)
-    return Outputs(costs, best, probabilities, spread, of_steps, after)
-
+# ---------------------------------------------------------------- a training step, as functions of symbols
 
 def smoothed(costs, spread, share):
     """Return the costs when a share of each target is spread evenly over all characters (Szegedy et al. 2016)."""
@@ -129,23 +143,20 @@ def activation_penalty(h, h_before, ar, tar):
     return ar * tt.sqr(h).mean(axis=2) + tar * changes
 
 
-# A step is objective, its gradients (engine/methods/compile.py), which several processes sum, and then update.
-def objective(x, y, states, cost_weights, masks, weight_masks, p, ops, lp, network):
+# A step is objective, its gradients and those of the penalty (engine/methods/compile.py), and then update.
+def objective(batch, p, ops, lp, network):
     """Return what a training step minimises (without the penalty) and the network's Outputs: the first half of a step.
 
-    cost_weights (T,B): 1 / (T*B), or 0 for steps that are not trained on. masks: the network's, not None.
-    weight_masks: by name, of W1, W2 ... (4,H,H), or None. They are of dropconnect, which leaves out recurrent weights
-    (Wan et al. 2013, Merity et al. 2018). p: the parameters that are trained, by name. lp: learning parameters.
-    network: the function above, or that of a class.
+    p: the parameters that are trained, by name. lp: learning parameters. network: as above, or that of a class.
     """
-    if weight_masks is not None:
-        p = p | {name: p[name] * mask for name, mask in weight_masks.items()}
-    outputs = network(x, y, states, p, ops, lp['bptt_maxdepth'], masks)
+    # DropConnect leaves out recurrent weights (Wan et al. 2013, Merity et al. 2018).
+    p = {**p, **{name: p[name] * mask for name, mask in batch.W_masks.items()}}
+    outputs = network(batch, p, ops, lp['bptt_maxdepth'])
     costs = smoothed(outputs.costs, outputs.spread, lp['smoothing']) if lp['smoothing'] else outputs.costs
     if lp['ar'] or lp['tar']:
-        h, h_before = outputs.states[-1][0], states[-1][0]                 # of the last layer
+        h, h_before = outputs.layers[-1].h, batch.states[-1][0]                # of the last layer
         costs = costs + activation_penalty(h, h_before, lp['ar'], lp['tar'])
-    return (costs * cost_weights).sum(), outputs
+    return (costs * batch.cost_weights).sum(), outputs
 
 
 def penalty(parameters, l1, l2):
@@ -153,9 +164,9 @@ def penalty(parameters, l1, l2):
     return sum([l1 * abs(p).sum() for p in parameters if l1] + [l2 * tt.sqr(p).sum() for p in parameters if l2])
 
 
-def clip(gradients, limit, ops):
+def clip(gradients, limit):
     """Return gradients scaled so that their joint norm is at most limit (Pascanu et al. 2013)."""
-    norm = tt.sqrt(sum(ops.sums_of_squares(gradients)))
+    norm = tt.sqrt(sum(tt.sqr(g).sum() for g in gradients))
     scale = tt.switch(norm > limit, limit / norm, 1)
     return [g * scale for g in gradients]
 
@@ -203,29 +214,17 @@ def running_averages(averages, parameters, weight):
     return [average + (1 - weight) * (p - average) for average, p in zip(averages, parameters)]
 
 
-def update_ratios(steps, parameters, ops):
-    """Return ||step|| / ||p|| for each parameter, p before the step; inf or nan if p was 0."""
-    squares = zip(ops.sums_of_squares(steps), ops.sums_of_squares(parameters))
-    return [tt.sqrt(of_step) / tt.sqrt(of_p) for of_step, of_p in squares]
+def update(gradients, parameters, state, lrate, lp, optimiser):
+    """Return the steps, which are subtracted from the parameters, and the optimiser's new state: the second half.
 
-
-def update(gradients, size, parameters, averages, weight, state, lrate, lp, optimiser, ops, penalty):
-    """Return the update ratios, and new parameters, averages and optimiser state: the second half of a step.
-
-    gradients: of the objective. size: characters in the batch. averages: running averages of the parameters, or [].
-    weight: that of running_averages in this step. optimiser, penalty: functions like rmsprop and penalty.
+    gradients: of the objective and the penalty. optimiser: a function like rmsprop.
     """
-    penalties = penalty(parameters, lp['l1'], lp['l2'])
-    if isinstance(penalties, theano.Variable):             # not the number 0. Divided by size, it is per character
-        of_penalty = tt.grad(penalties / tt.cast(size, theano.config.floatX), parameters, disconnected_inputs='ignore')
-        gradients = [g + dp for g, dp in zip(gradients, of_penalty)]
     if lp['grad_clip']:
-        gradients = clip(gradients, lp['grad_clip'], ops)
+        gradients = clip(gradients, lp['grad_clip'])
     steps, state = optimiser(gradients, parameters, state, lrate, lp)
     if lp['step_clip'] and optimiser is not sgd:
         steps = limited(steps, lp['step_clip'] * lrate)
-    new = [p - step for p, step in zip(parameters, steps)]
-    return update_ratios(steps, parameters, ops), new, running_averages(averages, new, weight), state
+    return steps, state
 
 
 # ---------------------------------------------------------------- the parameters, as functions to arrays
@@ -313,7 +312,6 @@ class CharLSTM:
     optimiser_state = staticmethod(rmsprop_state)
     initial_parameters = staticmethod(initial_parameters)
     remembers = {'f': 1, 'i': -1}
-    symbols = sys.modules[__name__]    # this file: engine/methods/compile.py takes update and sgd from it
 
     def __init__(self, random_seed=None, kernel=True, comm=None, precision='float32', device=None):
         """Make a model without a text and without parameters.
@@ -342,7 +340,7 @@ class CharLSTM:
     def training(self, schedule):
         """Train on the training text, epoch by epoch: yield a Step after each step and an Epoch after each epoch.
 
-        Yield None after each validation batch of an epoch's end: a caller may stop there. schedule: a Schedule of
+        A caller may stop after each, also after each Validated batch at an epoch's end. schedule: a Schedule of
         engine/run/schedule.py, which says where training begins and ends and the rate of each step; it is updated.
         Raises Diverged if costs or parameters are not finite, or an epoch's cost rises to 0.1 nats above guessing.
         """
@@ -365,11 +363,12 @@ class CharLSTM:
             cost, guessing = schedule.mean_cost, math.log(len(self.uchar))
             if schedule.epoch and cost > max(guessing + 0.1, schedule.last_cost):      # random letters cost guessing
                 raise Diverged(f'epoch {schedule.epoch + 1} costs {cost:.2f} nats, and guessing {guessing:.2f}')
-            costs = []
+            batches = []
             for each in self.validation_costs():
-                costs.append(each)
-                yield None
-            rate, valid_cost = schedule.rate_at(schedule.step - 1), mean_cost(costs)
+                batches.append(each)
+                yield Validated(len(batches))
+            rate, metrics = schedule.rate_at(schedule.step - 1), mean_of(batches)
+            valid_cost = metrics.pop('cost')
             cost = schedule.end_epoch(valid_cost)
             self.carried = None                        # the text begins again, from zero states
-            yield Epoch(schedule.epoch, cost, valid_cost, rate, characters / max(seconds, 1e-6))
+            yield Epoch(schedule.epoch, cost, valid_cost, rate, characters / max(seconds, 1e-6), metrics)

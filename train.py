@@ -30,7 +30,7 @@ def build_parser():
 def learn(model, run, group):
     """Train a model until the schedule of its Run is finished or the process group agrees to stop."""
     from engine.run.results import EARLY, INTERRUPTED
-    from engine.run.schedule import Diverged, Epoch, Step
+    from engine.run.schedule import Diverged, Epoch, Step, Validated
     schedule, epochs, first, start = run.schedule, run.options.epochs, run.schedule.step, time.time()
     early = not (schedule.epoch or run.options.original)   # whether to sample before the end of a long first epoch
     while not (schedule.finished or group.stop_agreed):
@@ -45,7 +45,7 @@ def learn(model, run, group):
                         if early and time.time() - start > EARLY:
                             run.sample(f'{schedule.batch:,} of the {schedule.batches:,} steps of epoch 1')
                             early = False
-                    case None:                             # between validation batches
+                    case Validated():
                         run.bar.desc = f'epoch {schedule.epoch + 1}/{epochs}, validating'
                         run.bar.update(0)
                     case Epoch():

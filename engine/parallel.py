@@ -29,9 +29,9 @@ class SingleProcess:
         """Call function(*arguments) in rank 0 only; return its result, or raise its exception, in all processes."""
         return function(*arguments)
 
-    def mean(self, cost, n):
-        """Return the mean cost over the characters of all processes, and their number. cost, n: of this process."""
-        return cost, n
+    def mean(self, means, n):
+        """Return means by name over the characters of all processes, and their number. means, n: of this process."""
+        return means, n
 
     def gather(self, arrays):
         """Return arrays of all rows, joined from each process's arrays of its rows, in rank 0; None in the others."""
@@ -70,10 +70,10 @@ class ProcessGroup(SingleProcess):
         self.stop_agreed = self.stop_agreed or bool(numbers[-1])
         return numbers
 
-    def mean(self, cost, n):
+    def mean(self, means, n):
         import numpy as np
-        cost_sum, count, _ = self.all_reduce(np.array([cost * n, n, 0]))
-        return float(cost_sum / count), int(count)
+        *sums, count, _ = self.all_reduce(np.array([*[mean * n for mean in means.values()], n, 0]))
+        return {name: float(total / count) for name, total in zip(means, sums)}, int(count)
 
     def gather(self, arrays):
         import numpy as np

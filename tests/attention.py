@@ -1,7 +1,7 @@
 """A solution of the exercise `attention` of the lesson: train.py --cell tests/attention.py:Attention"""
 import numpy as np
 
-from charlstm import CharLSTM, Outputs, network, tt
+from charlstm import CharLSTM, network, output_layer, tt
 
 
 def attention(h):
@@ -17,9 +17,8 @@ class Attention(CharLSTM):
     """The scores also see h2 of earlier steps."""
 
     @staticmethod
-    def network(x, y, states, p, ops, truncate=-1, masks=None):
-        outputs = network(x, y, states, p, ops, truncate, masks)
-        h2, _ = outputs.states[1]
-        up = (h2 + attention(h2)) * (1 if masks is None else masks[1])
-        scores = ops.product(up.reshape((-1, up.shape[2])), p['V'].T)
-        return Outputs(*ops.cross_entropy(scores, p['c'], y), outputs.states, outputs.after)
+    def network(batch, p, ops, truncate=-1):
+        layers = network(batch, p, ops, truncate).layers
+        h2 = layers[1].h
+        mask = 1 if batch.h_masks is None else batch.h_masks[1]
+        return output_layer((h2 + attention(h2)) * mask, layers, batch, p, ops)

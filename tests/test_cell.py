@@ -317,7 +317,7 @@ def test_cells_whose_sizes_can_only_be_known_later(path, interpreted, cell):
 
 def costs_that_read_C(*arguments):
     found = charlstm.network(*arguments)
-    return found._replace(costs=found.costs + 0.1 * found.states[0][1].mean())
+    return found._replace(costs=found.costs + 0.1 * found.layers[0].C.mean())
 
 
 def test_gradient_that_is_not_in_c_is_refused_and_by_theano(interpreted, path, refused):

@@ -89,15 +89,15 @@ def setting(**functions):
     return lambda patch, model: vars(model).update(functions)
 
 
-def without_sign(x, y, states, p, *more):
-    return charlstm.network(x, y, states, {**p, 'V': -p['V']}, *more)
+def without_sign(batch, p, *more):
+    return charlstm.network(batch, {**p, 'V': -p['V']}, *more)
 
 
 adam = setting(optimiser=Adam.optimiser, optimiser_state=Adam.optimiser_state)
 
 
-def slower(a_x, W, b, own, before, truncate, cell):
-    return charlstm.layer(a_x, 0.5 * W, b, own, before, truncate, cell)
+def slower(a_x, W, *more):
+    return charlstm.layer(a_x, 0.5 * W, *more)
 
 
 def doubled(values, *arguments):
@@ -110,15 +110,15 @@ def doubled(values, *arguments):
     (setting(network=without_sign), TRAINING | READING),
     (instead('network', lambda outputs, *more: outputs._replace(costs=outputs.costs * 1.1)),
      TRAINING | {'other programs'}),
-    (instead('network', lambda outputs, *more: outputs._replace(states=[(2 * h, C) for h, C in outputs.states])),
+    (instead('network', lambda outputs, *more: outputs._replace(layers=[
+        each._replace(h=2 * each.h) for each in outputs.layers])),
      TRAINING | {'other programs'}),
     (after('smoothed', lambda costs, *more: costs + costs ** 2), TRAINING),
     (after('activation_penalty', lambda costs, *more: 3 * costs), TRAINING),
-    (instead('objective', lambda found, *more: (found[0] + tt.sqr(more[6]['U1']).sum(), found[1])), TRAINING),
+    (instead('objective', lambda found, *more: (found[0] + tt.sqr(more[1]['U1']).sum(), found[1])), TRAINING),
     (instead('penalty', lambda costs, parameters, *more: costs + 50 * abs(parameters[0]).sum()), TRAINING),
-    (after('clip', doubled), TRAINING), (after('update_ratios', doubled), TRAINING),
-    (after('running_averages', doubled), TRAINING),
-    (after('update', lambda found, *more: [found[0], doubled(found[1]), *found[2:]]), TRAINING),
+    (after('clip', doubled), TRAINING), (after('running_averages', doubled), TRAINING),
+    (after('update', lambda found, *more: (doubled(found[0]), found[1])), TRAINING),
     (after('sgd', lambda found, *more: (doubled(found[0]), found[1])), {'sgd'}),
     (instead('optimiser', lambda found, *more: (doubled([0.01 * step for step in found[0]]), found[1])), {'rmsprop'}),
     (after('limited', doubled), {'rmsprop'}), (adam, {'rmsprop'})])
@@ -226,11 +226,12 @@ def drawing(streams):
         random = streams(seed=3)
 
         @staticmethod
-        def network(x, y, states, p, ops, truncate=-1, masks=None):
-            if masks is not None:                          # in training, also without dropout
-                kept = [Variational.random.binomial((x.shape[1], H), p=0.7, dtype='float32') for H in (4, 2)]
-                masks = [mask * each[None, :, :] for mask, each in zip(masks, kept)]
-            return charlstm.network(x, y, states, p, ops, truncate, masks)
+        def network(batch, *more):
+            if batch.h_masks is not None:                  # in training, also without dropout
+                kept = [Variational.random.binomial((batch.x.shape[1], H), p=0.7, dtype='float32') for H in (4, 2)]
+                batch = batch._replace(h_masks=[
+                    mask * each[None, :, :] for mask, each in zip(batch.h_masks, kept)])
+            return charlstm.network(batch, *more)
     return Variational
 
 
@@ -322,20 +323,20 @@ def test_what_an_optimiser_returns_is_checked(refused, functions, words):
         model.theano_train_rmsprop(X, Y)
 
 
-def broadcast(x, y, states, p, ops, *more):
-    outputs = charlstm.network(x, y, states, p, ops, *more)
+def broadcast(batch, *more):
+    outputs = charlstm.network(batch, *more)
     costs = outputs.costs[:, :1] * outputs.costs           # NumPy broadcasts here, and Theano needs tt.addbroadcast
     return outputs._replace(costs=costs)
 
 
-def wide_output(x, y, states, p, ops, *more):
+def wide_output(batch, p, *more):
     p = {**p, 'V': p['V'] * np.ones(H2)}                   # of float64
-    return charlstm.network(x, y, states, p, ops, *more)
+    return charlstm.network(batch, p, *more)
 
 
-def before_all(x, y, states, p, ops, *more):
-    before = states[0][0]
-    return charlstm.network(before[None], y, states, p, ops, *more)
+def before_all(batch, *more):
+    before = batch.states[0][0]
+    return charlstm.network(batch._replace(x=before[None]), *more)
 
 
 @pytest.mark.parametrize('network', [broadcast, wide_output, before_all])

@@ -163,8 +163,9 @@ def test_layer_of_a_class_is_used(make):
 def test_only_the_published_functions_are_standard(make, monkeypatch):
     """Their tokens are the same on each Python that CI has. An edit of what they call is one, too."""
     assert is_standard(make('CharLSTM'), 'layer', 'network')
-    monkeypatch.setattr(charlstm, 'stacked', lambda U: 1 * U.reshape((-1, U.shape[2])).T)
-    assert not is_standard(make('CharLSTM'), 'layer') and not is_standard(make('CharLSTM'), 'network')
+    output_layer = charlstm.output_layer
+    monkeypatch.setattr(charlstm, 'output_layer', lambda h, *more: output_layer(2 * h, *more))
+    assert is_standard(make('CharLSTM'), 'layer') and not is_standard(make('CharLSTM'), 'network')
 
 
 def test_comments_and_docstrings_are_no_edits():
@@ -186,16 +187,16 @@ class Louder(CharLSTM):
     factor = staticmethod(lambda: 2)
 
     @staticmethod
-    def network(x, y, states, p, *more):
-        return charlstm.network(x, y, states, {**p, 'c': FACTOR * Louder.factor() * p['c']}, *more)
+    def network(batch, p, *more):
+        return charlstm.network(batch, {**p, 'c': FACTOR * Louder.factor() * p['c']}, *more)
 
 
 def louder(factor):
-    return lambda x, y, states, p, *more: charlstm.network(x, y, states, {**p, 'c': factor * p['c']}, *more)
+    return lambda batch, p, *more: charlstm.network(batch, {**p, 'c': factor * p['c']}, *more)
 
 
 def column(k):
-    return lambda x, y, states, p, *more: charlstm.network(x, y, states, {**p, 'c': p['c'] + p['V'][:, k]}, *more)
+    return lambda batch, p, *more: charlstm.network(batch, {**p, 'c': p['c'] + p['V'][:, k]}, *more)
 
 
 def leaky(leak):
@@ -209,8 +210,8 @@ def forgetful(a_x, W, *more):
     return charlstm.layer(a_x, 0.5 * W, *more)
 
 
-def equal(x, y, states, parameters, *more):                # to the network of factor 4
-    return charlstm.network(x, y, states, {**parameters, 'c': parameters['c'] * 3 + parameters['c']}, *more)
+def equal(batch, parameters, *more):                       # to the network of factor 4
+    return charlstm.network(batch, {**parameters, 'c': parameters['c'] * 3 + parameters['c']}, *more)
 
 
 def of_base(patch, model):
@@ -254,10 +255,26 @@ def test_a_flipped_bit_of_a_parameter_is_noticed(make, path, refused):
 def test_costs_that_are_not_the_same_twice_are_not_recorded(make, path, capsys):
     random, model = RandomStreams(seed=1), make('CharLSTM')
     model.p['c'].set_value(np.linspace(-1, 1, V).astype('float32'))
-    model.network = lambda x, y, states, p, *more: charlstm.network(
-        x, y, states, {**p, 'c': p['c'] * random.uniform((V,))}, *more)
+    model.network = lambda batch, p, *more: charlstm.network(
+        batch, {**p, 'c': p['c'] * random.uniform((V,))}, *more)
     model.load_params(model.save_params(path))
     assert read_about(path)['predicts'] is None and 'not the same twice' in capsys.readouterr().err
+
+
+def test_metrics_of_a_network_are_reported(make, tmp_path):
+    """By fit, which averages them over the validation text, as it does the cost."""
+    class Accurate(CharLSTM):
+        @staticmethod
+        def network(batch, *more):
+            outputs = charlstm.network(batch, *more)
+            return outputs._replace(metrics=dict(right=tt.eq(outputs.best, batch.y), cost2=2 * outputs.costs))
+    model = Accurate(random_seed=1)
+    (tmp_path / 't.txt').write_text(TEXT)
+    epoch, = model.fit(str(tmp_path / 't.txt'), units=[5], epochs=1, batch_size=3, seq_length=7, no_stateful=True,
+                       verbose=False)
+    right = np.concatenate([model.theano_check(x, y)[1] == y for x, y in zip(model.X['valid'], model.Y['valid'])])
+    assert epoch.metrics == pytest.approx(dict(right=right.mean(), cost2=2 * epoch.valid_cost))
+    assert f', right {right.mean():.4g}, cost2' in str(epoch)
 
 
 def test_texts_written_in_turns_are_each_alone(make):
@@ -356,8 +373,8 @@ def test_parameters_of_other_shapes(make, path):
         p = charlstm.initial_parameters(V, *more)
         return {**p, 'V': np.concatenate([p['V'], 2 * p['V']], axis=1)}
 
-    def network(x, y, states, p, *more):
-        return charlstm.network(x, y, states, {**p, 'V': p['V'][:, :5] + p['V'][:, 5:]}, *more)
+    def network(batch, p, *more):
+        return charlstm.network(batch, {**p, 'V': p['V'][:, :5] + p['V'][:, 5:]}, *more)
     first, again = [make('CharLSTM', seed, lp={}) for seed in (1, 2)]
     for model in (first, again):
         model.network, model.initial_parameters = network, of_both
@@ -367,7 +384,7 @@ def test_parameters_of_other_shapes(make, path):
 
 
 @pytest.mark.parametrize('name, function', [
-    ('network', lambda *more: charlstm.network(*more)._replace(after=[])), ('penalty', lambda p, l1, l2: [p[0].sum()]),
+    ('network', lambda *more: charlstm.network(*more)._replace(layers=[])), ('penalty', lambda p, l1, l2: [p[0].sum()]),
     ('objective', lambda *more: (charlstm.objective(*more)[1].costs, charlstm.objective(*more)[1]))])
 def test_what_a_function_returns_is_checked(make, refused, name, function):
     model = make('CharLSTM')
@@ -378,9 +395,9 @@ def test_what_a_function_returns_is_checked(make, refused, name, function):
 
 def test_network_that_reads_across_time_is_refused(make, refused):
     """A convolution over characters is another function of a text that is read in parts. It may be 0 at first."""
-    def network(x, y, states, p, ops, *more):
-        before = tt.cast(tt.concatenate([x[:1], x[:-1]]).sum(), 'float32')
-        return charlstm.network(x, y, states, {**p, 'c': p['c'] + before * p['k']}, ops, *more)
+    def network(batch, p, *more):
+        before = tt.cast(tt.concatenate([batch.x[:1], batch.x[:-1]]).sum(), 'float32')
+        return charlstm.network(batch, {**p, 'c': p['c'] + before * p['k']}, *more)
     model = make('CharLSTM')
     model.initial_parameters = lambda V, *more: {**charlstm.initial_parameters(V, *more), 'k': np.zeros(V)}
     model.model_setup(num_units1=5, num_units2=5)

@@ -52,11 +52,12 @@ class Delayed(CharLSTM):
         return steps, dict(now=gradients, before=state['now'])
 
 
-def of_sizes(x, y, states, p, ops, *more):
+def of_sizes(batch, p, *more):
     """Return a network's Outputs with conditions and arrays that depend on sizes, and bits of integers."""
-    c = tt.switch(x.shape[0] > 1, p['c'], 2 * p['c']) + tt.cast((x & 6).sum() | 1, p['c'].dtype) / 99
+    x, c = batch.x, p['c']
+    c = tt.switch(x.shape[0] > 1, c, 2 * c) + tt.cast((x & 6).sum() | 1, c.dtype) / 99
     ones = tt.set_subtensor(tt.concatenate([tt.ones((1,), 'int32'), tt.zeros((1,), 'int32')])[1:], 1)
-    return CharLSTM.network(x, y, states, p | {'c': c * ones.sum() / p['c'].norm(2)}, ops, *more)
+    return CharLSTM.network(batch, p | {'c': c * ones.sum() / p['c'].norm(2)}, *more)
 
 
 def classes():

@@ -74,7 +74,7 @@ def recurrent(p):
 
 def stacked(U):
     """Return weights U (rows,H,n), an array or a symbol, with all rows side by side as in C: (n,rows*H)."""
-    return U.reshape((-1, U.shape[2])).T               # charlstm.py has its own copy, for users to edit
+    return U.reshape((-1, U.shape[2])).T
 
 
 def layers_of(p):

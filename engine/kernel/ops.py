@@ -5,6 +5,7 @@ charlstm.py composes its network from the class Kernel, at the end of this file,
 Sizes: T steps, B sequences, H units, N = T*B characters, V characters in the vocabulary. In braces are the Counts of
 the cell: {b}, {U} and {W} rows of b, U and W, such as gates, and {S} states, side by side.
 """
+import collections
 import ctypes
 import functools
 
@@ -144,6 +145,31 @@ class SumsOfSquares(_KernelOp):
                 copy[...] = x
             run()
         return results, fill
+
+
+class _SumsOfSquares(gof.Optimizer):
+    """Lets the kernel compute all tt.sqr(x).sum() of a graph, such as those of gradients, several with one call."""
+
+    def add_requirements(self, fgraph):
+        fgraph.attach_feature(gof.toolbox.ReplaceValidate())
+
+    def apply(self, fgraph):
+        library = next((node.op.library for node in fgraph.apply_nodes if isinstance(node.op, _KernelOp)), None)
+        levels, found = {}, collections.defaultdict(list)  # those of one level do not depend on each other
+        for node in fgraph.toposort() if library else ():
+            levels[node] = max([0, *[levels[v.owner] for v in node.inputs if v.owner]])
+            square = node.inputs[0].owner if isinstance(node.op, tt.Sum) and node.outputs[0].ndim == 0 else None
+            if square and square.op == tt.sqr and square.inputs[0].dtype == node.outputs[0].dtype == library.dtype:
+                found[levels[node]].append((node.outputs[0], square.inputs[0]))
+                levels[node] += 1
+        for pairs in found.values():
+            sums, arrays = zip(*pairs)
+            new = SumsOfSquares(library)(*arrays, return_list=True)
+            fgraph.replace_all_validate([*zip(sums, new)], reason='charlstm_sums_of_squares')
+
+
+# After Theano's simplifications, before it fuses elementwise operations (49).
+theano.compile.optdb.register('charlstm_sums_of_squares', _SumsOfSquares(), 48, 'fast_run')
 
 
 class TakeColumns(_KernelOp):
@@ -348,7 +374,7 @@ class Kernel:
     """
 
     def __init__(self, cell, in_c, bfloat16=None, layer=None):
-        self.in_c, self.own, self._cell, self._layer = in_c, tuple(cell.own), cell, layer
+        self.in_c, self.cell_parameters, self._cell, self._layer = in_c, tuple(cell.own), cell, layer
         if in_c:
             self.library = Library(cell.dtype, cell.program, bfloat16)
         else:
@@ -362,20 +388,16 @@ class Kernel:
     def product(self, a, B):
         return Product(self.library)(a, B)
 
-    def layer(self, a_x, W, b, own, before, truncate):
+    def layer(self, a_x, W, b, cell_parameters, before, truncate):
         if self._layer:
-            return self._layer(a_x, W, b, own, before, truncate, self._cell)
-        h, C, _, h_end, C_end = LSTM(self.library, truncate)(a_x, W, b, *before, *own)
+            return self._layer(a_x, W, b, cell_parameters, before, truncate, self._cell)
+        h, C, _, h_end, C_end = LSTM(self.library, truncate)(a_x, W, b, *before, *cell_parameters)
         return h, C, (h_end, C_end)
 
     def cross_entropy(self, scores, c, y):
         costs, best, p, spread = SoftmaxCrossEntropy(self.library)(scores, c, y.flatten())
         return costs.reshape(y.shape), best.reshape(y.shape), p, spread.reshape(y.shape)
 
-    def sums_of_squares(self, arrays):
-        same_type = [tt.cast(array, self.library.dtype) for array in arrays]           # another is refused later
-        return SumsOfSquares(self.library)(*same_type, return_list=True)
-
     def texts(self, p):
         """Return the Texts of parameters p, shared variables by name."""
-        return Texts(self.library, p, self.own)
+        return Texts(self.library, p, self.cell_parameters)

@@ -16,14 +16,14 @@ def flat(pairs):
 
 
 class Scan:
-    """The five operations that make up the network, as in the class Kernel of ops.py.
+    """The four operations that make up the network, as in the class Kernel of ops.py.
 
-    cell: a Cell. layer: a function like that of charlstm.py. own: the names of the cell's own parameters.
+    cell: a Cell. layer: a function like that of charlstm.py. cell_parameters: the names of those of the cell.
     """
     in_c = False
 
     def __init__(self, cell, layer):
-        self.own, self._cell, self._layer = tuple(cell.own), cell, layer
+        self.cell_parameters, self._cell, self._layer = tuple(cell.own), cell, layer
 
     def columns(self, U, x):
         """Return the columns x (N,) of weights U (rows,H,V): their products with one-hot vectors, (N,rows*H)."""
@@ -33,9 +33,9 @@ class Scan:
         """Return the matrix product a.B (M,N)."""
         return tt.dot(a, B)
 
-    def layer(self, a_x, W, b, own, before, truncate):
+    def layer(self, a_x, W, b, cell_parameters, before, truncate):
         """Return what the function layer of charlstm.py does, from the same arguments."""
-        return self._layer(a_x, W, b, own, before, truncate, self._cell)
+        return self._layer(a_x, W, b, cell_parameters, before, truncate, self._cell)
 
     def cross_entropy(self, scores, c, y):
         """Return costs -log p[y] (T,B), in nats; the most probable characters, int (T,B); p (T*B,V); spread (T,B).
@@ -48,7 +48,3 @@ class Scan:
         a_y = tt.switch(tt.eq(tt.arange(a.shape[1]), y.flatten().dimshuffle(0, 'x')), a, 0).sum(axis=1)
         spread = costs + a_y - a.mean(axis=1)                          # since -log p[v] = costs + a_y - a[v]
         return costs.reshape(y.shape), best.reshape(y.shape), p, spread.reshape(y.shape)
-
-    def sums_of_squares(self, arrays):
-        """Return, for each of the arrays, the sum of the squares of all its numbers."""
-        return [tt.sqr(v).sum() for v in arrays]

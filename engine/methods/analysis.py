@@ -18,10 +18,12 @@ HIGH = 0.01                    # largest rate with mean squares; a higher one is
 LINES = 64                     # most lines scored at a time
 
 
-def mean_cost(costs):
-    """Return the mean cost per character of (mean cost, number of characters) pairs; nan without characters."""
-    characters = sum(n for _, n in costs)
-    return sum(cost * n for cost, n in costs) / characters if characters else float('nan')
+def mean_of(batches):
+    """Return the means over all characters, by name, of what validation_costs yields; 'cost' is nan without any."""
+    characters = sum(n for _, n in batches)
+    names = batches[0][0] if batches else ()
+    return {'cost': float('nan'), **{
+        name: sum(means[name] * n for means, n in batches) / characters for name in names}}
 
 
 def costs_of(logs, y):
@@ -36,7 +38,7 @@ def costs_of(logs, y):
 
 def validate(model):
     """Return the mean cost, in nats a character, over all validation batches; nan if there are none."""
-    return mean_cost(list(validation_costs(model)))
+    return mean_of(list(validation_costs(model)))['cost']
 
 
 def validate_batch(model):
@@ -47,20 +49,20 @@ def validate_batch(model):
     states, index = model.validation
     i = index % n if model.stateful else model.random.integers(n)
     y = model.Y['valid'][i]
-    cost, _, *after, _ = check(model, model.X['valid'][i], y, states if i else None)
+    means, _, after, _ = check(model, model.X['valid'][i], y, states if i else None)
     if model.stateful:
         model.validation = after, i + 1
-    return model.group.mean(float(cost), y.size)[0]
+    return model.group.mean(means, y.size)[0]['cost']
 
 
 def validation_costs(model):
-    """Yield the mean cost and the number of characters of each validation batch in turn."""
+    """Yield the means and the number of characters of each validation batch in turn: 'cost' and metrics, by name."""
     if 'valid' not in model.X:
         raise ValueError('no text yet: call prepare_input first')
     states = None
     for x, y in zip(model.X['valid'], model.Y['valid']):
-        cost, _, *after, _ = check(model, x, y, states)
-        yield model.group.mean(float(cost), y.size)
+        means, _, after, _ = check(model, x, y, states)
+        yield model.group.mean(means, y.size)
         states = after if model.stateful else None
 
 

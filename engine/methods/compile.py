@@ -12,8 +12,9 @@ from engine.kernel.elementwise import SameArrays
 from engine.kernel.ops import Kernel, SoftmaxCrossEntropy
 from engine.kernel.scan import Scan, flat, state_symbols
 from engine.methods.edits import is_standard
-from engine.methods.state import (REPLACEABLE, CompiledFunctions, arrays, cell_of_model, continue_streams, functions,
-                                  in_torch, kinds, new_kinds, optimiser_variables, sizes, vocabulary_size, zero_states)
+from engine.methods.state import (REPLACEABLE, CompiledFunctions, arrays, base_of, cell_of_model, continue_streams,
+                                  file_of, functions, in_torch, kinds, new_kinds, optimiser_variables, sizes,
+                                  vocabulary_size, zero_states)
 from engine.parallel import DataParallelStep
 from engine.terminal import number_of, warn
 
@@ -85,20 +86,24 @@ def build_forward(model, ops, name):
 
     'predict' returns log probabilities (T*B,V) and the new states, 'scores' scores_of in their place. 'states' returns
     the states after each step, then the new states. 'check' returns the mean cost, the most probable characters, the
-    new states and the costs (T,B).
+    new states, the costs (T,B), and the means of the network's metrics, whose names it has.
     """
     x, states = tt.imatrix('x'), state_symbols(model.p)
     y = tt.imatrix('y') if name == 'check' else x          # the others' results do not depend on the targets
-    outputs = model.network(x, y, states, model.p, ops)
+    outputs = model.network(file_of(model).Batch(x, y, states), model.p, ops)
+    after = flat([each.after for each in outputs.layers])
     if name == 'check':
-        return function_of(model, [x, y, *flat(states)], [
-            outputs.costs.mean(), outputs.best, *flat(outputs.after), outputs.costs])
+        means = [metric.mean() for metric in outputs.metrics.values()]
+        function = function_of(model, [x, y, *flat(states)], [
+            outputs.costs.mean(), outputs.best, *after, outputs.costs, *means])
+        function.metrics = list(outputs.metrics)
+        return function
     if name == 'predict' and not costs_follow(outputs, x):
         warn(f'the costs of the network of {type(model).__name__} could not be shown to be -log p: training and '
              'validation use them, but scores and alternatives are -log p')
-    of_characters = dict(states=flat(outputs.states), scores=[scores_of(outputs)])
+    of_characters = dict(states=flat([each[:2] for each in outputs.layers]), scores=[scores_of(outputs)])
     results = of_characters.get(name) or [tt.nnet.logsoftmax(scores_of(outputs))]
-    return function_of(model, [x, *flat(states)], results + flat(outputs.after))
+    return function_of(model, [x, *flat(states)], results + after)
 
 
 def scores_of(outputs):
@@ -121,24 +126,25 @@ def check_functions(model, ops):
 
     Raise ValueError if they return something else than those of charlstm.py do.
     """
-    base, of_symbols = model.symbols.CharLSTM, ('layer', 'network', 'objective', 'penalty', 'optimiser')
+    base, file, of_symbols = base_of(model), file_of(model), ('layer', 'network', 'objective', 'penalty', 'optimiser')
     if not model.p or is_standard(model, 'network') and all(
             getattr(model, name) is getattr(base, name) for name in of_symbols):
         return
     x, states, weights, p, lp = tt.imatrix('x'), state_symbols(model.p), tt.matrix(), model.p, dict(model.lp)
     masks = [tt.tensor3() for _ in states] if lp.get('dropout') else []
+    batch = file.Batch(x, x, states)
     values = np.zeros((3, 2)), *zero_states(model, 2), np.ones((3, 2)), *[np.ones((3, 2, H)) for H in sizes(model)]
     parameters, wrong = list(p.values()), {}               # parameters have the shapes of their gradients
     with lines_of(replaced_first(model), type(model).__name__, dict(zip((x, *flat(states), weights, *masks), values))):
-        outputs = model.network(x, x, states, p, ops)
-        ndims = [getattr(v, 'ndim', None) for v in [*outputs[:4], *flat(outputs[5])]]
-        wrong['network'] = len(outputs) != 6 or ndims != (4 + 2 * len(states)) * [2]
-        if lp:
-            cost = model.objective(
-                x, x, states, weights, masks or len(states) * [1], None, p, ops, lp, model.network)[0]
+        outputs = model.network(batch, p, ops)
+        after = flat([each.after for each in outputs.layers])
+        ndims = [getattr(v, 'ndim', None) for v in [*outputs[:4], *after, *outputs.metrics.values()]]
+        wrong['network'] = len(outputs.layers) != len(states) or {*ndims} != {2}
+        if lp and not wrong['network']:
+            training = batch._replace(cost_weights=weights, h_masks=masks or len(states) * [1], W_masks={})
+            cost = model.objective(training, p, ops, lp, model.network)[0]
             wrong.update(objective=cost.ndim, penalty=np.ndim(model.penalty(parameters, lp['l1'], lp['l2'])))
-            model.symbols.update(parameters, weights.size, parameters, [], model.average_weight,
-                                 optimiser_variables(model), model.rate, lp, model.optimiser, ops, model.penalty)
+            file.update(parameters, parameters, optimiser_variables(model), model.rate, lp, model.optimiser)
     if any(wrong.values()):
         name = next(filter(wrong.get, wrong))
         raise ValueError(f'{name} of {type(model).__name__} does not return what that of charlstm.py does')
@@ -146,15 +152,15 @@ def check_functions(model, ops):
 
 def check_parts(model, ops):
     """Raise ValueError if the network predicts something else when it reads a text in two parts than at once."""
-    x, states, random = tt.imatrix('x'), state_symbols(model.p), np.random.default_rng(0)
+    x, states, random, Batch = tt.imatrix('x'), state_symbols(model.p), np.random.default_rng(0), file_of(model).Batch
     p = {name: v.type(name) for name, v in model.p.items()}
     characters = np.array([[0, 1], [1, 0], [0, 1]]) % vocabulary_size(model)
     values = [characters, *zero_states(model, 2),          # noise, since parameters may be 0 at first
               *[v + random.normal(0, v.shape[-1] ** -0.5, v.shape) for v in arrays(model.p).values()]]
     with lines_of(replaced_first(model), type(model).__name__, dict(zip([x, *flat(states), *p.values()], values))):
-        first = model.network(x[:2], x[:2], states, p, ops)
-        rest = model.network(x[2:], x[2:], first.after, p, ops)
-        whole, again = [model.network(x, x, states, p, ops) for _ in range(2)]
+        first = model.network(Batch(x[:2], x[:2], states), p, ops)
+        rest = model.network(Batch(x[2:], x[2:], [each.after for each in first.layers]), p, ops)
+        whole, again = [model.network(Batch(x, x, states), p, ops) for _ in range(2)]
         whole, again, *parts = [np.log(each.probabilities.tag.test_value) for each in (whole, again, first, rest)]
     # A network that draws random numbers also differs when it reads the whole text twice.
     if np.allclose(whole, again, atol=0.02) and not np.allclose(whole, np.concatenate(parts), atol=0.02):
@@ -164,7 +170,7 @@ def check_parts(model, ops):
 
 def replaced_first(model):
     """Return the functions of a model that may be replaced; those of charlstm.py last."""
-    return sorted([getattr(model, name) for name in REPLACEABLE], key=lambda f: f.__module__ == model.symbols.__name__)
+    return sorted([getattr(model, name) for name in REPLACEABLE], key=lambda f: f.__module__ == file_of(model).__name__)
 
 
 def function_of(model, *arguments, **updates):
@@ -205,17 +211,17 @@ def build_train(model, ops, name):
             for name, each in of_kind.items() if lp[name]}
     inputs = [x, y, *flat(states), weights, *flat(kept.values())]
     masks = {name: [scaled(each, lp[name]) for each in symbols] for name, symbols in kept.items()}
-    weight_masks = dict(zip(of_kind['dropconnect'], masks['dropconnect'])) if 'dropconnect' in masks else None
-    cost, outputs = model.objective(
-        x, y, states, weights, masks.get('dropout', len(states) * [1]), weight_masks, trained, ops, lp, model.network)
+    batch = file_of(model).Batch(x, y, states, weights, masks.get('dropout', len(states) * [1]),
+                                 dict(zip(of_kind['dropconnect'], masks.get('dropconnect', []))))
+    cost, outputs = model.objective(batch, trained, ops, lp, model.network)
     gradients = gradients_of(cost, trained, ops)
-    results = [outputs.costs.mean(), outputs.best, *flat(outputs.after)]
+    results = [outputs.costs.mean(), outputs.best, *flat([each.after for each in outputs.layers])]
     if model.group.size == 1:
-        ratios, updates = second_half(model, ops, name, lp, gradients, outputs.costs.size)
+        ratios, updates = second_half(model, name, lp, gradients, outputs.costs.size)
         return function_of(model, inputs, results + ratios, updates=updates)
     first = SameArrays(inputs, results, gradients + [outputs.costs.size])
     sums, size = [g.type() for g in gradients], tt.scalar('size')          # of the whole batch
-    ratios, updates = second_half(model, ops, name, lp, sums, size)
+    ratios, updates = second_half(model, name, lp, sums, size)
     second = SameArrays(sums + [size], ratios, updates=updates)
     return DataParallelStep(first, second, model.group, len(gradients))
 
@@ -234,25 +240,37 @@ def gradients_of(cost, trained, ops):
     """Return the gradients of a cost. trained: parameters by name; each must be used, or ValueError is raised."""
     gradients = tt.grad(cost, list(trained.values()), return_disconnected='None', disconnected_inputs='ignore')
     unused = [name for name, gradient in zip(trained, gradients)           # a cell need not use its own, or have a W
-              if gradient is None and name not in in_layers(ops.own, layers_of(trained)) and arrays(trained)[name].size]
+              if gradient is None and name not in in_layers(ops.cell_parameters, layers_of(trained))
+              and arrays(trained)[name].size]
     if unused:
         raise ValueError(f'the costs do not depend on {", ".join(unused)}: use all parameters in network, or leave '
                          'them out of initial_parameters')
     return [tt.zeros_like(p) if g is None else g for p, g in zip(trained.values(), gradients)]
 
 
-def second_half(model, ops, name, lp, gradients, size):
-    """Return the update ratios of a step, and its updates: pairs of a shared variable and its new value."""
-    optimiser, state = model.symbols.sgd, {}
+def penalised(gradients, size, parameters, penalty):
+    """Return gradients with those of a penalty, per character. size: characters in the batch."""
+    if not isinstance(penalty, theano.Variable):           # the number 0
+        return gradients
+    more = tt.grad(penalty / tt.cast(size, theano.config.floatX), parameters, disconnected_inputs='ignore')
+    return [g + dp for g, dp in zip(gradients, more)]
+
+
+def second_half(model, name, lp, gradients, size):
+    """Return the update ratios ||step|| / ||p|| (inf or nan if p was 0), and pairs of shared variables and new values.
+    """
+    file, state = file_of(model), {}
+    optimiser = file.sgd
     if name == 'train_rmsprop':
         optimiser, state = model.optimiser, optimiser_variables(model)
     parameters = list((model.weights or model.p).values())
     averages = list(model.p.values()) if model.weights else []
-    ratios, new, new_averages, new_state = model.symbols.update(
-        gradients, size, parameters, averages, model.average_weight, state, model.rate, lp, optimiser, ops,
-        model.penalty)
-    if len(new) != len(parameters) or set(new_state) != set(state):
-        raise ValueError(f'the optimiser returned {len(new)} steps and the state {sorted(new_state)}: expected '
+    gradients = penalised(gradients, size, parameters, model.penalty(parameters, lp['l1'], lp['l2']))
+    steps, new_state = file.update(gradients, parameters, state, model.rate, lp, optimiser)
+    new = [p - step for p, step in zip(parameters, steps)]
+    new_averages = file.running_averages(averages, new, model.average_weight)
+    if len(steps) != len(parameters) or set(new_state) != set(state):
+        raise ValueError(f'the optimiser returned {len(steps)} steps and the state {sorted(new_state)}: expected '
                          f'{len(parameters)} steps and the state {sorted(state)}')
     before, after = [named_state(each, model.p) for each in (state, new_state)]
     updates = [*[(name, before[name], after[name]) for name in before], *zip(model.p, averages, new_averages),
@@ -262,6 +280,7 @@ def second_half(model, ops, name, lp, gradients, size):
         if (found.dtype, found.ndim) != (old.dtype, old.ndim):
             raise ValueError(f'the optimiser makes {found} of {name}, {old.type}{line_of(model, value, found.dtype)}: '
                              f'expected the same type, as by tt.cast(..., {old.dtype!r})')
+    ratios = [tt.sqrt(tt.sqr(step).sum()) / tt.sqrt(tt.sqr(p).sum()) for step, p in zip(steps, parameters)]
     return ratios, [(old, value) for _, old, value in updates]
 
 

@@ -7,7 +7,7 @@ from engine.methods.state import new_kinds
 from engine.run import table
 from engine.run.options import Options, set_units
 from engine.run.recipe import complete
-from engine.run.schedule import Epoch, Schedule
+from engine.run.schedule import Epoch, Schedule, Validated
 from engine.terminal import bar, warn
 
 OF_FIT = [name for name, row in table.ROWS.items() if row.of_fit]
@@ -69,7 +69,7 @@ def next_epoch(model, schedule, verbose):
                 return event
             if verbose and model.group.first:
                 progress = progress or shown.enter_context(bar(schedule.batches, '', 'steps'))
-                activity = ', validating' if event is None else ''         # None: between validation batches
+                activity = ', validating' if isinstance(event, Validated) else ''
                 progress.desc = f'epoch {schedule.epoch + 1}/{schedule.epochs}{activity}'
                 progress.update(schedule.batch - progress.n)
 

@@ -17,6 +17,7 @@ The first argument of each function is the model. Its attributes, besides those 
 import collections
 import math
 import secrets
+import sys
 import types
 
 import numpy as np
@@ -33,7 +34,7 @@ from engine.run import table
 from engine.terminal import warn
 
 
-# The static methods of CharLSTM that a class or an object may replace.
+# The static methods of CharLSTM that a class or an object may replace. base_of and file_of say where they come from.
 REPLACEABLE = ('cell', 'layer', 'network', 'objective', 'penalty', 'optimiser', 'optimiser_state',
                'initial_parameters')
 
@@ -270,6 +271,16 @@ def finite(model):
 
 # ---------------------------------------------------------------- compiled functions
 
+def base_of(model):
+    """Return the class CharLSTM of charlstm.py, or of an edited copy of it, from which the model's class derives."""
+    return [cls for cls in type(model).__mro__ if cls.__name__ == 'CharLSTM'][-1]
+
+
+def file_of(model):
+    """Return the module of base_of, whose functions the class uses."""
+    return sys.modules[base_of(model).__module__]
+
+
 def content_of(function):
     """Return what changes if a function is edited: its code and defaults or, with a closure, the function itself."""
     function = getattr(function, '__func__', function)
@@ -284,7 +295,7 @@ def functions(model):
 
     Raise ValueError for functions that were replaced in a way that would be ignored.
     """
-    of_file = [value for value in vars(model.symbols).values() if isinstance(value, types.FunctionType)]
+    of_file = [value for value in vars(file_of(model)).values() if isinstance(value, types.FunctionType)]
     edited = [getattr(model, name) for name in REPLACEABLE]
     now = [*map(content_of, (*edited, *of_file))], model.remembers, getattr(model.lp, 'data', {})
     if model.functions.sources != now:
@@ -296,13 +307,13 @@ def functions(model):
 
 def refuse_ignored(model):
     """Raise ValueError if one of REPLACEABLE is a method, or if its function in charlstm.py is another one."""
-    base = model.symbols.CharLSTM
+    base, file = base_of(model), file_of(model)
     for name in REPLACEABLE:
         if hasattr(getattr(model, name), '__self__'):
             raise ValueError(f'{name} of {type(model).__name__} is a method: write @staticmethod above it')
         function = getattr(base, name)
-        if vars(model.symbols).get(function.__name__) is not function:
-            raise ValueError(f'{name} was replaced for all models, in {model.symbols.__name__} or its CharLSTM: '
+        if vars(file).get(function.__name__) is not function:
+            raise ValueError(f'{name} was replaced for all models, in {file.__name__} or its CharLSTM: '
                              'replace it in a subclass or an object')
 
 

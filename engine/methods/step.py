@@ -106,8 +106,13 @@ def begins_anew(random, share, rows):
 
 
 def check(model, x, y, states=None):
-    """Return mean cost, most probable characters, new states and costs (T,B). states: those before x; None: zeros."""
-    return compiled(model, 'check')(x, y, *states or zero_states(model, x.shape[1]))
+    """Return what a model predicts of y: the means of 'cost' and of the network's metrics by name, floats; the most
+    probable characters (T,B), new states and costs (T,B). states: those before x; None: zeros.
+    """
+    function, states = compiled(model, 'check'), states or zero_states(model, x.shape[1])
+    cost, best, *more = function(x, y, *states)
+    after, (costs, *metrics) = more[:len(states)], more[len(states):]
+    return dict(zip(['cost', *function.metrics], map(float, [cost, *metrics]))), best, after, costs
 
 
 def theano_predict(model, x):
@@ -119,5 +124,5 @@ def theano_predict(model, x):
 
 def theano_check(model, x, y):
     """Return [mean cost in nats, most probable characters (T,B)], from zero states; x and y int (T,B) or (T,)."""
-    cost, best, *_ = check(model, *as_batch(model, x, y))
-    return [float(cost), best]
+    means, best, *_ = check(model, *as_batch(model, x, y))
+    return [means['cost'], best]

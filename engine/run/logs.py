@@ -15,21 +15,21 @@ from engine.terminal import printable
 STEPS, EPOCHS, SAMPLES, PASSAGE = LOGS = '.out', '_epochs.out', '_samples.txt', '_passage.out'    # file name endings
 BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # those of checkpoints
 OF_CHECKPOINT = '|'.join(map(re.escape, (BEST, INTERRUPTED, EPOCH))).replace(r'\{\}', r'\d+')
-COLUMNS = 'epoch', 'cost', 'valid_cost', 'lrate', 'characters_per_second'      # of EPOCHS: the fields of an Epoch
+COLUMNS = 'epoch', 'cost', 'valid_cost', 'lrate', 'characters_per_second'      # of EPOCHS; metrics follow
 
 
 class Logs:
     """The logs of a run. If there are several processes, only the first one opens and writes them.
 
-    steps, epochs: what was logged: rows (epoch, training cost), and rows of COLUMNS
+    steps, epochs: what was logged: rows (epoch, training cost), and for each epoch a dict of numbers by column
     """
 
-    def __init__(self, path, run_id, names, passage, original):
+    def __init__(self, path, run_id, names, metrics, passage, original):
         """Prepare the logs. path: a function from an ending to a path. original: log the steps as in 2016."""
         self._path, self._original, self._parameters = path, original, len(names)
-        self.files, self._sizes, self.steps, self.epochs = {}, {}, [], []
+        self.files, self._sizes, self.steps, self.epochs, self._columns = {}, {}, [], [], [*COLUMNS, *metrics]
         headings = {STEPS: f'# epoch cost valid_cost {" ".join("ratio_" + name for name in names)}\n',
-                    EPOCHS: f'# {" ".join(COLUMNS)}\n',
+                    EPOCHS: f'# {" ".join(self._columns)}\n',
                     SAMPLES: '',
                     PASSAGE: f'# the beginning of the {passage[0]} text: {json.dumps(passage[1])}\n'
                              '# epoch, and the cost of each of these characters but the first, in nats\n'}
@@ -49,7 +49,8 @@ class Logs:
                 raise ValueError(f'{log.name} does not match the checkpoint: --overwrite starts it anew')
             self._sizes[ending] = size if is_of_run else 0
         self.steps = rows(self._path(STEPS), 3 + self._parameters, self._sizes[STEPS])[:, :2].tolist()
-        self.epochs = rows(self._path(EPOCHS), len(COLUMNS), self._sizes[EPOCHS]).tolist()
+        found = rows(self._path(EPOCHS), len(self._columns), self._sizes[EPOCHS])
+        self.epochs = [dict(zip(self._columns, row)) for row in found.tolist()]
 
     def cut(self):
         """Truncate the logs to the sizes up to which they were read. Begin the others anew, with their headings."""
@@ -77,8 +78,9 @@ class Logs:
         self.steps.append((epoch, float(cost)))
 
     def epoch(self, epoch):
-        self.epochs.append(epoch)
-        self._row(EPOCHS, epoch)
+        *numbers, metrics = epoch
+        self.epochs.append(dict(zip(COLUMNS, numbers)) | metrics)
+        self._row(EPOCHS, self.epochs[-1].values())
 
     def sample(self, epoch, text, costs):
         """Log the sample after an epoch, and the costs of the passage."""
@@ -93,7 +95,7 @@ def draw_costs(path, title, logs, baselines):
     n = len(logs.steps)
     width = max(1, n // 1000)                                    # steps averaged for a point, to keep lines readable
     at, of_steps = np.array(logs.steps[:n // width * width], float).reshape(-1, width, 2).mean(axis=1).T
-    epoch, cost, valid_cost, *_ = np.array(logs.epochs, float).reshape(-1, len(COLUMNS)).T
+    epoch, cost, valid_cost = [np.array([row[name] for row in logs.epochs], float) for name in COLUMNS[:3]]
     figure = Figure(figsize=(8, 5))
     axes, dots = figure.subplots(), dict(marker='o', markersize=4)
     axes.plot(at, of_steps, color='#9ecae1', linewidth=1, label='training, per batch')

@@ -58,7 +58,6 @@ class Run:
     def __init__(self, model, schedule):
         self.model, self.schedule, self.options, self._group = model, schedule, schedule.options, model.group
         self.bar, self.last_checkpoint, self.baselines = None, self.options.resume, {}
-        self.logs = Logs(self.path, schedule.id, model.p, model.text.passage, self.options.original)
 
     def path(self, ending):
         return near(os.path.join(self.options.output_dir, self.options.name + ending))
@@ -96,6 +95,9 @@ class Run:
     @contextlib.contextmanager
     def open(self):
         """Keep the logs open in the block: empty, or, for a resumed run, as they were at its checkpoint."""
+        model = self.model
+        self.logs = Logs(self.path, self.schedule.id, model.p, model.compiled('check').metrics, model.text.passage,
+                         self.options.original)
         try:
             self._group.broadcast(self._open)
             self._begin()
@@ -222,7 +224,8 @@ class Run:
         model, schedule, o, stored = self.model, self.schedule, self.options, Checkpoint(checkpoint)
         scores = self._score(stored) if finished else {}
         characters = model.batch_size * sum(map(len, model.X['train']))
-        seconds = sum(characters / speed for *_, speed in self.logs.epochs if speed)       # 0: an epoch without a step
+        speeds = [row['characters_per_second'] for row in self.logs.epochs]
+        seconds = sum(characters / speed for speed in speeds if speed)         # 0: an epoch without a step
         file = sys.modules[type(model).__module__].__file__
         checksum = hashlib.sha256(Path(file).read_bytes()).hexdigest()
         found = dict(run=o.run, id=schedule.id, finished=finished, epochs=schedule.epoch,

@@ -10,19 +10,23 @@ SAMPLED = 100      # least number of steps between samples
 ANNEALED = 0.05    # factor on the rate at the end of annealing
 
 # What CharLSTM.training yields. Step, after each step: cost in nats (with dropout but no penalties), update ratios,
-# and how many characters were read. Epoch, after each epoch: its number, the mean cost of its steps and the validation
-# cost, in nats a character (nan without validation), the rate of its last step, and characters a second in its steps.
+# and how many characters were read. Validated, after each validation batch at an epoch's end: how many there were.
+# Epoch, after each epoch: its number, the mean cost of its steps and the validation cost, in nats a character (nan
+# without validation), the rate of its last step, characters a second in its steps, and the network's metrics by name.
 Step = collections.namedtuple('Step', 'cost ratios characters')
+Validated = collections.namedtuple('Validated', 'batches')
 
 
-class Epoch(collections.namedtuple('Epoch', 'number cost valid_cost rate speed')):
+class Epoch(collections.namedtuple('Epoch', 'number cost valid_cost rate speed metrics', defaults=[{}])):
     __slots__ = ()
 
     @property
     def said(self):
         """Return what a line of train.py says of it."""
         validation = 'no validation' if math.isnan(self.valid_cost) else f'validation {nats_and_bits(self.valid_cost)}'
-        return f'cost {nats_and_bits(self.cost)}, {validation}, rate {self.rate:.4g}, {self.speed:,.0f} characters/s'
+        metrics = ''.join([f', {name} {value:.4g}' for name, value in self.metrics.items()])
+        return (f'cost {nats_and_bits(self.cost)}, {validation}{metrics}, rate {self.rate:.4g}, '
+                f'{self.speed:,.0f} characters/s')
 
     def __str__(self):
         return f'epoch {self.number}: {self.said}'
