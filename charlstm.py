@@ -29,7 +29,8 @@ import time
 import numpy as np
 
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import NAMES, parameter_shapes, read_about, read_mean_squares, stacked
+from engine.data.parameters import NAMES, parameter_shapes, stacked
+from engine.run.checkpoint import read_about, read_mean_squares
 from engine.data.text import read_text
 from engine.methods.analysis import mean_of
 from engine.methods.saving import read_checkpoint

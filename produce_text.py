@@ -30,7 +30,7 @@ def load_model(base, o):
 
     Raise ValueError if another cell or network was trained than that of --cell.
     """
-    from engine.data.parameters import Checkpoint
+    from engine.run.checkpoint import Checkpoint
     checkpoint = Checkpoint(o.params)  # read once: all is from the same epoch, even if train.py replaces the file
     model = load_class(o.cell, base)(o.random_seed, precision=o.precision)
     texts = [source['path'] for source in checkpoint.sources.values()]

@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 
-from engine.data.parameters import FORMAT
+from engine.run.checkpoint import FORMAT
 from numpy_model import random_parameters
 
 CHARACTERS = 'abé— 𝄞\n'
@@ -18,7 +18,7 @@ METADATA = dict(lp={}, averaged_steps=0, validation_index=0, random=None, text={
 SOURCE = dict(path='t.txt', characters=9, sha256='0')
 TEXT_OF_RUN = dict(SOURCE, encoding='utf-8', ratio_valid=0.3, batch_size=3, seq_length=5, stateful=True, valid=None,
                    test=None)
-PROGRESS = dict(epoch=1, batch=0, rate=0.5, best_cost=2, best_epoch=1, cost_sum=0.0, characters=0, last_cost=2.0,
+PROGRESS = dict(epoch=1, batch=0, rate=0.5, best_cost=2.0, best_epoch=1, cost_sum=0.0, characters=0, last_cost=2.0,
                 rate_factor=1.0, stale=0, fewer_epochs=None, valid_batch_cost=None, id='0', logs={},
                 options=dict(run='r', cell=None, units=[3, 2]))
 TRACE = 'unpickled'           # the file that a Payload leaves in the current folder
@@ -113,6 +113,7 @@ ABOUT = {
         dict(lp=[]), dict(text=5), dict(averaged_steps='1'), dict(averaged_steps=-1), dict(optimiser=[1]),
         dict(cell=dict(formula='')), dict(cell=dict(formula='', parameters=[[]])), dict(precision=None),
         dict(random=[]), dict(random=dict(bit_generator='MT19937')), dict(lp={'l1': 1}), dict(versions={'x': 1e999}),
+        dict(lp=dict(lrate=1.0, l1=-1.0)),
         dict(parameters=['U1', 3]), dict(functions={'update': 1}), dict(predicts=[1, 2]), dict(predicts=[[]] * 24),
         {'class': 3})},
     **{f'about: text {changes}': about(text={**TEXT_OF_RUN, **changes}) for changes in (

@@ -11,7 +11,7 @@ import pytest
 
 from charlstm import CharLSTM, read_about, read_checkpoint
 from damage import ABOUT, DAMAGE, METADATA, PROGRESS, TEXT_OF_RUN, TRACE, about, write_checkpoint
-from engine.data.parameters import FORMAT, write
+from engine.run.checkpoint import FORMAT, write
 from engine.methods.saving import read_run
 from numpy_model import NAMES, random_parameters
 from scripts import B, ROOT
@@ -38,7 +38,7 @@ def test_undamaged_checkpoint_is_read(path):
     parameters, uchar = read_checkpoint(write_checkpoint(path))
     assert set(parameters) == set(NAMES) and len(uchar) == len(parameters['c'])
     assert read_about(path) == {} and read_checkpoint(os.fsencode(path))[1].tolist() == uchar.tolist()
-    changes = dict(validation_index=3, later='field', text=TEXT_OF_RUN, progress=PROGRESS, lp=dict(lrate=1))
+    changes = dict(validation_index=3, later='field', text=TEXT_OF_RUN, progress=PROGRESS, lp=dict(lrate=1.0))
     about(**changes)(path)
     assert read_about(path) == dict(METADATA, format=FORMAT, arrays=[], **changes)
 
@@ -49,7 +49,7 @@ def test_damage_takes_little_memory(tmp_path):
         damage(str(tmp_path / f'{k}.npz'))
     code = """
 import glob, os, resource, sys
-from engine.data.parameters import read_about, read_parameters
+from engine.run.checkpoint import read_about, read_parameters
 for path in [None, *glob.glob(sys.argv[1] + '/*.npz')]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for read in (read_about, lambda path: read_parameters(path, 'float32')):
@@ -79,10 +79,9 @@ def test_vocabulary_of_bytes_is_read_as_text(path, tmp_path, text, encoding, uch
 def read_all(path):
     """Return everything that is read from a run's checkpoint: arrays as bytes by name, uchar and metadata."""
     model = CharLSTM()
-    model.text = SimpleNamespace(rows=dict(train=B, valid=B))
-    parameters, uchar, metadata, of_run = read_run(model, str(path))
-    arrays = {(prefix, name): array.tobytes() for prefix, found in {**of_run, 'p': parameters}.items()
-              for name, array in found.items()}
+    model.text, model.lp = SimpleNamespace(rows=dict(train=B, valid=B)), dict(average=0.9)
+    parameters, uchar, metadata, others = read_run(model, str(path))
+    arrays = {name: array.tobytes() for found in (parameters, others) for name, array in found.items()}
     return arrays, uchar.tolist(), metadata
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import train
 from damage import PROGRESS, SOURCE, TEXT_OF_RUN, about, write_checkpoint
-from engine.data.parameters import Checkpoint
+from engine.run.checkpoint import Checkpoint
 from engine.page import page
 from engine.run import table
 from engine.run.options import Options, set_units
@@ -95,7 +95,7 @@ def test_text_that_is_a_device_is_not_read(in_process, path, monkeypatch):
     """A checkpoint may name /dev/zero, which has no end; /dev/null is a device, too."""
     monkeypatch.setattr(page, 'read_string', None)
     for changes in (dict(path='/dev/null'), dict(path=str(TRAIN), valid=dict(SOURCE, path='/dev/null'))):
-        about(text={**TEXT_OF_RUN, **changes}, lp=dict(lrate=1), progress=PROGRESS)(path)
+        about(text={**TEXT_OF_RUN, **changes}, lp=dict(lrate=1.0), progress=PROGRESS)(path)
         assert_refused(in_process(TRAIN, '--resume', path), '/dev/null', 'no file or folder')
         assert page.held_out(Checkpoint(path)) is None
 

@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from engine.data.parameters import opened
+from engine.run.checkpoint import opened
 from engine.kernel.fallback import StepByStep
 from engine.methods.state import zero_states
 from engine.page import page

@@ -17,7 +17,7 @@ import train
 from charlstm import CharLSTM
 from damage import write_checkpoint
 from engine.backend.theano_setup import theano
-from engine.data.parameters import opened
+from engine.run.checkpoint import opened
 from engine.output import report
 from engine.page.page import title as title_of_page
 from engine.run import info, table

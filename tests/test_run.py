@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from engine.data.parameters import write
+from engine.run.checkpoint import write
 from engine.run.logs import LOGS
 from engine.run.results import checkpoints_of, newest
 from learner import Learner, by_number, learn, progress_of, run_of

@@ -12,15 +12,15 @@ import numpy as np
 
 from engine import VERSION, checks
 from engine.backend.theano_setup import theano
-from engine.data import parameters
 from engine.data.parameters import in_layers, layers_of, named_state, parameter_shapes, units
 from engine.methods import edits
 from engine.methods.analysis import costs_of, read
 from engine.methods.compile import compiled, computes_on
 from engine.methods.state import (CompiledFunctions, Learning, arrays, cell_of_model, kinds, new_kinds,
                                   new_parameters, optimiser_variables, set_parameters, set_text, shared, sizes,
-                                  stream_of, stream_state, updated, vocabulary_size, zero_states)
+                                  stream_of, stream_state, variables, vocabulary_size, zero_states)
 from engine.run import table
+from engine.run.checkpoint import opened, read_parameters, write
 from engine.terminal import ROOT, near, warn, warn_once
 
 shell = functools.cache(subprocess.getstatusoutput)        # a command's status and output, the first time
@@ -85,10 +85,9 @@ def save_params(model, filename, progress=None):
     filename = os.fsdecode(filename).removesuffix('.npz') + '.npz'
     cell, (validation_states, validation_index) = cell_of_model(model), model.validation
     predicts = recorded_costs(model)                       # first, since a network may draw for it
-    stored = {**arrays(model.p), **arrays(named_state(optimiser_variables(model), model.p)),
-              **{f'weights_{name}': array for name, array in arrays(model.weights).items()},
-              **{f'stream_{name}_{k}': stream_state(v)
-                 for name, streams in model.streams.items() for k, v in enumerate(streams)}}
+    optimiser_variables(model)                             # made, if there are none yet
+    stored = {**arrays(variables(model)), **{f'stream_{name}_{k}': stream_state(v)
+                                             for name, streams in model.streams.items() for k, v in enumerate(streams)}}
     model.group.check_in_sync(stored.values(), model.random.bit_generator.state, cell.formula)
     for prefix, states in (('carried_', model.carried), ('validation_', validation_states)):
         rows = model.group.gather(states) or []
@@ -106,7 +105,7 @@ def save_params(model, filename, progress=None):
         metadata.update({'class': type(model).__name__})
     if not all(np.isfinite(array).all() for array in stored.values()):
         raise ValueError(f"{filename} was not written: the parameters or the optimiser's state are no longer finite")
-    model.group.broadcast(parameters.write, filename, dict(stored, uchar=np.array(model.uchar)), metadata)
+    model.group.broadcast(write, filename, dict(stored, uchar=np.array(model.uchar)), metadata)
     return filename
 
 
@@ -115,7 +114,7 @@ def read_checkpoint(path, encoding='utf-8'):
 
     encoding: as for load_params. Raises OSError if the file cannot be read, and ValueError if it is not a checkpoint.
     """
-    return parameters.read_parameters(path, theano.config.floatX, encoding)
+    return read_parameters(path, theano.config.floatX, encoding)
 
 
 def costs_of_line(model):
@@ -138,24 +137,6 @@ def recorded_costs(model):
               'checkpoints cannot tell whether another class reads them')
 
 
-def refuse_another(model, stored, p, uchar):
-    """Raise ValueError if a model of this class predicts something else, from an open checkpoint's p, than was saved.
-
-    This notices another cell, network or global number that they read, and a damaged file.
-    """
-    costs, found = stored.metadata.get('predicts'), math.inf
-    if costs is None:
-        return
-    reader, costs = copy.copy(model), np.array(costs)
-    reader.p, reader.weights, reader.lp, reader.functions = {}, {}, {}, CompiledFunctions()
-    set_parameters(reader, p, uchar)
-    bfloat16 = 'bfloat16' in (model.precision, stored.metadata['precision'])
-    with contextlib.suppress(ValueError):                  # not finite
-        found = costs_of_line(reader)
-    if not np.allclose(found, costs, rtol=0, atol=0.05 if bfloat16 else 1e-3):
-        raise of_another_class(model, stored, 'it predicts something else than when it was saved, or is damaged')
-
-
 def of_another_class(model, stored, why):
     """Return the ValueError for an open checkpoint that another class than the model's has trained."""
     options = (stored.metadata.get('progress') or {}).get('options', {})
@@ -165,43 +146,27 @@ def of_another_class(model, stored, why):
                       f'--cell its class, {trained_by}, as it was')
 
 
-def read_run(model, filename):
-    """Return the parameters, uchar and metadata of a run's checkpoint, and its other arrays.
-
-    These are dicts by prefix: '' for the optimiser's state, 'weights_' for model.weights, 'carried_' and 'validation_'
-    for hidden states (rows of the model's batches, width), 'stream_' for random streams; {} if there are none. Raises
-    ValueError for another class, and if one is missing or has another shape.
-    """
-    stored = parameters.opened(filename)                   # once, so that all is of one file
-    p, uchar = read_fitting(model, stored, 'utf-8')
-    if not stored.metadata or stored.metadata['random'] is None:
-        raise ValueError(f'{stored} holds no run that can be resumed; init starts a new run from it')
-    state, more = model.optimiser_state(list(p.values())), {}
-    widths = dict(zip(in_layers('hC', layers_of(p)), checks.widths(units(p), cell_of_model(model).counts.S)))
-    rows = model.text.rows if model.text else dict(train=0, valid=0)
-    carried, valid = [{name: (rows[part], width) for name, width in widths.items()} for part in ('train', 'valid')]
-    expected = {'': {name: np.shape(value) for name, value in named_state(state, p).items()},
-                'weights_': {name: array.shape for name, array in p.items()}, 'carried_': carried, 'validation_': valid}
-    for prefix, shapes in expected.items():
-        names = [name for name in shapes if prefix + name in stored]
-        more[prefix] = {name: stored.finite(prefix + name, p['c'].dtype) for name in names}
-        found = {name: array.shape for name, array in more[prefix].items()}
-        if (found or not prefix) and found != shapes or stored.metadata['optimiser'] != sorted(state):
-            raise ValueError(f'{stored} lacks arrays of this optimiser or batch size; init starts a new run from it')
-    more['stream_'] = {name.removeprefix('stream_'): array for name, array in stored.items() if name[:7] == 'stream_'}
-    return p, uchar, stored.metadata, more
-
-
 def read_fitting(model, filename, encoding):
-    """Return the parameters and uchar of a checkpoint of such a model. Errors: as for load_params."""
-    stored = parameters.opened(filename)
+    """Return the parameters and uchar of a checkpoint, as of a new model of this class. Errors: as for load_params.
+
+    By the costs that it recorded, it notices another cell, network or global number that they read, and a damaged file.
+    """
+    stored = opened(filename)
     p, uchar = read_checkpoint(stored, encoding)
     expected = new_kinds(model, len(uchar), units(p))
     if kinds(p) != expected:
         raise of_another_class(model, stored, f'it has parameters {", ".join(p)}, not {", ".join(expected)}, or of '
                                'other shapes')
-    p = {name: p[name] for name in expected}
-    refuse_another(model, stored, p, uchar)
+    p, costs, found = {name: p[name] for name in expected}, stored.metadata.get('predicts'), math.inf
+    if costs is not None:
+        reader = copy.copy(model)
+        reader.p, reader.weights, reader.lp, reader.functions = {}, {}, {}, CompiledFunctions()
+        set_parameters(reader, p, uchar)
+        with contextlib.suppress(ValueError):              # not finite
+            found = costs_of_line(reader)
+        bfloat16 = 'bfloat16' in (model.precision, stored.metadata['precision'])
+        if not np.allclose(found, np.array(costs), rtol=0, atol=0.05 if bfloat16 else 1e-3):
+            raise of_another_class(model, stored, 'it predicts something else than when it was saved, or is damaged')
     return p, uchar
 
 
@@ -226,31 +191,54 @@ def renumber_text(model, uchar):
         set_text(model, model.text)
 
 
+def read_run(model, filename):
+    """Return the parameters, uchar and metadata of a run's checkpoint, and its other arrays by name.
+
+    Raises ValueError for another class, and if an array is missing or has another shape than in this model.
+    """
+    stored = opened(filename)                              # once, so that all is of one file
+    p, uchar = read_fitting(model, stored, 'utf-8')
+    metadata, averages = stored.metadata, any(name.startswith('weights_') for name in stored)
+    if not metadata or metadata['random'] is None:
+        raise ValueError(f'{stored} holds no run that can be resumed; init starts a new run from it')
+    if metadata['precision'] != model.precision or averages != bool(model.lp.get('average')):
+        raise ValueError(f'{stored} was trained with precision {metadata["precision"]} and '
+                         f'{"with" if averages else "without"} averaged parameters: resume needs the same')
+    state = model.optimiser_state(list(p.values()))
+    shapes = {name: np.shape(value) for name, value in named_state(state, p).items()}
+    shapes.update({f'weights_{name}': array.shape for name, array in p.items() if averages})
+    widths = dict(zip(in_layers('hC', layers_of(p)), checks.widths(units(p), cell_of_model(model).counts.S)))
+    for prefix, part in (('carried_', 'train'), ('validation_', 'valid')):
+        if any(name.startswith(prefix) for name in stored):
+            rows = model.text.rows[part] if model.text else 0
+            shapes.update({prefix + name: (rows, width) for name, width in widths.items()})
+    found = {name: stored.array(name, p['c'].dtype, shape) for name, shape in shapes.items()}
+    return p, uchar, metadata, {**found, **{name: stored[name] for name in stored if name.startswith('stream_')}}
+
+
 def resume(model, filename):
     """Restore what save_params wrote. First call prepare_input and model_setup with the same arguments as then.
 
     Training then continues bit for bit, once dyn_lrate and lp are set as they were. Returns the progress passed to
     save_params. Raises OSError if the file cannot be read, and ValueError if it is not a checkpoint of such a run.
     """
-    p, uchar, metadata, state = model.group.broadcast(read_run, model, filename)
-    if metadata['precision'] != model.precision or bool(state['weights_']) != bool(model.lp.get('average')):
-        raise ValueError(f'{filename} was trained with precision {metadata["precision"]} and '
-                         f'{"with" if state["weights_"] else "without"} averaged parameters: resume needs the same')
+    p, uchar, metadata, found = model.group.broadcast(read_run, model, filename)
     streams, now = {}, edits.written_functions(model)
-    for name, array in state['stream_'].items():           # train_rmsprop_0, ...
-        streams.setdefault(name.rpartition('_')[0], []).append(stream_of(array))
+    for name, array in found.items():
+        if name.startswith('stream_'):                     # stream_train_rmsprop_0, ...
+            streams.setdefault(name.split('_', 1)[1].rpartition('_')[0], []).append(stream_of(array))
     for name, then in (metadata.get('functions') or {}).items():
         if then != now.get(name) and model.group.first:
             warn(f'{name} of {type(model).__name__} is not written as it was when {filename} was saved')
     renumber_text(model, uchar)
     set_parameters(model, p, uchar)
-    model.weights, model.averaged_steps = updated(model, model.weights, state['weights_']), metadata['averaged_steps']
-    for name, variable in named_state(optimiser_variables(model), model.p).items():
-        variable.set_value(state[''][name])
+    optimiser_variables(model)                             # those of the parameters' shapes
+    for name, variable in variables(model).items():
+        variable.set_value({**p, **found}[name])
     model.carried, validation = [
-        [array[model.group.rows(len(array))] for array in state[prefix].values()] or None
+        [array[model.group.rows(len(array))] for name, array in found.items() if name.startswith(prefix)] or None
         for prefix in ('carried_', 'validation_')]
-    model.validation = validation, metadata['validation_index']
+    model.validation, model.averaged_steps = (validation, metadata['validation_index']), metadata['averaged_steps']
     model.random.bit_generator.state = metadata['random']
     model.streams = streams
     if streams:
@@ -265,33 +253,26 @@ def init_params(model, filename, encoding='utf-8'):
     are not in the file. encoding and errors: as for load_params, but a class of one's own may start from another cell
     or network. Also raises ValueError if shapes differ.
     """
-    old, uchar = model.group.broadcast(read_to_begin, model, filename, encoding)
-    new = {name: p.get_value() for name, p in model.p.items()}
-    taken = {name: old[name] for name in new if name in old}
-    if list(uchar) != model.uchar:
-        # The indices of the characters in both texts. The type is object, since NumPy's strings lose a NUL.
-        _, in_new, in_old = np.intersect1d(np.array(model.uchar, object), uchar, return_indices=True)
-        for name, at in (('U1', (slice(None), slice(None))), ('V', ()), ('c', ())):
-            taken[name] = new[name].copy()
-            taken[name][(*at, in_new)] = old[name][(*at, in_old)]
-    set_parameters(model, {**new, **taken}, model.uchar)
-
-
-def read_to_begin(model, filename, encoding):
-    """Return the parameters and uchar of a checkpoint to start from. Errors: as for init_params."""
-    stored, cell, H = parameters.opened(filename), cell_of_model(model), sizes(model)
-    p, uchar = read_checkpoint(stored, encoding)
+    old, uchar = model.group.broadcast(read_checkpoint, filename, encoding)
+    new, H, same = {name: p.get_value() for name, p in model.p.items()}, sizes(model), list(uchar) == model.uchar
     expected, of_more = [new_kinds(model, len(uchar) + more, H) for more in (0, 1)]
-    found = [name for name, kind in kinds(p).items() if kind != expected.get(name, kind)]
-    if units(p) != H or found:
-        raise ValueError(f'{filename} has layers of {units(p)} units, and this model of {H}: they must be the same, as '
-                         f'must the shapes of {", ".join(found)}')
-    standard = parameter_shapes(len(uchar), H, cell.counts.rows)
-    if list(uchar) != model.uchar and any(expected.get(name, [()])[0] != standard[name] for name in ('U1', 'V')):
+    other = [name for name, kind in kinds(old).items() if kind != expected.get(name, kind)]
+    if units(old) != H or other:
+        raise ValueError(f'{filename} has layers of {units(old)} units, and this model of {H}: they must be the same, '
+                         f'as must the shapes of {", ".join(other)}')
+    standard = parameter_shapes(len(uchar), H, cell_of_model(model).counts.rows)
+    if not same and any(expected.get(name, [()])[0] != standard[name] for name in ('U1', 'V')):
         raise ValueError(f'{filename} has other characters than the text, and {type(model).__name__} no standard U1 or '
                          'V: their rows cannot be matched')
-    own_rows = [name for name, kind in expected.items() if kind != of_more[name] and name not in ('U1', 'V', 'c')]
-    return {name: p[name] for name in p if list(uchar) == model.uchar or name not in own_rows}, uchar
+    # The indices of the characters in both texts. The type is object, since NumPy's strings lose a NUL.
+    _, in_new, in_old = np.intersect1d(np.array(model.uchar, object), uchar, return_indices=True)
+    for name in new.keys() & old.keys():
+        if same or expected.get(name) == of_more.get(name):
+            new[name] = old[name]
+        elif name in ('U1', 'V', 'c'):                     # with an axis of the characters
+            at = (slice(None), slice(None)) if name == 'U1' else ()
+            new[name][(*at, in_new)] = old[name][(*at, in_old)]
+    set_parameters(model, new, model.uchar)
 
 
 def other_program_cell(model, what):

@@ -212,6 +212,12 @@ def set_parameters(model, new, uchar):
     model.schedule, model.carried, model.validation = None, None, (None, 0)
 
 
+def variables(model):
+    """Return the shared variables of all parameters and of the optimiser's state by their names in a checkpoint."""
+    weights = {f'weights_{name}': variable for name, variable in model.weights.items()}
+    return {**model.p, **weights, **named_state(model.optimiser_variables, model.p)}
+
+
 def optimiser_variables(model):
     """Return the optimiser's state as shared variables; the initial one if names, shapes or types have changed."""
     initial = map_state(lambda value: np.asarray(value, model.p['c'].dtype),
@@ -265,8 +271,7 @@ def set_rate(model, rate):
 
 def finite(model):
     """Return whether all parameters and the optimiser's state are finite."""
-    variables = {**named_state(model.optimiser_variables, model.p), **model.p}, model.weights
-    return all(np.isfinite(array).all() for each in variables for array in arrays(each).values())
+    return all(np.isfinite(array).all() for array in arrays(variables(model)).values())
 
 
 # ---------------------------------------------------------------- compiled functions

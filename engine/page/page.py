@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.data.batches import characters_to_train
-from engine.data.parameters import opened
+from engine.run.checkpoint import opened
 from engine.data.text import encoded, read_string
 from engine.files import readable, write_whole
 from engine.methods.saving import other_program_cell

@@ -1,7 +1,8 @@
 """Describe a checkpoint: in one line, in the lines of --info, or as a dict for programs."""
 import ntpath
 
-from engine.data.parameters import opened, read_parameters, units
+from engine.data.parameters import units
+from engine.run.checkpoint import opened, read_parameters
 from engine.files import base_name
 from engine.run.table import DEFAULTS, TITLES
 from engine.terminal import bits, layers_of_units, nats_and_bits, number_of, printable, words_of

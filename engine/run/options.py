@@ -3,7 +3,8 @@ import math
 import os
 import secrets
 
-from engine.data.parameters import Checkpoint, read_parameters, units
+from engine.data.parameters import units
+from engine.run.checkpoint import Checkpoint, read_parameters
 from engine.files import base_name
 from engine.run import table
 from engine.terminal import ROOT, layers_of_units, near, number_of
@@ -82,18 +83,10 @@ def choose(typed, find_input):
 
 
 def take_over(o, checkpoint):
-    """Complete Options from the run that they resume, in an open checkpoint. Raise ValueError if a typed one conflicts.
-
-    A checkpoint keeps an option in one place: in the progress, the learning parameters, or the metadata of the text.
-    """
-    progress, lp, text = map(checkpoint.metadata.get, ('progress', 'lp', 'text'))
-    if not (lp and text and progress and 'options' in progress):
+    """Complete Options from those of the run in an open checkpoint. Raise ValueError if a typed one conflicts."""
+    before, folder = checkpoint.options, os.path.dirname(os.path.abspath(o.resume))
+    if before is None:
         raise ValueError(f'{o.resume} holds no run that can be resumed; --init starts a new one from its parameters')
-    train, valid, test = [source and source['path'] for source in (text, text['valid'], text['test'])]
-    stored = {**table.DEFAULTS, **lp, **text, **progress['options'], 'input': train,
-              'valid': valid, 'test': test, 'no_stateful': not text['stateful']}
-    before = table.checked_options({name: stored[name] for name in table.OF_RUN})
-    folder = os.path.dirname(os.path.abspath(o.resume))
     if o.init or 'output_dir' in o.typed and os.path.realpath(o.output_dir) != os.path.realpath(folder):
         raise ValueError(f'a run is resumed in the folder of {o.resume}: leave out --init and --output-dir')
     if before['cell'] and not o.cell:

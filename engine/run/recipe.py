@@ -3,7 +3,8 @@ import math
 
 import numpy as np
 
-from engine.data.parameters import read_mean_squares, units
+from engine.data.parameters import units
+from engine.run.checkpoint import read_mean_squares
 from engine.run.table import ADAPTING, HIGHEST, LEAST_EPOCHS, LEAST_STEPS, PATIENCE, RATE, SAVE_EVERY, UNITS
 
 PATIENT_STEPS = 1150                       # a short text has few steps in an epoch, so a run waits for more epochs

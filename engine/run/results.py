@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from engine.data.parameters import Checkpoint, read_about
+from engine.run.checkpoint import Checkpoint, read_about
 from engine.files import PARTIAL, base_name, named, readable, write_whole
 from engine.run.logs import BEST, EPOCH, EPOCHS, INTERRUPTED, LOGS, OF_CHECKPOINT, STEPS, Logs, draw_costs
 from engine.run.recipe import how_to_adapt
@@ -233,7 +233,7 @@ class Run:
                      random_seed=o.random_seed, units=' '.join(map(str, o.units)),
                      parameters=sum(p.get_value(borrow=True).size for p in model.p.values()),
                      **{'class': type(model).__name__}, class_file=base_name(file), class_sha256=checksum,
-                     cell=stored.cell['formula'] or 'standard',
+                     cell=stored.metadata['cell']['formula'] or 'standard',
                      best_epoch=schedule.best_epoch or None, checkpoint=os.path.basename(checkpoint),
                      checkpoint_epoch=schedule.best_epoch or schedule.epoch)
         for role in TITLES:

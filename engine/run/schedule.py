@@ -47,11 +47,11 @@ class Schedule:
     characters: int = 0          # in these batches
     last_cost: float = 0.0       # mean training cost of the epoch before
     rate_factor: float = 1.0     # on the rate; halved each time the run diverges
-    best_cost: float = None      # best validation cost, after best_epoch
+    best_cost: float | None = None           # best validation cost, after best_epoch
     best_epoch: int = 0
     stale: int = 0               # epochs since best_epoch
-    fewer_epochs: int = None     # epochs of the run, if patience has shortened it
-    valid_batch_cost: float = math.nan       # cost of the last validation batch
+    fewer_epochs: int | None = None          # epochs of the run, if patience has shortened it
+    valid_batch_cost: float | None = math.nan      # cost of the last validation batch
     id: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))      # tells runs of the same name apart
     logs: dict = dataclasses.field(default_factory=dict)       # sizes of the logs in bytes, by ending
 
