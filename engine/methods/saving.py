@@ -198,13 +198,9 @@ def read_run(model, filename):
     """
     stored = opened(filename)                              # once, so that all is of one file
     p, uchar = read_fitting(model, stored, 'utf-8')
-    metadata, averages = stored.metadata, any(name.startswith('weights_') for name in stored)
-    if not metadata or metadata['random'] is None:
+    if not stored.metadata or stored.metadata['random'] is None:
         raise ValueError(f'{stored} holds no run that can be resumed; init starts a new run from it')
-    if metadata['precision'] != model.precision or averages != bool(model.lp.get('average')):
-        raise ValueError(f'{stored} was trained with precision {metadata["precision"]} and '
-                         f'{"with" if averages else "without"} averaged parameters: resume needs the same')
-    state = model.optimiser_state(list(p.values()))
+    state, averages = model.optimiser_state(list(p.values())), any(name.startswith('weights_') for name in stored)
     shapes = {name: np.shape(value) for name, value in named_state(state, p).items()}
     shapes.update({f'weights_{name}': array.shape for name, array in p.items() if averages})
     widths = dict(zip(in_layers('hC', layers_of(p)), checks.widths(units(p), cell_of_model(model).counts.S)))
@@ -212,8 +208,13 @@ def read_run(model, filename):
         if any(name.startswith(prefix) for name in stored):
             rows = model.text.rows[part] if model.text else 0
             shapes.update({prefix + name: (rows, width) for name, width in widths.items()})
-    found = {name: stored.array(name, p['c'].dtype, shape) for name, shape in shapes.items()}
-    return p, uchar, metadata, {**found, **{name: stored[name] for name in stored if name.startswith('stream_')}}
+    then = stored.metadata['optimiser'], stored.metadata['precision'], averages
+    other = [name for name, shape in shapes.items() if np.shape(stored.get(name)) != shape]
+    if other or then != (sorted(state), model.precision, bool(model.lp.get('average'))):
+        raise ValueError(f'{stored} was trained with another optimiser, batch size, precision or average: resume needs '
+                         'the same, and init starts a new run from it')
+    found = {name: stored.array(name, p['c'].dtype) for name in shapes}
+    return p, uchar, stored.metadata, {**found, **{name: stored[name] for name in stored if name[:7] == 'stream_'}}
 
 
 def resume(model, filename):

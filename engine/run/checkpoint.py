@@ -14,7 +14,6 @@ It is one state of a model, an npz file of these arrays, under which it can be r
 A file of 2016, or a .safetensors of PyTorch, has only parameters and uchar.
 """
 import contextlib
-import dataclasses
 import io
 import json
 import os
@@ -116,18 +115,18 @@ class Checkpoint(dict):
             np.random.PCG64().state = metadata['random']           # raises if it is not valid
         lp, text, progress = [metadata[name] or {} for name in ('lp', 'text', 'progress')]
         if 'best_cost' in progress:                                # it is from train.py
-            fields = {field.name: field.type for field in dataclasses.fields(Schedule)}
+            fields = Schedule.__annotations__
             check_types(progress, {name: fields[name] for name in fields.keys() & progress.keys()})
         check_types(lp, LP if lp else {})
         options = dict(table.DEFAULTS, **lp)
         if text:
             check_types(text, TEXT)
-            sources = dict(train=text, valid=text['valid'], test=text['test'])
-            self.sources = {role: source for role, source in sources.items() if source is not None}
+            self.sources = {'train': text, **{role: text[role] for role in ('valid', 'test') if text[role] is not None}}
             for source in self.sources.values():
                 check_types(source, SOURCE)
-            paths = {role: source and source['path'] for role, source in sources.items()}
-            options.update(text, **paths, input=text['path'], no_stateful=not text['stateful'])
+            paths = {role: source['path'] for role, source in self.sources.items()}
+            options.update({name: text[name] for name in TEXT}, **paths, input=text['path'],
+                           no_stateful=not text['stateful'])
         if 'options' in progress:
             check_types(progress['options'], RUN)
             options.update(progress['options'])
@@ -176,19 +175,16 @@ def read_parameters(path, dtype, encoding='utf-8'):
     Raises OSError if the file cannot be read, and ValueError if it is not a checkpoint.
     """
     encoding, stored = checks.encoding('encoding', encoding), opened(path)
-    own, layers = stored.metadata.get('cell', {}).get('parameters', []), max(1, layers_of(stored))
-    names = stored.metadata.get('parameters') or [*parameter_shapes(0, layers * (0,)), *in_layers(own, layers)]
-    sizes = 'c', *in_layers('b', layers)       # of a class with parameters of its own, only these shapes are known
-    if len({*names}) < len(names) or not {*names} >= {*sizes}:
-        raise stored.refusal('its parameters have the names of others, or there is no b or c')
-    p = {name: stored.array(name, dtype) for name in names}
-    uchar = stored.vocabulary(encoding)
-    rows = [(*np.shape(p.get(name)), 0)[0] for name in ('b1', 'U1', 'W1')]
-    shapes = parameter_shapes(len(uchar), units(p), rows, own)
-    for name, shape in shapes.items() if not stored.metadata.get('parameters') else zip(sizes, map(shapes.get, sizes)):
-        if p[name].shape != shape or 0 in shape and name[0] != 'W':                # some cells have no W
-            raise stored.refusal(f'{name} has shape {p[name].shape}; expected {shape}, from uchar and the other arrays')
-    return p, uchar
+    uchar, layers, others = stored.vocabulary(encoding), max(1, layers_of(stored)), stored.metadata.get('parameters')
+    own, sizes = stored.metadata.get('cell', {}).get('parameters', []), {'c', *in_layers('b', layers)}
+    names = others or [*parameter_shapes(0, layers * (0,)), *in_layers(own, layers)]
+    if len({*names}) < len(names) or not sizes <= {*names} <= stored.keys() or 0 in (len(uchar), *units(stored)):
+        raise stored.refusal(f'expected parameters {", ".join(names)}, each once, and units in each layer')
+    rows = [(*np.shape(stored.get(name)), 0)[0] for name in ('b1', 'U1', 'W1')]
+    shapes = parameter_shapes(len(uchar), units(stored), rows, own)
+    if others:                                 # of a class with parameters of its own, only these shapes are known
+        shapes = {name: shapes[name] if name in sizes else stored[name].shape for name in names}
+    return {name: stored.array(name, dtype, shape) for name, shape in shapes.items()}, uchar
 
 
 def read_mean_squares(path):
