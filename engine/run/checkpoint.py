@@ -45,7 +45,8 @@ METADATA = {
 CELL = dict(formula=str, parameters=list)                  # '' for the standard cell, and names of its own parameters
 SOURCE = dict(path=str, characters=int, sha256=str)        # of a text; TEXT: of a run's, with its options
 TEXT = dict(SOURCE, encoding=str, ratio_valid=float, batch_size=int, seq_length=int, stateful=bool)
-LP, RUN = dict(lrate=float), dict(run=str, units=list)     # what lp, and the options in a run's progress, must have
+# What lp, the progress of a run, and the options in it must have.
+LP, SHOWN, RUN = dict(lrate=float), dict(epoch=int, batch=int, rate=float, best_epoch=int), dict(run=str, units=list)
 
 
 def check_types(values, types):
@@ -116,7 +117,7 @@ class Checkpoint(dict):
         lp, text, progress = [metadata[name] or {} for name in ('lp', 'text', 'progress')]
         if 'best_cost' in progress:                                # it is from train.py
             fields = Schedule.__annotations__
-            check_types(progress, {name: fields[name] for name in fields.keys() & progress.keys()})
+            check_types(progress, SHOWN | {name: fields[name] for name in fields.keys() & progress.keys()})
         check_types(lp, LP if lp else {})
         options = dict(table.DEFAULTS, **lp)
         if text:
