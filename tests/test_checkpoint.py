@@ -80,9 +80,8 @@ def read_all(path):
     """Return everything that is read from a run's checkpoint: arrays as bytes by name, uchar and metadata."""
     model = CharLSTM()
     model.text, model.lp = SimpleNamespace(rows=dict(train=B, valid=B)), dict(average=0.9)
-    parameters, uchar, metadata, others = read_run(model, str(path))
-    arrays = {name: array.tobytes() for found in (parameters, others) for name, array in found.items()}
-    return arrays, uchar.tolist(), metadata
+    _, uchar, metadata, arrays = read_run(model, str(path))
+    return {name: array.tobytes() for name, array in arrays.items()}, uchar.tolist(), metadata
 
 
 def mutated(whole, chance):

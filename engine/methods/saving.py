@@ -139,8 +139,7 @@ def recorded_costs(model):
 
 def of_another_class(model, stored, why):
     """Return the ValueError for an open checkpoint that another class than the model's has trained."""
-    options = (stored.metadata.get('progress') or {}).get('options', {})
-    trained_by = options.get('cell') or stored.metadata.get('class') or (
+    trained_by = (stored.options or {}).get('cell') or stored.metadata.get('class') or (
         f'{near(os.path.join(ROOT, "charlstm.py"))}:CharLSTM, unedited')
     return ValueError(f"{stored} was trained with another cell or network than {type(model).__name__}'s: {why}; give "
                       f'--cell its class, {trained_by}, as it was')
@@ -192,7 +191,7 @@ def renumber_text(model, uchar):
 
 
 def read_run(model, filename):
-    """Return the parameters, uchar and metadata of a run's checkpoint, and its other arrays by name.
+    """Return the parameters, uchar and metadata of a run's checkpoint, and all of its arrays by name.
 
     Raises ValueError for another class, and if an array is missing or has another shape than in this model.
     """
@@ -213,8 +212,8 @@ def read_run(model, filename):
     if other or then != (sorted(state), model.precision, bool(model.lp.get('average'))):
         raise ValueError(f'{stored} was trained with another optimiser, batch size, precision or average: resume needs '
                          'the same, and init starts a new run from it')
-    found = {name: stored.array(name, p['c'].dtype) for name in shapes}
-    return p, uchar, stored.metadata, {**found, **{name: stored[name] for name in stored if name[:7] == 'stream_'}}
+    streams = {name: array for name, array in stored.items() if name.startswith('stream_')}
+    return p, uchar, stored.metadata, {**p, **streams, **{name: stored.array(name, p['c'].dtype) for name in shapes}}
 
 
 def resume(model, filename):
@@ -235,7 +234,7 @@ def resume(model, filename):
     set_parameters(model, p, uchar)
     optimiser_variables(model)                             # those of the parameters' shapes
     for name, variable in variables(model).items():
-        variable.set_value({**p, **found}[name])
+        variable.set_value(found[name])
     model.carried, validation = [
         [array[model.group.rows(len(array))] for name, array in found.items() if name.startswith(prefix)] or None
         for prefix in ('carried_', 'validation_')]

@@ -33,36 +33,39 @@ FORMAT = 2                     # version of the metadata and of the names of the
 # large arrays of real parameters never compress that well.
 ROOM, RATIO = 1 << 26, 10
 
-# The metadata, by name: the type of each value.
+SOURCE = dict(path=str, characters=int, sha256=str)        # of a text
+# The metadata, by name: the type of each value; a dict of types: such a dict, None or {}.
 METADATA = {
     'format': int, 'versions': dict, 'precision': str,
-    'class': str | None, 'cell': dict,                     # the class, if it is not CharLSTM; CELL
-    'parameters': list | None,                             # their names, if they are not those that such a cell has
+    'class': str | None,                                   # unless it is CharLSTM
+    'cell': dict(formula=str, parameters=list),            # '' of the standard one; names of its own parameters
+    'parameters': list | None,                             # all names, if they are not those that such a cell has
     'predicts': list | None, 'functions': dict | None,     # of the model: costs_of_line, written_functions
-    'lp': dict, 'optimiser': list, 'averaged_steps': int,  # learning parameters; names of the optimiser's state
+    'lp': dict(lrate=float), 'optimiser': list, 'averaged_steps': int,     # optimiser: names of its state
     'random': dict | None, 'validation_index': int,        # the state of NumPy's generator; the next validation batch
-    'text': dict, 'progress': dict | None}                 # Text.metadata, or {}; any dict, of a run Schedule.stored
-CELL = dict(formula=str, parameters=list)                  # '' for the standard cell, and names of its own parameters
-SOURCE = dict(path=str, characters=int, sha256=str)        # of a text; TEXT: of a run's, with its options
-TEXT = dict(SOURCE, encoding=str, ratio_valid=float, batch_size=int, seq_length=int, stateful=bool)
-# What lp, the progress of a run, and the options in it must have.
-LP, SHOWN, RUN = dict(lrate=float), dict(epoch=int, batch=int, rate=float, best_epoch=int), dict(run=str, units=list)
+    'text': dict(SOURCE, encoding=str, ratio_valid=float, batch_size=int, seq_length=int, stateful=bool, valid=SOURCE,
+                 test=SOURCE),
+    'progress': dict | None}                               # any; of a run, all fields of Schedule, or at least:
+PROGRESS = dict(epoch=int, batch=int, rate=float, best_epoch=int, options=dict(run=str, units=list))
 
 
 def check_types(values, types):
-    """Raise ValueError unless values from JSON have these types, by name. A whole number is at least 0."""
+    """Raise an error unless values from JSON have these types, by name. A whole number is at least 0."""
     for name, kind in types.items():
         value = values.get(name)
-        fits = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)           # a bool is an int, too
-        if not fits or isinstance(value, int) and not 0 <= value < 2 ** 63:
+        if isinstance(kind, dict):
+            if value not in (None, {}):
+                check_types(value, kind)
+        elif not isinstance(value, kind) or isinstance(value, bool) != (kind is bool) or (
+                isinstance(value, int) and not 0 <= value < 2 ** 63):
             raise ValueError(f'{name} is {value!r}: expected {kind}')
 
 
 class Checkpoint(dict):
     """The arrays of a checkpoint by name. No code in the file can run.
 
-    metadata: a dict of the types METADATA; {} if there is none, as in the original's files
-    sources: the texts of its run, dicts of the types SOURCE, by role: 'train', 'valid', 'test'
+    metadata: a dict of the form METADATA; {} if there is none, as in the original's files
+    sources: the texts of its run, dicts of the form SOURCE, by role: 'train', 'valid', 'test'
     options: those of its run by name, wherever the metadata keeps them; None if it holds no run that can be resumed
     """
 
@@ -106,7 +109,6 @@ class Checkpoint(dict):
         self.metadata = metadata = json.loads(str(self['about']))
         json.dumps(metadata, allow_nan=False)                      # raises for nan and infinity
         check_types(metadata, METADATA)
-        check_types(metadata['cell'], CELL)
         names = *metadata['cell']['parameters'], *metadata['optimiser'], *(metadata.get('parameters') or [])
         ''.join([*names, *(metadata.get('functions') or {}).values()])         # raises unless these are strings
         np.zeros(24) + np.array(metadata.get('predicts') or 0, float)          # raises unless these are 24 numbers
@@ -114,25 +116,17 @@ class Checkpoint(dict):
             raise ValueError
         if metadata['random'] is not None:
             np.random.PCG64().state = metadata['random']           # raises if it is not valid
-        lp, text, progress = [metadata[name] or {} for name in ('lp', 'text', 'progress')]
-        if 'best_cost' in progress:                                # it is from train.py
-            fields = Schedule.__annotations__
-            check_types(progress, SHOWN | {name: fields[name] for name in fields.keys() & progress.keys()})
-        check_types(lp, LP if lp else {})
-        options = dict(table.DEFAULTS, **lp)
-        if text:
-            check_types(text, TEXT)
-            self.sources = {'train': text, **{role: text[role] for role in ('valid', 'test') if text[role] is not None}}
-            for source in self.sources.values():
-                check_types(source, SOURCE)
-            paths = {role: source['path'] for role, source in self.sources.items()}
-            options.update({name: text[name] for name in TEXT}, **paths, input=text['path'],
-                           no_stateful=not text['stateful'])
-        if 'options' in progress:
-            check_types(progress['options'], RUN)
-            options.update(progress['options'])
+        lp, text, run, fields = metadata['lp'], metadata['text'], metadata['progress'] or {}, Schedule.__annotations__
+        run = run if 'best_cost' in run else {}                    # of train.py, not another dict
+        if run:
+            check_types(run, {name: fields[name] for name in fields.keys() & run.keys()} | PROGRESS)
+        sources = dict(train=text, valid=text['valid'], test=text['test']) if text else {}
+        self.sources = {role: source for role, source in sources.items() if source}
+        paths = {role: source and source['path'] for role, source in sources.items()}
+        options = {**table.DEFAULTS, **lp, **text, **paths, **run.get('options', {})}
+        options.update(input=paths.get('train'), no_stateful=not text.get('stateful'))
         options = table.checked_options({name: options[name] for name in table.OF_RUN})
-        self.options = options if lp and text and 'options' in progress else None
+        self.options = options if lp and text and run.get('options') else None
 
     def array(self, name, dtype, shape=None):
         """Return an array as dtype. Raise ValueError if it is missing, not finite, or not of that shape."""
