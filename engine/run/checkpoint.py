@@ -148,7 +148,7 @@ class Checkpoint(dict):
                 except UnicodeError:                       # single bytes of longer characters
                     array = np.char.decode(array, 'latin-1')
             strings = [string or '\0' for string in array.tolist()]           # NumPy strips a NUL from a string
-            if array.dtype.kind != 'U' or not len(set(strings)) == len(''.join(strings)) == len(array):
+            if array.dtype.kind != 'U' or not 0 < len(set(strings)) == len(''.join(strings)) == len(array):
                 raise ValueError
             return np.array(strings, dtype=object)
 
@@ -170,12 +170,13 @@ def read_parameters(path, dtype, encoding='utf-8'):
     Raises OSError if the file cannot be read, and ValueError if it is not a checkpoint.
     """
     encoding, stored = checks.encoding('encoding', encoding), opened(path)
-    uchar, layers, others = stored.vocabulary(encoding), max(1, layers_of(stored)), stored.metadata.get('parameters')
-    own, sizes = stored.metadata.get('cell', {}).get('parameters', []), {'c', *in_layers('b', layers)}
+    own, others = stored.metadata.get('cell', {}).get('parameters', []), stored.metadata.get('parameters')
+    layers = max(1, layers_of(stored))
+    sizes = {'c', *in_layers('b', layers)}
     names = others or [*parameter_shapes(0, layers * (0,)), *in_layers(own, layers)]
-    if len({*names}) < len(names) or not sizes <= {*names} <= stored.keys() or 0 in (len(uchar), *units(stored)):
-        raise stored.refusal(f'expected parameters {", ".join(names)}, each once, and units in each layer')
-    rows = [(*np.shape(stored.get(name)), 0)[0] for name in ('b1', 'U1', 'W1')]
+    if len({*names}) < len(names) or not sizes <= {*names} <= stored.keys() or 0 in units(stored):
+        raise stored.refusal(f'expected parameters {", ".join(names)[:200]}, each once, and units in each layer')
+    uchar, rows = stored.vocabulary(encoding), [(*np.shape(stored.get(name)), 0)[0] for name in ('b1', 'U1', 'W1')]
     shapes = parameter_shapes(len(uchar), units(stored), rows, own)
     if others:                                 # of a class with parameters of its own, only these shapes are known
         shapes = {name: shapes[name] if name in sizes else stored[name].shape for name in names}
