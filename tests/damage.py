@@ -120,5 +120,6 @@ ABOUT = {
         dict(valid='v.txt'), dict(test=dict(SOURCE, path=None)), dict(seq_length=0), dict(characters='9'))},
     **{f'about: progress {changes}': about(progress={**PROGRESS, **changes}) for changes in (
         dict(best_cost='2'), dict(best_cost=math.nan), dict(best_cost=10 ** 40), dict(batch=None), dict(epoch=-1),
-        dict(stale=True), dict(options=[]), dict(options=dict(PROGRESS['options'], run=5)))}}
+        dict(stale=True), dict(options=[]), dict(options=dict(PROGRESS['options'], run=5)),
+        dict(options=dict(PROGRESS['options'], device=5)))}}
 DAMAGE = {**WRITERS, **ABOUT}          # ABOUT: only the metadata is damaged

@@ -259,7 +259,7 @@ def test_run_resumes_bit_for_bit(make, path, kind, more, state):
     """
     first, second = make(kind, **more), make(kind, seed=2, **more)
     returned(first, 0, 3)
-    assert second.resume(first.save_params(path, dict(mine=[1, None, 'é']))) == dict(mine=[1, None, 'é'])
+    assert second.resume(first.save_params(path, dict(options=[1, None, 'é']))) == dict(options=[1, None, 'é'])
     assert returned(second, 3, 7) == returned(first, 3, 7)
     stored, again = [{name: array.tobytes() for name, array in load(model.save_params(path)).items()}
                      for model in (first, second)]
