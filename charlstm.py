@@ -30,11 +30,10 @@ import numpy as np
 
 from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import NAMES, parameter_shapes, stacked
-from engine.run.checkpoint import read_about, read_mean_squares
 from engine.data.text import read_text
 from engine.methods.analysis import mean_of
-from engine.methods.saving import read_checkpoint
 from engine.methods.state import begin, set_rate
+from engine.run.checkpoint import read_about, read_checkpoint, read_mean_squares
 from engine.run.schedule import Diverged, Epoch, Step, Validated
 from engine.terminal import ctrl_c_delayed
 

@@ -7,8 +7,8 @@ import train
 from charlstm import CharLSTM
 from damage import METADATA
 from engine.data.parameters import NAMES
-from engine.run.checkpoint import Checkpoint, opened, write
 from engine.parallel import SingleProcess
+from engine.run.checkpoint import Checkpoint, opened, write
 from engine.run.options import Options, set_units
 from engine.run.recipe import complete
 from engine.run.results import Run

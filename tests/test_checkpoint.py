@@ -11,8 +11,8 @@ import pytest
 
 from charlstm import CharLSTM, read_about, read_checkpoint
 from damage import ABOUT, DAMAGE, METADATA, PROGRESS, TEXT_OF_RUN, TRACE, about, write_checkpoint
-from engine.run.checkpoint import FORMAT, write
 from engine.methods.saving import read_run
+from engine.run.checkpoint import FORMAT, write
 from numpy_model import NAMES, random_parameters
 from scripts import B, ROOT
 
@@ -49,10 +49,10 @@ def test_damage_takes_little_memory(tmp_path):
         damage(str(tmp_path / f'{k}.npz'))
     code = """
 import glob, os, resource, sys
-from engine.run.checkpoint import read_about, read_parameters
+from engine.run.checkpoint import read_about, read_checkpoint
 for path in [None, *glob.glob(sys.argv[1] + '/*.npz')]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for read in (read_about, lambda path: read_parameters(path, 'float32')):
+    for read in (read_about, lambda path: read_checkpoint(path, dtype='float32')):
         try:
             read(path or 'training_results/prideandprejudice.npz')
         except ValueError:

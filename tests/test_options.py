@@ -8,9 +8,9 @@ import pytest
 
 import train
 from damage import PROGRESS, SOURCE, TEXT_OF_RUN, about, write_checkpoint
-from engine.run.checkpoint import Checkpoint
 from engine.page import page
 from engine.run import table
+from engine.run.checkpoint import Checkpoint
 from engine.run.options import Options, set_units
 from learner import options
 from scripts import PRODUCE, ROOT, TRAIN, Compiling, assert_changes_nothing, assert_refused, run, succeeded

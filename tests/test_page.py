@@ -7,11 +7,11 @@ import subprocess
 import numpy as np
 import pytest
 
-from engine.run.checkpoint import opened
 from engine.kernel.fallback import StepByStep
 from engine.methods.state import zero_states
 from engine.page import page
 from engine.page.page import learning, logged_costs
+from engine.run.checkpoint import opened
 from engine.terminal import BUNDLED
 from numpy_model import NAMES, V
 from pages import array_of, data_of, expected_of, read_by, text_of

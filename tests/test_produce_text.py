@@ -17,10 +17,10 @@ import train
 from charlstm import CharLSTM
 from damage import write_checkpoint
 from engine.backend.theano_setup import theano
-from engine.run.checkpoint import opened
 from engine.output import report
 from engine.page.page import title as title_of_page
 from engine.run import info, table
+from engine.run.checkpoint import opened
 from models import P, default_mode
 from numpy_model import costs_of
 from scripts import (FAST, PRODUCE, ROOT, TEXT, TRAIN, assert_refused, contents, finish, load, run, sequences, snapshot,

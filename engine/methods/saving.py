@@ -20,7 +20,7 @@ from engine.methods.state import (CompiledFunctions, Learning, arrays, cell_of_m
                                   new_parameters, optimiser_variables, set_parameters, set_text, shared, sizes,
                                   stream_of, stream_state, variables, vocabulary_size, zero_states)
 from engine.run import table
-from engine.run.checkpoint import opened, read_parameters, write
+from engine.run.checkpoint import opened, read_checkpoint, write
 from engine.terminal import ROOT, near, warn, warn_once
 
 shell = functools.cache(subprocess.getstatusoutput)        # a command's status and output, the first time
@@ -107,14 +107,6 @@ def save_params(model, filename, progress=None):
         raise ValueError(f"{filename} was not written: the parameters or the optimiser's state are no longer finite")
     model.group.broadcast(write, filename, dict(stored, uchar=np.array(model.uchar)), metadata)
     return filename
-
-
-def read_checkpoint(path, encoding='utf-8'):
-    """Return the parameters of a checkpoint, name to array in floatX, and its characters, uchar (V,).
-
-    encoding: as for load_params. Raises OSError if the file cannot be read, and ValueError if it is not a checkpoint.
-    """
-    return read_parameters(path, theano.config.floatX, encoding)
 
 
 def costs_of_line(model):

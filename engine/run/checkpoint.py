@@ -163,12 +163,15 @@ def read_about(path):
     return Checkpoint(path, ['about']).metadata
 
 
-def read_parameters(path, dtype, encoding='utf-8'):
-    """Return the parameters of a checkpoint, name to array of type dtype, and uchar (V,).
+def read_checkpoint(path, encoding='utf-8', dtype=None):
+    """Return the parameters of a checkpoint, name to array of type dtype, and its characters, uchar (V,).
 
     path: may be an open Checkpoint. encoding: of the text, if the vocabulary is stored as bytes, as in the original.
-    Raises OSError if the file cannot be read, and ValueError if it is not a checkpoint.
+    dtype: None for floatX. Raises OSError if the file cannot be read, and ValueError if it is not a checkpoint.
     """
+    if dtype is None:
+        from engine.backend.theano_setup import theano     # late: most of what run/ does needs no Theano
+        dtype = theano.config.floatX
     encoding, stored = checks.encoding('encoding', encoding), opened(path)
     own, others = stored.metadata.get('cell', {}).get('parameters', []), stored.metadata.get('parameters')
     layers = max(1, layers_of(stored))
@@ -186,10 +189,10 @@ def read_parameters(path, dtype, encoding='utf-8'):
 def read_mean_squares(path):
     """Return RMSprop's mean squares of gradients from a checkpoint, float32, by name of the parameter.
 
-    {} if there are none, or all are 0 for a parameter, which RMSprop never trained. Errors: as for read_parameters.
+    {} if there are none, or all are 0 for a parameter, which RMSprop never trained. Errors: as for read_checkpoint.
     """
     stored = opened(path)
-    p, _ = read_parameters(stored, 'float32')
+    p, _ = read_checkpoint(stored, dtype='float32')
     squares = {name: stored.array(f'm_{name}', 'float32') for name in p if f'm_{name}' in stored}
     trained = [name for name, m in squares.items()
                if m.shape == p[name].shape and (m.any() and m.min() >= 0 or not m.size)]

@@ -2,8 +2,8 @@
 import ntpath
 
 from engine.data.parameters import units
-from engine.run.checkpoint import opened, read_parameters
 from engine.files import base_name
+from engine.run.checkpoint import opened, read_checkpoint
 from engine.run.table import DEFAULTS, TITLES
 from engine.terminal import bits, layers_of_units, nats_and_bits, number_of, printable, words_of
 
@@ -11,11 +11,10 @@ from engine.terminal import bits, layers_of_units, nats_and_bits, number_of, pri
 def facts(path, encoding='utf-8'):
     """Return a description of a checkpoint, a path or an open one, as a dict that can be written as JSON."""
     stored = opened(path)
-    (p, uchar), metadata = read_parameters(stored, 'float32', encoding), stored.metadata
+    (p, uchar), metadata = read_checkpoint(stored, encoding, 'float32'), stored.metadata
     found = dict(units=units(p), characters=''.join(uchar), parameters=sum(array.size for array in p.values()),
-                 text=metadata.get('text'), learning=metadata.get('lp'), versions=metadata.get('versions'),
-                 precision=metadata.get('precision'), cell=metadata.get('cell'),
-                 **{'class': metadata.get('class')})
+                 learning=metadata.get('lp'),
+                 **{name: metadata.get(name) for name in ('text', 'versions', 'precision', 'cell', 'class')})
     progress = metadata.get('progress') or {}
     if 'best_cost' in progress:                            # it is from train.py
         cost = progress['best_cost']

@@ -4,9 +4,9 @@ import os
 import secrets
 
 from engine.data.parameters import units
-from engine.run.checkpoint import Checkpoint, read_parameters
 from engine.files import base_name
 from engine.run import table
+from engine.run.checkpoint import Checkpoint, read_checkpoint
 from engine.terminal import ROOT, layers_of_units, near, number_of
 
 
@@ -104,7 +104,7 @@ def take_over(o, checkpoint):
 
 def set_units(o):
     """Set the units of each layer: those that were typed, or else of --init, or the default. Return o, the Options."""
-    of_init = units(read_parameters(o.init, 'float32')[0]) if o.init is not None else None
+    of_init = units(read_checkpoint(o.init, dtype='float32')[0]) if o.init is not None else None
     known = of_init or o.units or [table.UNITS] * table.LAYERS
     first, others, layers = [o.typed.get(name) for name in ('num_units1', 'num_units2', 'layers')]
     if 'units' not in o.typed:

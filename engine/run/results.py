@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from engine.run.checkpoint import Checkpoint, read_about
 from engine.files import PARTIAL, base_name, named, readable, write_whole
+from engine.run.checkpoint import Checkpoint, read_about
 from engine.run.logs import BEST, EPOCH, EPOCHS, INTERRUPTED, LOGS, OF_CHECKPOINT, STEPS, Logs, draw_costs
 from engine.run.recipe import how_to_adapt
 from engine.run.schedule import Schedule
