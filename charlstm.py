@@ -328,7 +328,7 @@ class CharLSTM:
     # Methods, from engine/methods/. See, for example, help(CharLSTM.fit).
     from engine.methods.analysis import (alternatives, correlations, passage_costs, read, score_lines, score_text,
                                          states, validate, validate_batch, validation_costs)
-    from engine.methods.compile import compile, compiled, computes_on
+    from engine.methods.compile import compile, compiled, computes_on, metrics
     from engine.methods.fit import fit
     from engine.methods.sampling import generate_text, sample, stream_text
     from engine.methods.saving import export, init_params, load_params, model_setup, resume, save_params, versions

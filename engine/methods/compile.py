@@ -81,6 +81,11 @@ def compiled(model, name):
     return made[name]
 
 
+def metrics(model):
+    """Return the names of the network's metrics: of those of charlstm.py there are none, which needs no compiling."""
+    return [] if is_standard(model, 'network') else compiled(model, 'check').metrics
+
+
 def build_forward(model, ops, name):
     """Compile a function of characters x (T,B), targets y (T,B) (only 'check'), and states.
 

@@ -96,7 +96,7 @@ class Run:
     def open(self):
         """Keep the logs open in the block: empty, or, for a resumed run, as they were at its checkpoint."""
         model = self.model
-        self.logs = Logs(self.path, self.schedule.id, model.p, model.compiled('check').metrics, model.text.passage,
+        self.logs = Logs(self.path, self.schedule.id, model.p, model.metrics(), model.text.passage,
                          self.options.original)
         try:
             self._group.broadcast(self._open)
