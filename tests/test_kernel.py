@@ -456,7 +456,8 @@ def test_kernel_compiles_without_warnings(compiler, real, processor, tmp_path):
                '-c -o x.o -')
     formula = '\nFORMULA(f, (long rows, long n, REAL *out), 0, , , , , load(out + at, m))'
     for name, more in (('sampling.c', ''), ('embedding.c', ''), ('vectors.c', ''), ('formulas.h', formula)):
-        source = library.joined(f'#include "{name}"{more}\n', c_functions(Cell(three_states, 'float64').program))
+        source = library.joined(f'#include "{name}"{more}\n', c_functions(
+            Cell(three_states, 'float64').program, library.C_FILES['cell.h']))
         result = subprocess.run(command.split(), input=source, encoding='utf-8', cwd=str(tmp_path),
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert (result.returncode, result.stdout) == (0, ''), name

@@ -1,5 +1,5 @@
-/* The cell of a layer, as declarations for readers and editors.  In a compiled model, this file is
- * replaced by functions that engine/kernel/in_c.py generates from the cell's formula (lstm_cell in charlstm.py).
+/* The cell of a layer: a template.  in_c.py replaces each name in braces by code that it generates from the cell's
+ * formula (lstm_cell in charlstm.py).
  *
  * Both work on LANES units of one row.  a (ROWS): pre-activations.  before, after (STATES): the cell states before and
  * after the step.  h: the hidden state.  own (OWN): the cell's own parameters.  kept (KEPT): what the forward pass
@@ -21,22 +21,40 @@
 
 #include "functions.h"
 
-enum { ROWS = 4, OF_U = 4, OF_W = 4, STATES = 1, OWN = 0, KEPT = 4 };
-enum { STAGES = 1, BACKWARD_STAGES = 1, CARRIED = 0, SUMS = 0, OF_ROW = 0 };
-enum { MATRICES = 0, VECTORS = 0, AT_ONCE = 0, PRODUCTS = 0, BACKWARD_PRODUCTS = 0, FACTORS = 0, PAIRS = 0 };
+enum { ROWS = {{ROWS}}, OF_U = {{OF_U}}, OF_W = {{OF_W}}, STATES = {{STATES}}, OWN = {{OWN}}, KEPT = {{KEPT}} };
+enum { STAGES = {{STAGES}}, BACKWARD_STAGES = {{BACKWARD_STAGES}} };
+enum { CARRIED = {{CARRIED}}, SUMS = {{SUMS}}, OF_ROW = {{OF_ROW}}, VECTORS = {{VECTORS}}, AT_ONCE = {{AT_ONCE}} };
+enum { MATRICES = {{MATRICES}}, FACTORS = {{FACTORS}}, PAIRS = {{PAIRS}} };
+enum { PRODUCTS = {{PRODUCTS}}, BACKWARD_PRODUCTS = {{BACKWARD_PRODUCTS}} };
 
 #include "between.h"
 
-static const cell_product forward_products[PRODUCTS + 1] = {};
-static const cell_product backward_products[BACKWARD_PRODUCTS + 1] = {};
-static const factor_pair factor_pairs[PAIRS + 1] = {};
+static const cell_product forward_products[PRODUCTS + 1] = {{forward_products}};
+static const cell_product backward_products[BACKWARD_PRODUCTS + 1] = {{backward_products}};
+static const factor_pair factor_pairs[PAIRS + 1] = {{factor_pairs}};
 
-void cell_forward(int stage, const between *m, const vector *a, const vector *before, const vector *own, vector *kept,
-                  vector *h, vector *after);
-void cell_forward_row(int stage, const between *m);
-void cell_backward(int stage, const between *m, const vector *kept, const vector *before, const vector *after,
-                   const vector *own, vector dh, const vector *d_after, vector *da, vector *d_before, vector *d_own,
-                   vector *factors);
-void cell_backward_row(int stage, const between *m);
+INLINE void cell_forward(int stage, const between *m, const vector *a, const vector *before, const vector *own,
+                         vector *kept, vector *h, vector *after)
+{
+    {{forward}}
+}
+
+INLINE void cell_forward_row(int stage, const between *m)
+{
+    {{forward_row}}
+}
+
+INLINE void cell_backward(int stage, const between *m, const vector *kept, const vector *before, const vector *after,
+                          const vector *own, vector dh, const vector *d_after, vector *da, vector *d_before,
+                          vector *d_own, vector *factors)
+{
+    (void)factors;
+    {{backward}}
+}
+
+INLINE void cell_backward_row(int stage, const between *m)
+{
+    {{backward_row}}
+}
 
 #endif

@@ -8,7 +8,7 @@ from engine.data.parameters import layers_of, stacked, units
 from engine.data.tensors import tensors_file
 from engine.files import write_whole
 from engine.kernel.cell import places
-from engine.kernel.formula import code_of, in_c, written
+from engine.kernel.formula import code_of, filled, in_c, written
 from engine.kernel.in_c import Staged
 from engine.kernel.library import C_FILES
 
@@ -128,4 +128,4 @@ def c_file(cell, p, uchar):
     numbers = [f'static const char characters[V][5] = {{\n{strings}\n}};',
                *[_array(f'{name}[{array.size}]', array) for name, array in arrays.items()]]
     parts['numbers'] = '\n\n'.join(numbers)
-    return re.sub(r'{{([A-Za-z]\w*)}}', lambda match: str(parts[match.group(1)]), C_FILES['model.c']).encode()
+    return filled(C_FILES['model.c'], parts).encode()

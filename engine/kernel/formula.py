@@ -294,6 +294,11 @@ def equations(code, names, results, constant):
     return lines + [f'{name} = {output}' for name, output in zip(results, outputs) if name != output]
 
 
+def filled(template, parts):
+    """Return a template with each {{name}} replaced by the part of that name."""
+    return re.sub(r'{{([A-Za-z]\w*)}}', lambda found: str(parts[found[1]]), template)
+
+
 def in_c(value):
     """Return a number as text in C."""
     return repr(value).replace('inf', 'INFINITY').replace('nan', 'NAN')

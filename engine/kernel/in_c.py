@@ -1,13 +1,9 @@
 """Write the code of a cell in C, as in cell.h: with sums over its units, or products, it is cut into stages."""
 import collections
-import re
-from pathlib import Path
 from typing import NamedTuple
 
 from engine.kernel.cell import places
-from engine.kernel.formula import COSTLY, IN_C, PRODUCTS, Code, of_row, written
-
-CELL_H = (Path(__file__).parent / 'cell.h').read_text(encoding='utf-8').partition('*/\n')[2]
+from engine.kernel.formula import COSTLY, IN_C, PRODUCTS, Code, filled, of_row, written
 
 
 class Product(NamedTuple):
@@ -152,15 +148,15 @@ def table_in_c(rows):
     return '{' + ', '.join('{' + ', '.join(map(str, row)) + '}' for row in rows) + '}'
 
 
-def c_functions(program):
-    """Return cell.h with the declarations of its functions replaced by definitions for this cell."""
+def c_functions(program, template):
+    """Return the code of a cell in C. template: cell.h."""
     counts, after = program.counts, places('after', program.counts.S)
     forward = Staged(program.forward, places('a', counts.b))
     backward = Staged(program.backward, ['dh'])
     bodies = [*bodies_of(forward, ['*h', *after, *places('kept', program.kept)]), *bodies_of(
         backward, [*places('da', counts.b), *places('factors', program.factors), *places('d_before', counts.S),
                    *places('d_own', counts.own)])]
-    both = forward, backward
+    both, names = (forward, backward), ('forward', 'forward_row', 'backward', 'backward_row')
     values = dict(ROWS=counts.b, OF_U=counts.U, OF_W=counts.W, STATES=counts.S, OWN=counts.own, KEPT=program.kept,
                   MATRICES=counts.M, FACTORS=program.factors, PAIRS=len(program.pairs),
                   STAGES=len(forward.stages), BACKWARD_STAGES=len(backward.stages),
@@ -168,9 +164,7 @@ def c_functions(program):
     values.update({name.upper(): max(len(getattr(each, name)) for each in both)
                    for name in ('carried', 'sums', 'of_row', 'vectors')})
     values.update(AT_ONCE=max(len(stage.products) for each in both for stage in each.stages))
-    tables = [table_in_c(each) for each in (*map(products_of, both), program.pairs)]
-    text = re.sub(r'(\w+) = \d+', lambda found: f'{found[1]} = {values[found[1]]}', CELL_H)
-    text = re.sub('(?<== ){}', lambda found: tables.pop(0), text)
-    bodies[2] = '(void)factors;\n    ' + bodies[2]         # of cell_backward; most cells have none
-    return re.sub(r'void (.*?\));', lambda found: f'INLINE void {found[1]}\n{{\n    {bodies.pop(0)}\n}}\n', text,
-                  flags=re.DOTALL)
+    tables = dict(forward_products=products_of(forward), backward_products=products_of(backward),
+                  factor_pairs=program.pairs)
+    values.update({name: table_in_c(rows) for name, rows in tables.items()}, **dict(zip(names, bodies)))
+    return filled(template.partition('*/\n')[2], values)          # without its comment, so that an edit there is none

@@ -5,6 +5,7 @@ from charlstm import CharLSTM
 from engine.kernel.cell import Cell, places
 from engine.kernel.formula import equations
 from engine.kernel.in_c import c_functions
+from engine.kernel.library import C_FILES
 from engine.terminal import Parser, load_class, main
 
 
@@ -22,7 +23,7 @@ def program(options):
     print('\n'.join(equations(cell.program.forward, names, ['h', *states, *kept], '{:g}'.format)))
     print(f'\nIts gradient, from dh and {", ".join(f"d{state}" for state in states)}:\n')
     print('\n'.join(equations(cell.program.backward, names, gradients, '{:g}'.format)))
-    functions = re.findall(r'(?ms)^INLINE void cell_(?:for|back)ward\(.*?^}\n', c_functions(cell.program))
+    functions = re.findall(r'(?ms)^INLINE void cell_(?:for|back)ward\(.*?^}\n', c_functions(cell.program, C_FILES['cell.h']))
     print('\nIn C:\n', *functions, sep='\n', end='')
 
 
