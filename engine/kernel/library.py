@@ -55,7 +55,8 @@ class Library(NamedTuple):
         """Return the path of the library, which may still have to be compiled."""
         from engine.kernel.in_c import c_functions         # late: NumPy's form needs no C
         text = ''.join(f'#include "{name}"\n' for name in ('sampling.c', 'embedding.c', 'vectors.c'))
-        return compiler.compiled_file('kernel', source(text, self.dtype, self.bfloat16, c_functions(self.program, C_FILES['cell.h'])))
+        cell = c_functions(self.program, C_FILES['cell.h'])
+        return compiler.compiled_file('kernel', source(text, self.dtype, self.bfloat16, cell))
 
     def call(self, name, *arguments):
         """Return a function that calls the kernel's of a name with numbers, arrays and lists of arrays.

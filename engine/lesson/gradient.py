@@ -23,7 +23,8 @@ def program(options):
     print('\n'.join(equations(cell.program.forward, names, ['h', *states, *kept], '{:g}'.format)))
     print(f'\nIts gradient, from dh and {", ".join(f"d{state}" for state in states)}:\n')
     print('\n'.join(equations(cell.program.backward, names, gradients, '{:g}'.format)))
-    functions = re.findall(r'(?ms)^INLINE void cell_(?:for|back)ward\(.*?^}\n', c_functions(cell.program, C_FILES['cell.h']))
+    code = c_functions(cell.program, C_FILES['cell.h'])
+    functions = re.findall(r'(?ms)^INLINE void cell_(?:for|back)ward\(.*?^}\n', code)
     print('\nIn C:\n', *functions, sep='\n', end='')
 
 
