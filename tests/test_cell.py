@@ -24,10 +24,10 @@ from engine.backend.theano_setup import theano
 from engine.methods.compile import operations
 from pages import context_of, run_in_javascript
 from scripts import load
-from test_kernel import INTERPRETED
 
 TEXT = ''.join(np.random.default_rng(1).choice(list('abcdefghijk'), 263)) + 'abcdefghijk'
 CELLS = lstm_cell, coupled_cell, peephole_cell
+ORDERED = readme_classes()['Ordered'].cell
 HALF, EYE = theano.shared(np.float32(0.5)) * 1, tt.eye(7, dtype='float32')
 
 
@@ -229,14 +229,17 @@ def test_error_in_a_formula(formula, said, wrong):
 
 # ---------------------------------------------------------------- layers and models
 
-@pytest.mark.parametrize('cell', [odd_cell, logical_cell, sums_cell, same_sums_cell, products_cell])
-def test_c_numpy_and_scan_learn_the_same(float64, interpreted, path, cell, monkeypatch):
-    """All gradients, from a step of SGD at rate 1, with truncation. test_every_way.py has the other cells."""
+@pytest.mark.parametrize('cell', [odd_cell, logical_cell, sums_cell, same_sums_cell, products_cell, ORDERED])
+def test_c_numpy_and_scan_learn_the_same(float64, interpreted, path, cell, monkeypatch, capsys):
+    """All gradients, from a step of SGD at rate 1, with truncation. test_every_way.py has the other cells.
+
+    A line says why NumPy runs README's ON-LSTM.
+    """
     results, cxx = [], compiler.cxx
     for kernel, in_c in ((False, False), (True, True), (True, False)):
         monkeypatch.setattr(compiler, 'cxx', cxx if in_c else '')
         model = model_with(cell, path, kernel=kernel, lrate=1, dropout=0.3, bptt_maxdepth=4)
-        assert operations(model).in_c == in_c
+        assert operations(model).in_c == (in_c and cell is not ORDERED)
         results.append([*trained(model, 2, 'sgd'), model.generate_text('ab', 30)])
     (expected, theirs, same_text), *others = results
     for costs, ours, text in others:
@@ -244,6 +247,8 @@ def test_c_numpy_and_scan_learn_the_same(float64, interpreted, path, cell, monke
         for name, array in ours.items():
             np.testing.assert_allclose(array, theirs[name], rtol=1e-9, atol=1e-9, err_msg=name)
         assert text == same_text
+    err = capsys.readouterr().err
+    assert ('Ordered.cell uses Softmax' in err and 'NumPy' in err) == (cell is ORDERED)
 
 
 class Method(CharLSTM):
@@ -364,43 +369,3 @@ def test_checkpoint_of_another_cell(path, tmp_path, refused):
     assert (peepholes.p['p_o2'].get_value() == 0).all()
     with refused(ValueError, 'the shapes of U1, W1'):
         model_with(cells.GRU.cell, path).init_params(saved[lstm_cell])
-
-
-# ---------------------------------------------------------------- README.md, "Changing the model"
-
-def test_first_cell_of_the_readme(path):
-    """It computes the right values, runs in C, and trains. test_lesson.py has the others, which solve exercises."""
-    model = readme_classes()['Coupled'](random_seed=1)
-    model.prepare_input(path, 0.4, 3, 7, verbose=False)
-    model.model_setup(num_units1=7, num_units2=5, lrate=0.03)
-    costs = [float(trained(model, 1)[0][0]) for _ in range(25)]
-    assert costs[-1] < costs[0] - 0.05 and operations(model).in_c
-    symbols = tt.dmatrices(len(inspect.signature(model.cell).parameters))
-    values = np.random.default_rng(3).normal(size=(len(symbols), 2, 3))
-    function = theano.function(symbols, model.cell(*symbols), on_unused_input='ignore', mode=INTERPRETED)
-    np.testing.assert_allclose(function(*values), cells.coupled_in_numpy(*values), rtol=1e-12)
-
-
-def test_cell_of_the_readme_that_is_not_in_c(float64, interpreted, path, capsys):
-    """NumPy learns what Theano's loop does, and says why C does not."""
-    cell = readme_classes()['Ordered'].cell
-    models = [model_with(cell, path, kernel, lrate=0.1) for kernel in (True, False)]
-    (found, ours), (expected, theirs) = [trained(model, 2, 'sgd') for model in models]
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
-    for name, array in ours.items():
-        np.testing.assert_allclose(array, theirs[name], rtol=1e-9, atol=1e-9, err_msg=name)
-    err = capsys.readouterr().err
-    assert 'Ordered.cell uses Softmax' in err and 'NumPy' in err
-
-
-def test_penalty_of_the_readme(float64, path):
-    """The step includes the gradient of the penalty l2 * sum p^4."""
-    plain, model = model_with(lstm_cell, path, lrate=1), model_with(lstm_cell, path, lrate=0.5, l2=0.3)
-    model.penalty = readme_classes()['Fourth'].penalty
-    x, y = model.X['train'][0], model.Y['train'][0]
-    before = {name: p.get_value() for name, p in model.p.items()}
-    for each in (plain, model):
-        each.theano_train_sgd(x, y)
-    for name, p in model.p.items():
-        gradient = before[name] - plain.p[name].get_value() + 0.3 * 4 * before[name] ** 3 / x.size
-        np.testing.assert_allclose(p.get_value(), before[name] - 0.5 * gradient, rtol=1e-9, atol=1e-12)

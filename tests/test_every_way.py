@@ -29,7 +29,7 @@ from numpy_model import same
 from test_bfloat16 import INSTRUCTIONS
 from scripts import run, succeeded
 from ways import (CASES, EVERY_LINE, IMPROBABLE, OF_PAGE, SETTINGS, STEPS_OF_PAGE, InExportedC, InJavaScript,
-                  InLab, InLearner, InNumPy, InStreams, InTheano, Resumed)
+                  InLab, InLearner, InNumPy, InTheano, Resumed)
 
 PREDICTED = {'probabilities'}          # and the states of the case
 WRITTEN = {'greedy', 'drawn', 'held'}
@@ -116,7 +116,6 @@ ROWS = {
     **{f'JavaScript{part}{without}': (lambda folder, of=of, first=first: of(racer(), first), answers, tolerances)
        for without, first in (('', ''), (', no relaxed SIMD', 'PRODUCTS.shift();'))
        for part, of, answers, tolerances in (('', InJavaScript, PREDICTED | WRITTEN, FLOAT32),
-                                             (', streams', InStreams, {'streams'}, FLOAT32),
                                              (', learning', InLearner, TRAINED, (None, 1e-4)))},
     'JavaScript, laboratory': (lambda folder: InLab(racer()), TRAINED, (None, 1e-4)),
     'exported C': (lambda folder: InExportedC(folder, test_export.compiled, test_export.numbers_in_c), PREDICTED,
@@ -204,15 +203,6 @@ def judge_trained(found, case, exact, tolerance):
             assert_near((found[name] - before) / scale, (expected - before) / scale, tolerance, name)
 
 
-def judge_streams(found, case, model, atol):
-    x, (_, states) = case.batch[0], model.read(case, case.batch[0])
-    count = found['logs of streams'].shape[1]
-    expected, states = model.read(case, np.repeat(x[:, :1], count, axis=1), [state[-1, :count] for state in states])
-    assert_near(np.exp(found['logs of streams']), expected, atol, 'streams')
-    for name, state in zip(case.states, states):
-        assert_near(found[f'{name} of streams'], state, 2 * atol, name)
-
-
 def pairs(names):
     """Return names of rows, each with all cases that it is tested with."""
     of = dict.fromkeys(NO_NEW_CODE, EVERY_LINE)
@@ -231,16 +221,13 @@ def assert_right(way, name, case):
     if name.startswith('C bfloat16') and name.split()[-1] not in INSTRUCTIONS:
         pytest.skip('this processor has no such instructions')
     found, model = way(name).answers(case), InNumPy(to_bfloat16 if 'bfloat16' in name else same)
-    assert {key.split()[0] if key.split()[0] in TRAINED else 'streams' if 'streams' in key else key
-            for key in found if key not in case.states} == asked
+    assert {key.split()[0] if key.split()[0] in TRAINED else key for key in found if key not in case.states} == asked
     if 'probabilities' in asked:
         judge_predicted(found, case, model, atol)
     if 'greedy' in asked:
         judge_written(found, case, model, atol)
     if 'weights' in asked:
         judge_trained(found, case, way('of page' if 'JavaScript' in name else EXACT).answers(case), of_training)
-    if 'streams' in asked:
-        judge_streams(found, case, model, atol)
 
 
 # ---------------------------------------------------------------- the gradient that the others are compared with

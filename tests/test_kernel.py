@@ -318,35 +318,16 @@ def test_shapes_that_do_not_fit(name, dtype):
     assert refused == axes - FREE.get(name.split()[0], set())
 
 
-def test_error_after_a_failed_call_names_the_operation():
-    """The failed call has other arrays than the calls before and after it."""
-    index, U = tt.ivector('index'), theano.shared(np.ones((4, 5), 'float32'))
-    f = theano.function([index], ops.TakeColumns(LIBRARIES['float32'])(U, index).sum())
-    good, bad = np.array([0, 1], 'int32'), np.array([0, 9], 'int32')
-    for array in (good, good, bad):
-        with contextlib.nullcontext() if array is good else pytest.raises(ValueError, match='TakeColumns'):
-            f(array)
-    good[:] = bad
-    with pytest.raises(ValueError, match='TakeColumns'):
-        f(good)
-
-
 @pytest.mark.parametrize('name, k', [('TakeColumns', 1), ('AddColumns', 1), ('SoftmaxCrossEntropy', 2),
                                      ('SoftmaxCrossEntropyGradient', 3)])
 def test_numbers_out_of_range(name, k, dtype):
+    """The error names the operation, also in the same array as before, and a call after it succeeds."""
     op, values = examples(dtype)[name]
-    for number, fits in ((-1, False), (5, False), (-2 ** 31, False), (4, True)):
-        changed = np.array(values[k])
+    changed = np.array(values[k])
+    for number, fits in ((4, True), (-1, False), (5, False), (-2 ** 31, False), (4, True)):
         changed.flat[-1] = number
-        with contextlib.nullcontext() if fits else pytest.raises(ValueError):
+        with contextlib.nullcontext() if fits else pytest.raises(ValueError, match=f'^{name}:'):
             run(op, values[:k] + [changed] + values[k + 1:])
-
-
-def test_other_types_are_refused():
-    a_x, *others = symbols(examples('float32')['LSTM'][1])
-    for dtype, first, words in (('float64', a_x, 'float32 of 3 dim'), ('float32', a_x[0], 'float32 of 2 dim')):
-        with pytest.raises(TypeError, match=f'LSTM: got {words}.*expected {dtype} of 3;'):
-            ops.LSTM(LIBRARIES[dtype])(first, *others)
 
 
 # ---------------------------------------------------------------- layouts, NaN and infinity

@@ -34,7 +34,7 @@ def test_watching_changes_nothing(stateful_model):
             model.theano_train_sgd(x, y)
             validation = model.validate_batch()
             if watched:
-                model.passage_costs()
+                model.passage_costs(), model.sample(40)
         return ([p.get_value().tobytes() for p in model.p.values()], validation, model.validate(),
                 model.random.bit_generator.state)
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from cells import readme_classes
 from charlstm import CharLSTM, tt
 from engine.lesson import cells, exercise, numpy_lstm
 from numpy_model import LETTERS, NAMES, V, gradients, random_parameters, sigmoid
@@ -70,7 +71,8 @@ def relu(a):
 @pytest.mark.parametrize('cls, C_of, h_of', [
     (cells.ForgetBias, lambda f, i, o, g, C: sigmoid(f + 1) * C + sigmoid(i) * np.tanh(g), None),
     (cells.NoForgetGate, lambda f, i, o, g, C: C + sigmoid(i) * np.tanh(g), None),
-    (cells.NoInputGate, lambda f, i, o, g, C: sigmoid(f) * C + sigmoid(-f) * np.tanh(g), None),
+    *[(cls, lambda f, i, o, g, C: sigmoid(f) * C + sigmoid(-f) * np.tanh(g), None)
+      for cls in (cells.NoInputGate, readme_classes()['Coupled'])],
     (cells.NoOutputGate, lambda f, i, o, g, C: sigmoid(f) * C + sigmoid(i) * np.tanh(g), lambda o, C: np.tanh(C)),
     (cells.ReLU, lambda f, i, o, g, C: sigmoid(f) * C + sigmoid(i) * relu(g), lambda o, C: sigmoid(o) * relu(C))])
 def test_cells_have_the_formulas_of_the_experiments(cls, C_of, h_of, interpreted):

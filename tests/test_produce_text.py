@@ -49,13 +49,6 @@ def test_text_is_printed_and_appended(produce, short_run, tmp_path):
     assert again.startswith(first + first) and sequences(again[2 * len(first):], 5) != texts
 
 
-def test_without_arguments_the_bundled_model_writes(program, tmp_path):
-    write_checkpoint(program / 'training_results' / 'prideandprejudice.npz')
-    path = os.path.join('program', 'text_output', 'prideandprejudice.npz.out')
-    result = run(program / 'produce_text.py', cwd=tmp_path, flags=FAST)
-    assert wrote(result, path) == contents(tmp_path / path)[:-1] and sequences(contents(tmp_path / path), 5)
-
-
 def test_bundled_model_knows_english():
     """The repository's checkpoint, stored in half precision, gives English a lower cost than reversed English."""
     model = CharLSTM()
@@ -227,7 +220,7 @@ def test_folders_of_any_system_are_left_out(short_run, tmp_path):
 # ---------------------------------------------------------------- what is refused
 
 @pytest.mark.parametrize('options', [
-    ['--prime', 'the ', '--prime-file', 't.txt'], ['--temperature', -1], ['--count', 0], ['--adapt'],
+    ['--prime', 'the ', '--prime-file', 't.txt'], ['--temperature', -1], ['--count', 0], ['--length', -5], ['--adapt'],
     ['--score', 't.txt', '--adapt', 0.1], ['--info', '--score', 't.txt'], ['--page', 'x.html', '--count', 2],
     ['--overwrite'], ['--json'], ['--page', 'x.html', '--score', 't.txt', '--json'], ['--method', 'max', '--top-k', 3],
     ['--lengt=5'], ['--page', 'mine.c'], ['--page', 'missing/p.html', '--length', 9],
@@ -250,10 +243,6 @@ def test_options_and_files_that_are_refused(produce, short_run, options):
     before = snapshot(short_run.folder)
     assert_refused(produce(*options))
     assert snapshot(short_run.folder) == before
-
-
-def test_length_is_named_as_it_is_typed(produce):
-    assert_refused(produce('--length', -5), '--length is -5')
 
 
 def test_text_in_place_of_a_checkpoint(produce):

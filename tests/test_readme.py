@@ -132,6 +132,7 @@ def test_commands_run(tmp_path):
     names = {f'{each[3]}_{each[2].split("/")[-1]}' for each in words if each[1] == 'train.py' and len(each) > 10}
     assert len(names) > 15 and not [name for name in names if not (
         program / 'training_results' / f'{name}_best.npz').exists() and 'memory' not in name]
+    assert (program / 'text_output' / 'prideandprejudice.npz.out').exists()
     line = re.sub(r'--length \d+', '--length 300', piped[0]).replace('python ', f'{sys.executable} ')
     assert paste(line, program).stdout.strip().isdecimal()
 

@@ -293,13 +293,6 @@ def test_partial_files_of_a_killed_run_are_removed_and_no_others(tmp_path):
         'r_t.txt.png.copy', 'r_t.txt.txt', 'r_u.txt.png']
 
 
-def test_lost_checkpoint_of_the_best_epoch_is_written_again(tmp_path):
-    learned(tmp_path, 5, 4)
-    (tmp_path / 'r_t.txt_best.npz').write_bytes(b'')
-    _, now = learn(tmp_path, by_number(7), '--epochs', 3, resume=str(tmp_path / 'r_t.txt_epoch2.npz'))
-    assert (now.best_cost, now.best_epoch) == (4, 2)
-
-
 def test_going_back_behind_newer_checkpoints_needs_overwrite(tmp_path, refused):
     learned(tmp_path, 5, 4, 6, 3)
     before, options = snapshot(tmp_path), ['--epochs', 3, '--save-every', 1]

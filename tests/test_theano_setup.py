@@ -6,8 +6,6 @@ import shutil
 
 import pytest
 
-from charlstm import CharLSTM
-from engine.backend import compiler
 from scripts import FAST, ROOT, run, without_privileges
 
 MODULES = sorted(path for folder in ('.', 'engine', 'engine/*', 'text_input') for path in ROOT.glob(folder + '/*.py'))
@@ -67,24 +65,6 @@ def test_settings_where_the_user_has_none_and_some(tmp_path, flags, rc, expected
                     THEANO_FLAGS=PLAIN + flags.format(home=tmp_path))
     folder, *values = out.rstrip('\n').split('|')
     assert folder.startswith(f'{tmp_path}/{expected[0]}') and values == expected[1:]
-
-
-@pytest.mark.parametrize('cxx, kernel, expected', [
-    ('g++', True, 'the C kernel'), ('', True, 'NumPy'), ('g++', False, 'theano.scan'),
-    ('', False, 'theano.scan')])
-def test_computes_on(monkeypatch, cxx, kernel, expected):
-    monkeypatch.setenv('OMP_NUM_THREADS', '3')
-    monkeypatch.setattr(compiler, 'cxx', cxx)
-    monkeypatch.setattr(compiler, 'openmp', lambda: ('-fopenmp',))
-    model = CharLSTM(kernel=kernel)
-    assert model.computes_on().startswith(f'the CPU, 3 threads, by {expected}, in float32')
-    assert ('which needs a C++ compiler' in model.computes_on()) == (not cxx)
-
-
-def test_numbers_of_threads_for_nested_loops():
-    """As OpenMP allows."""
-    code = 'from engine.backend import compiler, theano_setup\nprint(compiler.threads())'
-    assert python(code, PLAIN, OMP_NUM_THREADS='2,1') == ('2\n', '')
 
 
 def full_disk():

@@ -7,8 +7,6 @@ import pytest
 
 import numpy_model
 from cells import gru_in_numpy
-from engine.lesson.cells import MLSTM
-from engine.page.page import Shown, write_page
 from numpy_model import NAMES, sigmoid
 from pages import (HOSTILE, NOT_HACKED, array_of, assert_chance, assert_colours, assert_mean, data_of, expected_of,
                    levels_of, levels_of_cells, looked_at, numbers, page_of_own_cell, read_by, rounded,
@@ -410,15 +408,6 @@ def test_lab(browser, written, tmp_path):
         browser.click('#lab-go')
         browser.wait(f"byId('learn-wrong').textContent.startsWith('{said}')")
         assert browser.text('#lab-go') == 'Train both' and 'NaN' not in browser.value('document.body.innerText')
-
-
-def test_slow_training_is_announced(browser, tmp_path):
-    model = MLSTM(random_seed=1)
-    model.uchar = list('ab')
-    model.model_setup(num_units1=3, num_units2=2)
-    write_page(tmp_path / 'p.html', model, model.save_params(tmp_path / 'p.npz'), Shown('abb' * 9, 'a text'))
-    browser.open(tmp_path / 'p.html', view='#learning')
-    assert browser.all('#learn-slow', 'element.checkVisibility()') == [True]
 
 
 def test_without_javascript_or_webassembly(browser, written):

@@ -235,14 +235,6 @@ const writing = (n, choice, held, network = new Network(p, cell)) => {
   const text = written(network, [1], choice);
   return Array.from({length: n}, () => text.next().value);
 };
-const streaming = (x, states) => {
-  const network = new Network(p, cell, states.length);
-  states.forEach((state, k) => network.setStates(k, Float32Array.from(state.flat())));
-  return x.map(k => {
-    network.read(k);
-    return states.map((_, stream) => [Array.from(network.logs(stream)), Array.from(network.states(stream))]);
-  });
-};
 const atOnce = work => {
   for (;;) {
     const found = work.next();
@@ -291,20 +283,6 @@ class InJavaScript:
         found = dict(probabilities=np.array([[step[0] for step in row] for row in read]).swapaxes(0, 1))
         found.update(zip(case.states, case.split(np.array([states for _, states in read[0]]))))
         return dict(found, **{name: np.array(text).T for name, text in zip(('greedy', 'drawn', 'held'), written)})
-
-
-class InStreams(InJavaScript):
-    """The network of a page with several streams."""
-
-    def answers(self, case):
-        """Return predictions and states of streams that read the batch's first row, each after another row."""
-        x, (_, states) = case.batch[0], InNumPy().read(case, case.batch[0])
-        before = [state[-1, :7] for state in states]                               # at most seven streams
-        found = self.value(case, 'streaming({}, {})'.format(
-            x[:, 0].tolist(), [[state[k].tolist() for state in before] for k in range(len(before[0]))]))
-        logs, states = [np.array([[stream[k] for stream in step] for step in found]) for k in (0, 1)]
-        return {'logs of streams': logs, **{f'{name} of streams': state
-                                            for name, state in zip(case.states, case.split(states))}}
 
 
 class InLearner(InJavaScript):
