@@ -1,6 +1,7 @@
 """Training steps and validation against numpy_model.py, and whole training runs; test_every_way.py has prediction."""
 import inspect
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,17 +12,12 @@ from charlstm import CharLSTM
 from engine.methods import step as steps
 from engine.backend.theano_setup import theano
 from engine.lesson.cells import GRU, RNN, MinGRU, NoForgetGate
-from engine.methods.step import begins_anew
+from engine.methods.step import begins_anew, kept_units, kept_weights
 from models import P, PARTS, RATIO, S, TEXT, parameters_of, set_parameters
 from numpy_model import H1, H2, NAMES, V
 from scripts import FAST, TRAIN, load, run, succeeded
 
 SIZES = dict(char_dim=V, num_units1=H1, num_units2=H2)
-
-def batch(T, B, seed=0):
-    """Return random inputs and targets (T,B)."""
-    return np.random.default_rng(seed).integers(0, V, (2, T, B))
-
 
 def set_random_parameters(model):
     """Set all parameters, biases too, to random values; return them in numpy_model's format."""
@@ -65,7 +61,7 @@ def test_steps_with_all_terms_agree_with_numpy(float64, interpreted, monkeypatch
     for name, variable in model.weights.items():
         variable.set_value(p[name])
     for weight in (0, 1 / 11, 0.15):                           # 1 - 10 / (step + 9), at most 0.15
-        x, y = batch(5, 3, seed=len(clipped))
+        x, y = np.random.default_rng(len(clipped)).integers(V, size=(2, 5, 3))
         states = [random.uniform(-0.9, 0.9, (H, 3)) for H in (H1, H1, H2, H2)]
         kept = [random.random(shape) < 0.6 for shape in (x.shape + (H1,), x.shape + (H2,), (4, H1, H1), (4, H2, H2))]
         monkeypatch.setattr(steps, 'kept_in_step', lambda model, x, rows: kept)
@@ -138,6 +134,25 @@ def test_what_dropout_keeps():
         assert abs(kept.mean() - 0.7) < 5 * math.sqrt(0.3 * 0.7 / kept.size)
         for axis in range(3):                               # every step, stream and unit has its own
             assert abs((np.roll(kept, 1, axis) != kept).mean() - 2 * 0.3 * 0.7) < 0.02
+
+
+def test_rows_begin_anew_with_the_right_probability():
+    drawn = np.stack([begins_anew(np.random.default_rng(seed), 0.2, slice(0, 301)) for seed in range(200)])
+    for share in (drawn.mean(), drawn[:, 0].mean()):
+        assert abs(share - 0.2) < 5 * np.sqrt(0.2 * 0.8 / (drawn.size if share == drawn.mean() else 200))
+    part = begins_anew(np.random.default_rng(4), 0.2, slice(100, 301))
+    np.testing.assert_array_equal(part, drawn[4, 100:])
+
+
+@pytest.mark.parametrize('share', [0.3, 0.9999])
+def test_share_of_all_numbers_that_may_be_drawn(monkeypatch, share):
+    """It is exact. test_every_way.py divides what is kept by this share."""
+    numbers = np.arange(2 ** 16, dtype=np.uint16)
+    monkeypatch.setattr(steps, 'row_numbers', lambda *arguments: numbers.view(np.uint64)[None])
+    random = SimpleNamespace(integers=lambda *arguments, **settings: numbers.reshape(4, 2 ** 7, 2 ** 7))
+    units = kept_units(None, share, slice(0, 1), 2 ** 9, [2 ** 7])
+    weights = kept_weights(random, share, [(4, 2 ** 7, 2 ** 7)])
+    assert [kept.sum() for kept in units + weights] == 2 * [2 ** 16 - round(share * 2 ** 16)]
 
 
 def test_rows_that_are_reset_begin_with_zeros(interpreted, text_file):

@@ -1,5 +1,7 @@
 """The page in Chromium: tabs, modes, address, numbers compared with an independent model, and hostile texts."""
+import os
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -497,3 +499,25 @@ def test_hostile_text_runs_nothing(browser, tmp_path):
     browser.value("document.body.append(Object.assign(document.createElement('script'), {textContent: 'hacked=1'}))")
     assert browser.later('typeof hacked', 100) == 'undefined' and browser.errors
     browser.errors.clear()
+
+
+# axe-core checks all views and modes: npm install axe-core, or set AXE to the path of axe.min.js.
+AXE = Path(os.environ.get('AXE') or 'node_modules/axe-core/axe.min.js')
+FOUND = """axe.run(document, {resultTypes: ['violations']}).then(found => found.violations.map(
+    ({id, nodes}) => `${location.hash} ${id}: ${nodes[0].html.slice(0, 200)} ${nodes[0].failureSummary}`))"""
+VIEWS = ['surprise', 'surprise&mode=why', 'surprise&words=the&hold=C1:2=0.5', 'cells',
+         'inside&unit=C1:2', 'learning', 'lab', 'about']
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason='axe-core is missing: npm install axe-core')
+@pytest.mark.parametrize('width, scheme, source', [(1280, 'light', 'run'), (390, 'dark', 'here')])
+def test_axe_finds_nothing(browser, written, width, scheme, source):
+    found = []
+    for view in VIEWS:
+        browser.open(written, width, scheme=scheme, view='#' + view)
+        browser.value(f"state.change({{source: '{source}'}})")
+        browser.value("for (const details of document.querySelectorAll('details')) details.open = true")
+        browser.wait("!document.body.innerText.includes('Reading')")
+        browser.value(AXE.read_text(encoding='utf-8') + '; 0')
+        found += browser.value(FOUND)
+    assert found == []
