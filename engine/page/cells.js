@@ -26,7 +26,6 @@ function cellsView() {
     gallery.hold(byId('hold'), unit(), correlation(unit()));
     byId('text-title').textContent = `${text.own ? 'Your line' : 'The text'} in the colours of ${valueName(unit())}`;
     values = [];
-    gallery.show();
     if (text.reading().done < text.numbers.length) text.paint(() => 0);
     work.begin(read(), share => {
       byId('value').textContent = `Reading the text: ${Math.round(100 * share)} %.`;

@@ -60,8 +60,7 @@ class Learner {
     const network = this.network = new Network(p, cell, B, T), {memory, rows, size} = network;
     Object.assign(this, {B, recipe, size, averagedSteps: 0});
     this.gradients = memory.place(1, size).at;             // their offset in the memory
-    const numbers = network.layers.map(({number}) => number);
-    const weights = [...numbers.map(k => 'W' + k), ...numbers.slice(1).map(k => 'U' + k), 'V'];
+    const weights = Object.keys(p).filter(name => /^(W\d|U[2-9]|V)$/.test(name));
     this.back = Object.fromEntries(weights.map(name => {   // transposed, for the backward pass
       const {rows: inputs, columns} = network.places[name];
       return [name, memory.place(columns, inputs)];

@@ -35,10 +35,8 @@ const PRODUCT = typeof WebAssembly === 'undefined' ? undefined :
 
 /** The memory of a network, and matrix products in it. */
 class Memory {
-  static product = null;                                   // the WebAssembly module, once compiled
-
   constructor() {
-    Memory.product ||= new WebAssembly.Module(PRODUCT);
+    Memory.product ||= new WebAssembly.Module(PRODUCT);    // compiled once
     this.wasm = new WebAssembly.Memory({initial: 1});
     this.room = 0;                                         // bytes without the last page, for rows() in product.c
     this.functions = new WebAssembly.Instance(Memory.product, {env: {memory: this.wasm}}).exports;
@@ -48,7 +46,6 @@ class Memory {
       Mul: (n, to, x, y, z, H) => multiply(4 * to, 4 * x, 4 * y, H),
       ScalarSigmoid: (n, to, x, y, z, H) => squash(4 * to, 4 * x, H, 1),
       Tanh: (n, to, x, y, z, H) => squash(4 * to, 4 * x, H, 2)};
-    this.numbers = new Float32Array(this.wasm.buffer);
     this.size = 0;                                         // of all places
   }
 
@@ -258,7 +255,6 @@ class Reading {
     this.most = Math.min(most, network.V);
     this.width = network.states().length;
     this.done = 0;                                         // how many characters have been read
-    this.numbers = [];
     this.allStates = new Float32Array();                   // h and C of each layer after each character
     this.costs = new Float32Array();                       // of the next character, in nats; 0 at the end
     this.best = new Uint16Array();                         // the most probable characters after each

@@ -106,10 +106,9 @@ const text = {
   valuesOf: (name, of, reading = text.reading()) => valuesAt(reading, units.placeOf(units.of(name), of)),
 
   prepare() {
-    const steps = {ArrowRight: () => text.place + 1, ArrowLeft: () => text.place - 1, Home: () => 0,
-      End: () => text.spans.length - 1};
     const numberOf = span => span.id && span.id.startsWith('character-') ? Number(span.id.slice(10)) : null;
-    onKeys(byId('text'), steps, text.goTo);
+    onKeys(byId('text'), {ArrowRight: () => text.place + 1, ArrowLeft: () => text.place - 1, Home: () => 0,
+      End: () => text.spans.length - 1}, text.goTo);
     document.addEventListener('keydown', ({key}) => key === 'Escape' && state.change({pinned: false}));
     on('unpin', 'click', () => state.change({pinned: false}));
     on('text', 'pointerover', ({target}) => {

@@ -8,12 +8,7 @@ function whyMode() {
   const DEEPEST = 3;                                       // |nats| with the deepest colour: 20 times as probable
   const LISTED = 5;                                        // number of the characters that matter most
   const network = once(() => new Network(model.parameters(), data.cell, WINDOW + 1));
-  let explained = null;                                    // the result: {place, first}, and as from withoutEach()
-
-  const effects = () => {
-    const {whole, without} = explained, chosen = Number(byId('why-choice').value);
-    return without.map(logs => whole[chosen] - logs[chosen]);
-  };
+  let explained = null;                                    // the result: {first}, and as from withoutEach()
 
   /** List the characters that can be explained: first the actual one, then the others, the most probable first. */
   function listChoices() {
@@ -26,7 +21,8 @@ function whyMode() {
 
   /** Colour the characters by their effects on the chosen one, and list the largest effects. */
   function showEffects() {
-    const {first, whole, without} = explained, chosen = Number(byId('why-choice').value), found = effects();
+    const {first, whole, without} = explained, chosen = Number(byId('why-choice').value);
+    const found = without.map(logs => whole[chosen] - logs[chosen]);
     text.paint(k => found[k - first] / DEEPEST || 0);
     const order = found.map((_, j) => j).sort((a, b) => Math.abs(found[b]) - Math.abs(found[a]));
     const largest = order.slice(0, LISTED), most = Math.abs(found[largest[0]]) || 1;
@@ -55,7 +51,7 @@ function whyMode() {
       byId('where').replaceChildren(text.contextOf(k), element('p', '',
         `Reading the text without each character: ${Math.round(100 * share)} %.`));
     }, found => {
-      explained = {place: k, first, ...found};
+      explained = {first, ...found};
       listChoices();
       showEffects();
     });
