@@ -11,8 +11,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 
 OPTIONS = ('--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --hide-scrollbars '
            '--disable-extensions --disable-background-networking --remote-debugging-pipe').split()
 # Keys that the browser itself reacts to: their codes, and the text that they type.
-KEYS = {'ArrowLeft': (37, ''), 'ArrowRight': (39, ''), 'Home': (36, ''), 'End': (35, ''), 'Tab': (9, ''),
-        ' ': (32, ' '), 'Enter': (13, '\r')}
+KEYS = {'ArrowLeft': (37, ''), 'ArrowRight': (39, ''), 'Home': (36, ''), 'End': (35, ''), ' ': (32, ' ')}
 
 
 class Browser:
@@ -106,10 +105,10 @@ class Browser:
     def text(self, selector):
         return self.all(selector)[0]
 
-    def colours(self, selector, of='backgroundColor'):
-        """Return a colour of each element: red, green, blue and, unless it is opaque, alpha."""
+    def colours(self, selector):
+        """Return the background's colour of each element: red, green, blue and, unless it is opaque, alpha."""
         return [[float(number) for number in re.findall(r'[\d.]+', colour)]
-                for colour in self.all(selector, f'getComputedStyle(element).{of}')]
+                for colour in self.all(selector, 'getComputedStyle(element).backgroundColor')]
 
     def set(self, selector, value):
         """Set a control to a value, as a reader does."""
@@ -142,7 +141,7 @@ class Browser:
             self.call('Input.dispatchMouseEvent', type=kind, x=x, y=y, button='left', clickCount=1)
 
     def press(self, key):
-        """Press a key by its name, such as 'a', ' ' or 'Enter'."""
+        """Press a key by its name, such as 'a', ' ' or 'Home'."""
         code, text = KEYS.get(key, (0, key if len(key) == 1 else ''))
         named = dict(key=key, windowsVirtualKeyCode=code)
         self.call('Input.dispatchKeyEvent', type='keyDown' if text else 'rawKeyDown', text=text, **named)

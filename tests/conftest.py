@@ -37,13 +37,14 @@ if 'compiledir' not in os.environ.get('THEANO_FLAGS', ''):
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import models  # noqa: E402
 import produce_text  # noqa: E402
 from browser import CHROMIUM, Browser  # noqa: E402
 from charlstm import CharLSTM, lstm_cell  # noqa: E402
 from engine import terminal  # noqa: E402
 from engine.backend.theano_setup import theano  # noqa: E402
 from engine.kernel.cell import Cell  # noqa: E402
-from models import as_new, default_mode, make_stateful  # noqa: E402
+from models import as_new, default_mode  # noqa: E402
 from novel import PAGE, Handler  # noqa: E402
 from numpy_model import H1, H2, LETTERS, V  # noqa: E402
 from pages import HELPERS, context_of, write_page_of  # noqa: E402
@@ -121,7 +122,10 @@ def compiled_models():
 
 @pytest.fixture(scope='session')
 def stateful_model(tmp_path_factory):
-    model = make_stateful(tmp_path_factory.mktemp('text'))
+    path, model = tmp_path_factory.mktemp('text') / 't.txt', CharLSTM(random_seed=8)
+    path.write_text(models.TEXT)
+    model.prepare_input(str(path), models.RATIO, models.B, models.S, verbose=False, stateful=True)
+    model.model_setup(num_units1=H1, num_units2=H2)
     model.compile('check', 'predict', 'texts', 'train_sgd')
     return model
 

@@ -9,7 +9,7 @@ import pytest
 from charlstm import CharLSTM
 from engine.parallel import SingleProcess
 from engine.backend.theano_setup import theano
-from numpy_model import H1, H2, LETTERS, NAMES, random_parameters
+from numpy_model import LETTERS, NAMES, random_parameters
 
 
 def halves_up(x):
@@ -25,11 +25,6 @@ SPLIT = halves_up((1 - RATIO) * (len(TEXT) // S)) * S       # training character
 PARTS = {'train': CODES[:SPLIT], 'valid': CODES[SPLIT:]}
 PARTS = {part: codes[:len(codes) // B * B].reshape(B, -1) for part, codes in PARTS.items()}      # streams (B, L)
 P = random_parameters(4, 'float32')
-
-
-def second(x, y):
-    """Return y in the broadcast shape of x and y."""
-    return np.broadcast_arrays(x, y)[1].copy()
 
 
 @contextlib.contextmanager
@@ -75,18 +70,8 @@ def trained(model, start, end):
     return [[np.asarray(value).tobytes() for value in model.theano_train_rmsprop(x, y)] for x, y in batches]
 
 
-def make_stateful(folder, **settings):
-    """Return a model that reads TEXT as streams."""
-    path = folder / 't.txt'
-    path.write_text(TEXT)
-    model = CharLSTM(random_seed=8)
-    model.prepare_input(str(path), RATIO, B, S, verbose=False, stateful=True)
-    model.model_setup(num_units1=H1, num_units2=H2, **settings)
-    return model
-
-
 def as_new(model):
-    """Reset a model of make_stateful to the parameters P and its first state, and return it."""
+    """Reset a model that reads TEXT as streams to the parameters P and its first state, and return it."""
     set_parameters(model)
     model.carried = None
     model.validation = None, 0

@@ -119,8 +119,8 @@ def costs_of(p, text):
     return costs(forward(p, codes[:-1])[0], codes[1:])[:, 0]
 
 
-def gradients(p, x, y, l1=0, l2=0, bptt_maxdepth=-1, ar=0, tar=0, h=1e-5, states=None, masks=None):
-    """Return the gradients of (total + l1 sum|p| + l2 sum p^2) / (T B) by name, from central differences.
+def gradients(p, x, y, bptt_maxdepth=-1, ar=0, tar=0, h=1e-5, states=None, masks=None):
+    """Return the gradients of total / (T B) by name, from central differences.
 
     total: the sum over all characters of cost + ar mean h2^2 + tar mean (h2 - h2 before)^2, means over the units.
 
@@ -136,7 +136,7 @@ def gradients(p, x, y, l1=0, l2=0, bptt_maxdepth=-1, ar=0, tar=0, h=1e-5, states
     constant = steps(0, T - k, states)[1]
 
     def objective():
-        total, after = sum(l1 * np.abs(a).sum() + l2 * (a ** 2).sum() for a in p.values()), constant
+        total, after = 0, constant
         for t in range(T - k, T):
             before = after[2]
             probabilities, after = steps(t, t + 1, after)

@@ -1,5 +1,4 @@
 """Shared by the tests of the two scripts: functions that run them and examine their output."""
-import ctypes
 import functools
 import json
 import os
@@ -86,14 +85,6 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 
 class Compiling(BaseException):       # so that no script catches it
     """Raised by the fixture `in_process` when a script has accepted its input and begins to compile."""
-
-
-def without_privileges():
-    """Make file permissions apply to root too, in the program that this process is about to execute."""
-    if os.geteuid() == 0:
-        for capability in (1, 2):                    # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-            if ctypes.CDLL(None, use_errno=True).prctl(24, capability, 0, 0, 0):        # PR_CAPBSET_DROP
-                raise OSError(ctypes.get_errno(), 'cannot drop a capability')
 
 
 # A folder with a stand-in for matplotlib, since the real one would take half the time of a short run.

@@ -44,12 +44,6 @@ def test_costs_and_alternatives_of_a_text(stateful, monkeypatch, most):
         np.testing.assert_allclose(PROBABILITIES[np.arange(40)[:, None], best], chances, rtol=1e-4)
 
 
-def cost_of_line(line, p=P):
-    """Return the cost of a line and its line end, read by themselves after a line end."""
-    codes = np.array([0, *[LETTERS.index(ch) for ch in line], 0])[:, None]
-    return numpy_model.costs(numpy_model.forward(p, codes[:-1])[0], codes[1:]).sum()
-
-
 @pytest.mark.parametrize('rows, room, most', [(3, 7, 7), (64, 2000, 13 * 48)])
 def test_costs_of_lines_are_those_of_each_by_itself(lined, monkeypatch, rows, room, most):
     """Lines of similar length are read together, in pieces of at most `room` characters, one or more of each line."""
@@ -60,7 +54,8 @@ def test_costs_of_lines_are_those_of_each_by_itself(lined, monkeypatch, rows, ro
     read, done = counting(lined, monkeypatch), []
     found = lined.score_lines(lines, done.append)
     assert found.dtype == np.float64 and max(read) <= most and sum(done) == sum(map(len, lines)) + len(lines)
-    np.testing.assert_allclose(found, [cost_of_line(line) for line in lines], rtol=1e-5)
+    p = {**P, 'uchar': lined.uchar}                                # a line is read after a line end
+    np.testing.assert_allclose(found, [numpy_model.costs_of(p, f'\n{line}\n').sum() for line in lines], rtol=1e-5)
     np.testing.assert_allclose(lined.score_lines(iter(lines[::-1])), found[::-1], rtol=1e-5)
     assert lined.score_lines([]).shape == (0,)
 

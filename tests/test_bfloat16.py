@@ -1,5 +1,6 @@
 """precision='bfloat16', with each instruction set that this processor has: what is rounded, and what is refused."""
 import contextlib
+import functools
 import math
 import os
 from unittest import mock
@@ -14,6 +15,7 @@ from engine.backend.theano_setup import theano
 from engine.kernel import ops
 from engine.kernel.library import Library
 from judges import to_bfloat16
+from models import trained
 from scripts import TEXT, load
 from test_kernel import LAYOUTS, STANDARD, reals, run
 
@@ -57,32 +59,20 @@ def test_product_is_that_of_rounded_operands(by, M, K, N):
         assert np.abs(product - a.astype('float64') @ b).max() > 1e-5 * (K > 1)       # not float32's
 
 
-def trained(precision, tmp_path, steps):
-    model = CharLSTM(random_seed=4, precision=precision)
-    path = tmp_path / 'text.txt'
-    path.write_text(TEXT * 3, encoding='utf-8')
-    model.prepare_input(path, 0.3, 5, 11, verbose=False, stateful=True)
-    model.model_setup(num_units1=37, num_units2=33, grad_clip=5, initial='chrono', lrate=0.01)
-    for x, y in zip(model.X['train'][:steps], model.Y['train'][:steps]):
-        model.theano_train_rmsprop(x, y)
-    return model
+def test_checkpoint_is_of_float32_and_resumes_to_the_bit(by, make_model, path, refused):
+    def make(precision, seed=4):
+        return make_model(seed, kind=functools.partial(CharLSTM, precision=precision), grad_clip=5, lrate=0.01)
 
-
-def test_checkpoint_is_of_float32_and_resumes_to_the_bit(by, tmp_path, refused):
-    whole, half, rest = [trained('bfloat16', tmp_path, steps) for steps in (9, 4, 0)]
-    path = half.save_params(tmp_path / 'half.npz', progress={})
-    rest.resume(path)
-    for x, y in zip(rest.X['train'][4:9], rest.Y['train'][4:9]):
-        rest.theano_train_rmsprop(x, y)
-    for name, value in whole.p.items():
-        assert value.get_value().tobytes() == rest.p[name].get_value().tobytes()
+    model, other, plain = make('bfloat16'), make('bfloat16', 5), make('float32')
+    trained(model, 0, 4)
+    other.resume(model.save_params(path, progress={}))
     assert {load(path)[name].dtype for name in numpy_model.NAMES} == {np.dtype('float32')}
     assert read_about(path)['precision'] == 'bfloat16'
-    plain = trained('float32', tmp_path, 0)
     with refused(ValueError, 'precision bfloat16'):
         plain.resume(path)
     plain.load_params(path)                                        # for writing and scoring
-    np.testing.assert_allclose(plain.score_text(TEXT[:50]), half.score_text(TEXT[:50]), rtol=0.05)
+    np.testing.assert_allclose(plain.score_text(TEXT[:50]), model.score_text(TEXT[:50]), rtol=0.05)
+    assert trained(other, 4, 9) == trained(model, 4, 9)
 
 
 @pytest.mark.parametrize('floatX, instructions, settings', [

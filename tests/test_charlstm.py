@@ -174,18 +174,6 @@ def test_rows_that_are_reset_begin_with_zeros(interpreted, text_file):
     assert len(seen) > 1
 
 
-def test_learns_a_repeated_text_by_heart(text_file):
-    """The character after an 'a' depends on up to three characters before it, so memory is needed."""
-    text = 'abracadabra, ' * 40
-    model = CharLSTM(random_seed=1)
-    model.prepare_input(text_file(text), ratio_valid=0, batch_size=3, seq_length=26, verbose=False)
-    model.model_setup(num_units1=19, num_units2=17, lrate=0.01, l1=1e-4, l2=1e-4)
-    batches = list(zip(model.X['train'], model.Y['train'])) * 60
-    costs = [model.theano_train_rmsprop(x, y)[0] for x, y in batches]
-    assert costs[0] > 1.5 and costs[-1] < 0.05
-    assert model.generate_text('a', 100, method='argmax') == text[:100]
-
-
 def test_same_seed_gives_the_same_numbers(text_file, interpreted):
     """Settings may be np.float64, which Theano would take for a request to compute in float64."""
     path, runs = text_file('The same again? Yes. ' * 9), []

@@ -23,7 +23,6 @@ TEXTS = {'t': TEXT, 'valid': TEXT[::-1][:407] + 'ÃŸ', 'test': TEXT[300:805] + 'Ã
 OPTIONS = [*STATEFUL, *'--dropout 0.2 --epochs 3 --save-every 1 --valid-every 5 --lrate 0.03'.split()]
 FIXED = ['--valid', 'valid.txt', '--test', 'test.txt', '--test-adapt']
 SCORE, STEP = ('charlstm', 'CharLSTM.score_text'), ('charlstm', 'CharLSTM.theano_train_rmsprop')
-KILL = 'signal', int(signal.SIGKILL)
 
 
 def made(folder, *words):
@@ -52,7 +51,7 @@ def result_of(folder):
     return json.loads((folder / 'results' / 'r_t.txt_result.json').read_text())
 
 
-def resume(folder, *words, at=None, do=KILL, checkpoint='r_t.txt_epoch3.npz'):
+def resume(folder, *words, at=None, do=('signal', int(signal.SIGKILL)), checkpoint='r_t.txt_epoch3.npz'):
     """Resume the run. at: a call of a function, at which DRIVER does something, or None."""
     command = ['-c', DRIVER, ROOT, *at, *do] if at else [TRAIN]
     return run(*command, '--resume', f'results/{checkpoint}', *words, cwd=folder, flags=FAST)
