@@ -18,17 +18,11 @@
  * Only the first stage can read a and dh; the last one has the results.  A cell without these has one stage. */
 #ifndef CELL
 #define CELL
-
 #include "functions.h"
 
-enum { ROWS = {{ROWS}}, OF_U = {{OF_U}}, OF_W = {{OF_W}}, STATES = {{STATES}}, OWN = {{OWN}}, KEPT = {{KEPT}} };
-enum { STAGES = {{STAGES}}, BACKWARD_STAGES = {{BACKWARD_STAGES}} };
-enum { CARRIED = {{CARRIED}}, SUMS = {{SUMS}}, OF_ROW = {{OF_ROW}}, VECTORS = {{VECTORS}}, AT_ONCE = {{AT_ONCE}} };
-enum { MATRICES = {{MATRICES}}, FACTORS = {{FACTORS}}, PAIRS = {{PAIRS}} };
-enum { PRODUCTS = {{PRODUCTS}}, BACKWARD_PRODUCTS = {{BACKWARD_PRODUCTS}} };
+enum { {{sizes}} };            /* ROWS = 4, ... */
 
 #include "between.h"
-
 static const cell_product forward_products[PRODUCTS + 1] = {{forward_products}};
 static const cell_product backward_products[BACKWARD_PRODUCTS + 1] = {{backward_products}};
 static const factor_pair factor_pairs[PAIRS + 1] = {{factor_pairs}};

@@ -6,7 +6,7 @@ from engine.kernel.cell import places
 from engine.kernel.formula import COSTLY, IN_C, PRODUCTS, Code, filled, of_row, written
 
 
-class Product(NamedTuple):
+class StageProduct(NamedTuple):
     """A product of a vector and a matrix, both names in code, and the number of the stage that reads it."""
     stage: int
     name: str
@@ -32,7 +32,7 @@ class Stage(NamedTuple):
 class Staged:
     """The stages of code. of_row, carried, sums, vectors: names of values in the order of their places.
 
-    products: Products in the order of stages. early: the inputs that only the first stage can read.
+    products: StageProducts in the order of stages. early: the inputs that only the first stage can read.
     """
 
     def __init__(self, code, early):
@@ -42,7 +42,7 @@ class Staged:
         self.of_row = of_row(code.lines)
         for name, operation, arguments in code.lines:
             self._levels[name] = max([0, *map(self._first, arguments)]) + (operation in PRODUCTS)
-        self.products = sorted([Product(self._levels[name], name, operation, *arguments)
+        self.products = sorted([StageProduct(self._levels[name], name, operation, *arguments)
                                 for name, operation, arguments in code.lines if operation in PRODUCTS],
                                key=lambda product: product.stage)
         self.vectors = [*dict.fromkeys(product.vector for product in self.products)]
@@ -157,14 +157,15 @@ def c_functions(program, template):
         backward, [*places('da', counts.b), *places('factors', program.factors), *places('d_before', counts.S),
                    *places('d_own', counts.own)])]
     both, names = (forward, backward), ('forward', 'forward_row', 'backward', 'backward_row')
-    values = dict(ROWS=counts.b, OF_U=counts.U, OF_W=counts.W, STATES=counts.S, OWN=counts.own, KEPT=program.kept,
-                  MATRICES=counts.M, FACTORS=program.factors, PAIRS=len(program.pairs),
-                  STAGES=len(forward.stages), BACKWARD_STAGES=len(backward.stages),
-                  PRODUCTS=len(forward.products), BACKWARD_PRODUCTS=len(backward.products))
-    values.update({name.upper(): max(len(getattr(each, name)) for each in both)
-                   for name in ('carried', 'sums', 'of_row', 'vectors')})
-    values.update(AT_ONCE=max(len(stage.products) for each in both for stage in each.stages))
+    sizes = dict(ROWS=counts.b, OF_U=counts.U, OF_W=counts.W, STATES=counts.S, OWN=counts.own, KEPT=program.kept,
+                 MATRICES=counts.M, FACTORS=program.factors, PAIRS=len(program.pairs),
+                 STAGES=len(forward.stages), BACKWARD_STAGES=len(backward.stages),
+                 PRODUCTS=len(forward.products), BACKWARD_PRODUCTS=len(backward.products),
+                 AT_ONCE=max(len(stage.products) for each in both for stage in each.stages))
+    sizes.update({name.upper(): max(len(getattr(each, name)) for each in both)
+                  for name in ('carried', 'sums', 'of_row', 'vectors')})
     tables = dict(forward_products=products_of(forward), backward_products=products_of(backward),
                   factor_pairs=program.pairs)
-    values.update({name: table_in_c(rows) for name, rows in tables.items()}, **dict(zip(names, bodies)))
-    return filled(template.partition('*/\n')[2], values)          # without its comment, so that an edit there is none
+    parts = dict(zip(names, bodies), sizes=', '.join(f'{name} = {n}' for name, n in sizes.items()),
+                 **{name: table_in_c(rows) for name, rows in tables.items()})
+    return filled(template.partition('*/\n')[2], parts)           # without its comment, so that an edit there is none

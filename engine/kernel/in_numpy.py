@@ -15,7 +15,7 @@ from engine.kernel.elementwise import SameArrays, blas_threads
 from engine.kernel.formula import InNumPy
 
 
-class Elementwise:
+class ProgramStep:
     """One step of an elementwise cell, and its gradient. program: the cell's Program."""
 
     def __init__(self, program):
@@ -41,7 +41,7 @@ class Elementwise:
             y[of_matrices + k] += da[v].T.dot(da[g])
 
 
-class AnyCell:
+class TheanoStep:
     """The same for any Cell, by Theano's functions of one step. The pre-activations are kept for the gradient."""
 
     def __init__(self, cell, function=SameArrays):
@@ -76,7 +76,7 @@ class AnyCell:
 
 
 class Arrays:
-    """Stands in for a Library, in NumPy. cell: an Elementwise or AnyCell."""
+    """Stands in for a Library, in NumPy. cell: a ProgramStep or TheanoStep."""
 
     def __init__(self, dtype, cell):
         self.dtype, self.counts, self.cell = dtype, cell.counts, cell

@@ -150,7 +150,7 @@ class Layer:
 
     def __init__(self, cell, device):
         self.counts = cell.counts
-        step = Elementwise(cell.program) if cell.program else AnyCell(cell, device)
+        step = DeviceProgramStep(cell.program) if cell.program else DeviceTheanoStep(cell, device)
         self._forward, self._backward = step.forward, step.backward
         if device.type == 'cuda' and cell.program:
             self._forward, self._backward = [in_one_kernel(each, f'cell {cell.name}') for each in (
@@ -188,7 +188,7 @@ class Layer:
         return da, dW.reshape(W.shape), da.sum(dim=(0, 1)).reshape(counts.b, H), dC0, *d_own
 
 
-class Elementwise:
+class DeviceProgramStep:
     """A step of a cell with a program, and its gradient."""
 
     def __init__(self, program):
@@ -213,11 +213,11 @@ class Elementwise:
         return vectors[:b], d_before, [v.sum(dim=0) for v in d_own] + d_matrices
 
 
-class AnyCell:
+class DeviceTheanoStep:
     """The same for a cell without a program, by Theano's graphs of one step."""
 
     def __init__(self, cell, device):
-        self._step = in_numpy.AnyCell(cell, lambda inputs, _, outputs: Graph(inputs, outputs, cell, device))
+        self._step = in_numpy.TheanoStep(cell, lambda inputs, _, outputs: Graph(inputs, outputs, cell, device))
 
     def forward(self, a, before, own):
         h, *after = self._step.step(*a, *before, *own)
@@ -318,7 +318,7 @@ OPERATIONS_OF_GRAPHS = {
 
 
 # Which arguments are sizes or indices, and stay arrays.
-SIZES = {tt.Join: [0], subtensor.IncSubtensor: range(2, 99), **dict.fromkeys(
+SIZE_ARGUMENTS = {tt.Join: [0], subtensor.IncSubtensor: range(2, 99), **dict.fromkeys(
     (tt.Reshape, tt.Split, tt.Alloc, subtensor.Subtensor), range(1, 99))}
 
 
@@ -371,7 +371,7 @@ class Graph:
             return [elementwise(op, getattr(torch, node.outputs[0].dtype), read)]
         function = self._kinds.get(kind)
         if function:
-            read = [x if k in SIZES.get(kind, ()) else self._tensor(x) for k, x in enumerate(arguments)]
+            read = [x if k in SIZE_ARGUMENTS.get(kind, ()) else self._tensor(x) for k, x in enumerate(arguments)]
             with contextlib.suppress(NotImplementedError):
                 return function(op, *read)
         name = type(getattr(op, 'scalar_op', op)).__name__

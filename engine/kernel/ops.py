@@ -379,7 +379,7 @@ class Kernel:
             self.library = Library(cell.dtype, cell.program, bfloat16)
         else:
             from engine.kernel import in_numpy         # late: C runs most models
-            step = in_numpy.Elementwise(cell.program) if cell.program else in_numpy.AnyCell(cell)
+            step = in_numpy.ProgramStep(cell.program) if cell.program else in_numpy.TheanoStep(cell)
             self.library = in_numpy.Arrays(cell.dtype, step)
 
     def columns(self, U, x):

@@ -26,7 +26,7 @@ PRODUCTS = 'product_relaxed-simd', 'product_no-relaxed-simd'   # product.c in We
 MODEL = 'cell', 'network', 'learner', 'features', 'formula'        # scripts that need no document
 SCRIPTS = MODEL + ('text', 'page', 'live', 'reader', 'surprise', 'why', 'cells', 'gallery', 'inside', 'training',
                    'learning', 'lab', 'handover')
-SIZES = 32, 64, 128            # units of a layer that is trained in a page
+LEARNER_UNITS = 32, 64, 128            # units of a layer that is trained in a page
 MOST_CHARACTERS = 10_000       # shown of a file
 ALTERNATIVES = 5               # most probable characters shown at each place
 HELD_OUT = '_held_out.txt'     # ending of a held-out text beside a checkpoint, whose training text may not be at hand
@@ -117,7 +117,7 @@ def logged_costs(checkpoint):
 def learning(checkpoint, rows):
     """Return the passage, its costs (epochs, n-1) and the samples in a run's logs, or None. rows: of logged_costs()."""
     samples = readable(logs.read_samples, logs.path_beside(checkpoint, logs.SAMPLES))
-    of_text, passage, costs = readable(logs.read_passage, logs.path_beside(checkpoint, logs.PASSAGE)) or ('', '', {})
+    of_text, passage, costs = readable(logs.read_passage, logs.path_beside(checkpoint, logs.PASSAGES)) or ('', '', {})
     epochs = sorted({epoch for epoch, *_ in rows} & set(samples or ()) & set(costs))
     if not epochs:
         return None
@@ -131,7 +131,7 @@ def for_learning():
     return dict(
         formulas=formulas(), temperature=table.TEMPERATURE, recipe={name: table.DEFAULTS[name] for name in (
             'drate', 'eps', 'momentum', 'weight_decay', 'grad_clip', 'step_clip', 'average', 'warmup')},
-        rates={H: recipe.lrate([H]) for H in SIZES}, text=LESSON.read_text(encoding='utf-8'),
+        rates={H: recipe.lrate([H]) for H in LEARNER_UNITS}, text=LESSON.read_text(encoding='utf-8'),
         name=TEXTS[LESSON.name])
 
 
@@ -175,7 +175,7 @@ def held_out(checkpoint):
         if sha256 == file['sha256'] and first < len(text):
             return Shown(text[first:first + MOST_CHARACTERS],
                          f'Validation text from {ntpath.basename(file["path"])}, on which the model was not trained.')
-    of_text, passage, _ = readable(logs.read_passage, logs.path_beside(checkpoint, logs.PASSAGE)) or ('', '', {})
+    of_text, passage, _ = readable(logs.read_passage, logs.path_beside(checkpoint, logs.PASSAGES)) or ('', '', {})
     if of_text == 'validation':
         return Shown(passage, f'{len(passage)} characters of validation text, on which the model was not trained, '
                      'and how the model continues it, after the mark.', written=len(passage))
@@ -216,7 +216,7 @@ def write_page(path, model, checkpoint, shown):
 
     Raises ValueError if the page cannot compute the cell.
     """
-    cell = cell_for_page(other_program_cell(model, 'a page'), SIZES)
+    cell = cell_for_page(other_program_cell(model, 'a page'), LEARNER_UNITS)
     page = fill_template(dict(page_data(model, checkpoint, shown), cell=cell))
     with write_whole(path) as f:
         f.write(page)

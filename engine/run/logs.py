@@ -12,7 +12,7 @@ import numpy as np
 from engine.files import append_text, lock, named, open_to_append, write_whole
 from engine.terminal import printable
 
-STEPS, EPOCHS, SAMPLES, PASSAGE = LOGS = '.out', '_epochs.out', '_samples.txt', '_passage.out'    # file name endings
+STEPS, EPOCHS, SAMPLES, PASSAGES = LOGS = '.out', '_epochs.out', '_samples.txt', '_passage.out'    # file name endings
 BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # those of checkpoints
 OF_CHECKPOINT = '|'.join(map(re.escape, (BEST, INTERRUPTED, EPOCH))).replace(r'\{\}', r'\d+')
 COLUMNS = 'epoch', 'cost', 'valid_cost', 'lrate', 'characters_per_second'      # of EPOCHS; metrics follow
@@ -31,7 +31,7 @@ class Logs:
         headings = {STEPS: f'# epoch cost valid_cost {" ".join("ratio_" + name for name in names)}\n',
                     EPOCHS: f'# {" ".join(self._columns)}\n',
                     SAMPLES: '',
-                    PASSAGE: f'# the beginning of the {passage[0]} text: {json.dumps(passage[1])}\n'
+                    PASSAGES: f'# the beginning of the {passage[0]} text: {json.dumps(passage[1])}\n'
                              '# epoch, and the cost of each of these characters but the first, in nats\n'}
         self._headings = {ending: f'{heading}# id {run_id}\n' for ending, heading in headings.items()}
         if original:
@@ -85,7 +85,7 @@ class Logs:
     def sample(self, epoch, text, costs):
         """Log the sample after an epoch, and the costs of the passage."""
         self._write(SAMPLES, f'# epoch {epoch}:\n{text}\n\n')
-        self._row(PASSAGE, [epoch, *costs])
+        self._row(PASSAGES, [epoch, *costs])
 
 
 def draw_costs(path, title, logs, baselines):
