@@ -6,7 +6,8 @@ import pytest
 
 import numpy_model
 from charlstm import CharLSTM, read_mean_squares
-from engine.methods import analysis
+from engine.data.features import FEATURES
+from engine.methods import adapt, analysis
 from models import CODES, P, TEXT, set_parameters
 from numpy_model import H1, H2, LETTERS, NAMES, V
 from scripts import load
@@ -68,8 +69,8 @@ def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch,
     parameters are the model's minus two sums of steps, each with its own decay.
     """
     monkeypatch.setattr(analysis, 'ADAPTED', 4)
-    monkeypatch.setattr(analysis, 'CLIPS', (1, 1))                 # which these gradients exceed
-    monkeypatch.setattr(analysis, 'SUMS', dict(fast=(0.9, 0.3), slow=(0.4, 0.03)))
+    monkeypatch.setattr(adapt, 'CLIPS', (1, 1))                 # which these gradients exceed
+    monkeypatch.setattr(adapt, 'SUMS', dict(fast=(0.9, 0.3), slow=(0.4, 0.03)))
     model, random, p = CharLSTM(), np.random.default_rng(5), P
     model.model_setup(char_dim=V, num_units1=H1, num_units2=H2)
     set_parameters(model)
@@ -123,7 +124,7 @@ def test_correlations_are_pearsons(stateful):
     found = stateful.correlations(TEXT, states)
     assert 'position in the word' in found and 'inside brackets' not in found      # TEXT has no brackets
     for name, of in found.items():
-        feature = analysis.FEATURES[name](TEXT)
+        feature = FEATURES[name](TEXT)
         for key, array in states.items():
             np.testing.assert_allclose(of[key], [np.corrcoef(feature, unit)[0, 1] for unit in array.T], atol=1e-6)
     states['C1'][:, 2] = 0.5                                   # a unit that never changes follows nothing
@@ -140,7 +141,7 @@ def test_correlations_are_pearsons(stateful):
     ('capital letters', 'aÄB1', '0110'),
     ('distance to the last full stop', 'a.bc.', '10120')])
 def test_features(name, text, expected):
-    assert ''.join(map(str, analysis.FEATURES[name](text).tolist())) == expected
+    assert ''.join(map(str, FEATURES[name](text).tolist())) == expected
 
 
 def test_features_in_a_page_are_the_same(javascript):
@@ -148,7 +149,7 @@ def test_features_in_a_page_are_the_same(javascript):
     marks, others = '\n\n\n"\u201c\u201d\u201e\xab\xbb([{)]}}}} .\u3002_', 'aZ\xc4\xdf\xb2\u01c5\u2163\u2460\u5b57'
     text = ''.join(np.random.default_rng(1).choice([*marks, *others], 600))
     assert javascript('featuresOf(Array.from(text))', text=text) == {
-        name: feature(text).tolist() for name, feature in analysis.FEATURES.items()}
+        name: feature(text).tolist() for name, feature in FEATURES.items()}
 
 
 @pytest.mark.parametrize('method, arguments', [(method, arguments) for method, *arguments in [

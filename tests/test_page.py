@@ -7,12 +7,12 @@ import subprocess
 import numpy as np
 import pytest
 
+from engine.files import BUNDLED
 from engine.kernel.fallback import StepByStep
 from engine.methods.state import zero_states
 from engine.page import page
 from engine.page.page import learning, logged_costs
 from engine.run.checkpoint import opened
-from engine.terminal import BUNDLED
 from numpy_model import NAMES, V
 from pages import array_of, data_of, expected_of, read_by, text_of
 from scripts import S, TEXT, load

@@ -1,20 +1,15 @@
 """Compute what a model predicts on a text, its states, and what its units follow: methods of CharLSTM."""
-import copy
-
 import numpy as np
 
 from engine import checks
 from engine.data.parameters import in_layers
 from engine.data.text import encoded
 from engine.methods.compile import compiled
-from engine.methods.state import arrays, cell_of_model, set_parameters, sizes, vocabulary_size, zero_states
+from engine.methods.edits import cell_of_model
+from engine.methods.state import vocabulary_size, zero_states
 from engine.methods.step import as_batch, check, cost_weights
-from engine.parallel import SingleProcess
 
 SCORED, ADAPTED = 2000, 20     # most characters scored at a time: without adapt, and with it
-CLIPS = 1, 5                   # largest gradient norm in adapting: without mean squares, and with them
-SUMS = dict(fast=(1, 0.005), slow=(0.3, 0.0003))    # with mean squares: each sum's share of a step, and its decay
-HIGH = 0.01                    # largest rate with mean squares; a higher one is meant for adapting without them
 LINES = 64                     # most lines scored at a time
 
 
@@ -107,41 +102,6 @@ def in_pieces(model, numbers, length):
         states = after
 
 
-def divided(gradients, parameters, state, lrate, lp):
-    """Return the steps of gradient descent with divided gradients into sums that decay, and the new state."""
-    steps = [lrate * (g / divisor) for g, divisor in zip(gradients, state['divisors'])]
-    changes = {name: [share * step - decay * total for step, total in zip(steps, state[name])]
-               for name, (share, decay) in SUMS.items()}
-    sums = {name: [total + change for total, change in zip(state[name], changes[name])] for name in SUMS}
-    return [fast + slow for fast, slow in zip(*changes.values())], dict(state, **sums)
-
-
-def learner(model, adapt, mean_squares):
-    """Return a copy of the model that adapts at rate adapt, and its training step. mean_squares: as in score_text.
-
-    With mean squares m, p is its value before the text minus two sums of steps adapt g / (r + mean(r) / 10), with
-    r = sqrt(m): s <- (1 - decay) s + share step. mean(r), over the array, limits the steps of parameters that the
-    training text hardly used. The fast sum follows the last few thousand characters, and the slow one what the whole
-    text has in common; their decay limits the noise of many steps.
-    """
-    most = HIGH if mean_squares else np.inf
-    checks.real('adapt', adapt, f'from 0 to {most}', lambda v: 0 <= v <= most)
-    new = copy.copy(model)
-    new.group, new.random = SingleProcess(), np.random.default_rng(0)              # does not draw from the model's
-    new.p, new.weights, new.optimiser_variables, new.text = {}, {}, {}, None       # the copy shares the model's
-    new.model_setup(char_dim=vocabulary_size(model), units=sizes(model), lrate=adapt,
-                    grad_clip=CLIPS[bool(mean_squares)])
-    set_parameters(new, arrays(model.p), model.uchar)
-    if not mean_squares:
-        return new, compiled(new, 'train_sgd')
-    roots = [np.sqrt(mean_squares[name]) for name in model.p]
-    divisors = [r + r.mean() / 10 for r in roots]
-    new.optimiser = divided
-    new.optimiser_state = lambda parameters: dict(divisors=divisors, **{
-        name: [np.zeros_like(p) for p in parameters] for name in SUMS})
-    return new, compiled(new, 'train_rmsprop')
-
-
 def score_text(model, text, adapt=0, progress=None, mean_squares=None):
     """Return the cost in nats of each character of a text except the first, float (n-1,).
 
@@ -155,6 +115,7 @@ def score_text(model, text, adapt=0, progress=None, mean_squares=None):
     numbers, reader, length, end = numbers_of(model, text), model, SCORED, 0
     costs = np.empty(len(numbers) - 1, model.p['c'].dtype)
     if adapt:
+        from engine.methods.adapt import learner           # late: most texts are only scored
         (reader, learn), length = learner(model, adapt, mean_squares), ADAPTED
     for x, y, states, logs in in_pieces(reader, numbers, length):
         start, end = end, end + len(y)
@@ -234,47 +195,8 @@ def correlations(model, text, states):
 
     Returns, for each of them by name, a dict of Pearson correlations (H,), by the names of the states.
     """
+    from engine.data.features import FEATURES, correlation             # late: few ask for them
     string = ''.join([model.uchar[k] for k in numbers_of(model, text)[:, 0]])
     features = {name: feature(string) for name, feature in FEATURES.items()}
     return {name: {of: correlation(feature, state) for of, state in states.items()}
             for name, feature in features.items() if np.ptp(feature)}
-
-
-# ---------------------------------------------------------------- features: a number at each character of a text
-
-QUOTES = '"\u201c\u201d\u201e\xab\xbb'          # except single ones, which are also apostrophes
-BRACKETS = {**dict.fromkeys('([{', 1), **dict.fromkeys(')]}', -1)}
-
-
-def depths(text, step):
-    """Return the depth of each character, int (n,). step: a function of a depth and a character to the next depth.
-
-    A blank line resets it to 0: each paragraph of a speech opens its quotes again, and a closing mark may be missing.
-    """
-    depth, result = 0, []
-    for before, character in zip(' ' + text, text):
-        depth = 0 if before == character == '\n' else step(depth, character)
-        result.append(depth)
-    return np.array(result)
-
-
-def since(text, begins):
-    """Return how many characters ago begins(character) was last true, at first from before the text, int (n,)."""
-    at = np.arange(len(text))
-    return at - np.maximum.accumulate(np.where([begins(character) for character in text], at, -1))
-
-
-FEATURES = {
-    'inside quotes': lambda text: depths(text, lambda depth, ch: 1 - depth if ch in QUOTES else depth),
-    'inside brackets': lambda text: depths(text, lambda depth, ch: max(0, depth + BRACKETS.get(ch, 0))).clip(max=1),
-    'position in the line': lambda text: since(text, lambda ch: ch == '\n'),
-    'position in the word': lambda text: since(text, lambda ch: not ch.isalnum()),
-    'capital letters': lambda text: np.array([ch.isupper() for ch in text], int),
-    'distance to the last full stop': lambda text: since(text, lambda ch: ch in '.\u3002')}
-
-
-def correlation(feature, states):
-    """Return the Pearson correlations (H,) of a feature (n,) with states (n,H) of units; 0 for constant states."""
-    feature, states = feature - feature.mean(), states - states.mean(axis=0, dtype=np.float64)
-    spread = np.sqrt((feature ** 2).sum() * (states ** 2).sum(axis=0))
-    return np.divide(feature.dot(states), spread, out=np.zeros_like(spread), where=spread > 0)

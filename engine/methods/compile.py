@@ -11,9 +11,8 @@ from engine.kernel.cell import line_that_makes, lines_of
 from engine.kernel.elementwise import SameArrays
 from engine.kernel.ops import Kernel, SoftmaxCrossEntropy
 from engine.kernel.scan import Scan, flat, state_symbols
-from engine.methods.edits import is_standard
-from engine.methods.state import (REPLACEABLE, CompiledFunctions, arrays, base_of, cell_of_model, continue_streams,
-                                  file_of, functions, in_torch, kinds, new_kinds, optimiser_variables, sizes,
+from engine.methods.edits import REPLACEABLE, CompiledFunctions, base_of, cell_of_model, file_of, functions, is_standard
+from engine.methods.state import (arrays, continue_streams, in_torch, kinds, new_kinds, optimiser_variables, sizes,
                                   vocabulary_size, zero_states)
 from engine.parallel import DataParallelStep
 from engine.terminal import number_of, warn

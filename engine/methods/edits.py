@@ -1,10 +1,18 @@
-"""What a class or an edit has replaced, and what a checkpoint records to tell that it is read by the same model."""
+"""What a class or an edit has replaced: what is compiled again, and what a checkpoint records of it.
+
+The first argument of most functions is the model.
+"""
 import hashlib
 import inspect
 import io
+import sys
 import tokenize
+import types
 
-from engine.methods.state import base_of, file_of, functions
+import numpy as np
+
+from engine.backend.theano_setup import theano
+from engine.kernel.cell import Cell
 
 # SHA-256 of charlstm.py's functions that C computes, with those that they call, as written() returns them.
 STANDARD = dict(layer='5a71f0af2b5179dac7148f51b5c0354487030d4f31d91722c9b92f41a40cc9e7',
@@ -12,6 +20,74 @@ STANDARD = dict(layer='5a71f0af2b5179dac7148f51b5c0354487030d4f31d91722c9b92f41a
 # What a run minimises, and how. The last two are no attributes of a class.
 TRAINING = ('network', 'layer', 'objective', 'penalty', 'optimiser', 'optimiser_state', 'update',
             'running_averages')
+# The static methods of CharLSTM that a class or an object may replace.
+REPLACEABLE = ('cell', 'layer', 'network', 'objective', 'penalty', 'optimiser', 'optimiser_state',
+               'initial_parameters')
+
+
+class CompiledFunctions(dict):
+    """The compiled functions of a model by name; a pickle or a deep copy is empty.
+
+    sources: what they were compiled from. cell: their Cell. operations: of their network. written: checksums of the
+    functions of symbols, by name. held: a copy of the model for sampling.py.
+    """
+    sources = cell = operations = written = held = None
+
+    def __reduce__(self):
+        return CompiledFunctions, ()
+
+
+def base_of(model):
+    """Return the class CharLSTM of charlstm.py, or of an edited copy of it, from which the model's class derives."""
+    return [cls for cls in type(model).__mro__ if cls.__name__ == 'CharLSTM'][-1]
+
+
+def file_of(model):
+    """Return the module of base_of, whose functions the class uses."""
+    return sys.modules[base_of(model).__module__]
+
+
+def content_of(function):
+    """Return what changes if a function is edited: its code and defaults or, with a closure, the function itself."""
+    function = getattr(function, '__func__', function)
+    if type(function) is not types.FunctionType or function.__closure__:
+        return function
+    defaults = *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()
+    return function.__code__, [v.tobytes() if isinstance(v, np.ndarray) else v for v in defaults]
+
+
+def functions(model):
+    """Return the compiled functions by name, after dropping them if a symbol function or lp was edited.
+
+    Raise ValueError for functions that were replaced in a way that would be ignored.
+    """
+    of_file = [value for value in vars(file_of(model)).values() if isinstance(value, types.FunctionType)]
+    edited = [getattr(model, name) for name in REPLACEABLE]
+    now = [*map(content_of, (*edited, *of_file))], model.remembers, getattr(model.lp, 'data', {})
+    if model.functions.sources != now:
+        refuse_ignored(model)
+        model.functions = CompiledFunctions()
+        model.functions.sources = now[0], dict(model.remembers), {**now[2]}
+    return model.functions
+
+
+def refuse_ignored(model):
+    """Raise ValueError if one of REPLACEABLE is a method, or if its function in charlstm.py is another one."""
+    base, file = base_of(model), file_of(model)
+    for name in REPLACEABLE:
+        if hasattr(getattr(model, name), '__self__'):
+            raise ValueError(f'{name} of {type(model).__name__} is a method: write @staticmethod above it')
+        function = getattr(base, name)
+        if vars(file).get(function.__name__) is not function:
+            raise ValueError(f'{name} was replaced for all models, in {file.__name__} or its CharLSTM: '
+                             'replace it in a subclass or an object')
+
+
+def cell_of_model(model):
+    """Return the Cell of the attributes cell and remembers. Raises ValueError if the function is no cell."""
+    made = functions(model)
+    made.cell = made.cell or Cell(model.cell, theano.config.floatX, model.remembers)
+    return made.cell
 
 
 def tokens(function):

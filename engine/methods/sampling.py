@@ -10,7 +10,8 @@ from engine.data.parameters import in_layers
 from engine.data.text import encoded
 from engine.kernel.cell import HOLD, held_cell
 from engine.methods.compile import compiled
-from engine.methods.state import cell_of_model, finite, functions, sizes, vocabulary_size, zero_states
+from engine.methods.edits import cell_of_model, functions
+from engine.methods.state import finite, sizes, vocabulary_size, zero_states
 from engine.run.table import TEMPERATURE
 
 PIECE = 512                    # characters drawn before they are shown

@@ -16,9 +16,10 @@ from engine.data.parameters import in_layers, layers_of, named_state, parameter_
 from engine.methods import edits
 from engine.methods.analysis import costs_of, read
 from engine.methods.compile import compiled, computes_on
-from engine.methods.state import (CompiledFunctions, Learning, arrays, cell_of_model, kinds, new_kinds,
-                                  new_parameters, optimiser_variables, set_parameters, set_text, shared, sizes,
-                                  stream_of, stream_state, variables, vocabulary_size, zero_states)
+from engine.methods.edits import CompiledFunctions, cell_of_model
+from engine.methods.state import (Learning, arrays, kinds, new_kinds, new_parameters, optimiser_variables,
+                                  set_parameters, set_text, shared, sizes, stream_of, stream_state, variables,
+                                  vocabulary_size, zero_states)
 from engine.run import table
 from engine.run.checkpoint import opened, read_checkpoint, write
 from engine.terminal import ROOT, near, warn, warn_once

@@ -17,8 +17,6 @@ The first argument of each function is the model. Its attributes, besides those 
 import collections
 import math
 import secrets
-import sys
-import types
 
 import numpy as np
 
@@ -28,15 +26,11 @@ from engine.backend.theano_setup import theano
 from engine.data.batches import Text
 from engine.data.parameters import NOT_PARAMETERS, map_state, named_state, units
 from engine.data.text import shown
-from engine.kernel.cell import Cell, own_parameters
+from engine.kernel.cell import own_parameters
+from engine.methods.edits import CompiledFunctions, cell_of_model
 from engine.parallel import group_of
 from engine.run import table
 from engine.terminal import warn
-
-
-# The static methods of CharLSTM that a class or an object may replace. base_of and file_of say where they come from.
-REPLACEABLE = ('cell', 'layer', 'network', 'objective', 'penalty', 'optimiser', 'optimiser_state',
-               'initial_parameters')
 
 
 class Learning(collections.UserDict):
@@ -52,18 +46,6 @@ class Learning(collections.UserDict):
         if name in self.data and name == 'average' and bool(value) != bool(self.data[name]):
             raise ValueError("lp['average'] cannot be switched on or off after model_setup")
         self.data[name] = value
-
-
-class CompiledFunctions(dict):
-    """The compiled functions of a model by name; a pickle or a deep copy is empty.
-
-    sources: what they were compiled from. cell: their Cell. operations: of their network. written: checksums of the
-    functions of symbols, by name. held: a copy of the model for sampling.py.
-    """
-    sources = cell = operations = written = held = None
-
-    def __reduce__(self):
-        return CompiledFunctions, ()
 
 
 def in_torch():
@@ -272,58 +254,3 @@ def set_rate(model, rate):
 def finite(model):
     """Return whether all parameters and the optimiser's state are finite."""
     return all(np.isfinite(array).all() for array in arrays(variables(model)).values())
-
-
-# ---------------------------------------------------------------- compiled functions
-
-def base_of(model):
-    """Return the class CharLSTM of charlstm.py, or of an edited copy of it, from which the model's class derives."""
-    return [cls for cls in type(model).__mro__ if cls.__name__ == 'CharLSTM'][-1]
-
-
-def file_of(model):
-    """Return the module of base_of, whose functions the class uses."""
-    return sys.modules[base_of(model).__module__]
-
-
-def content_of(function):
-    """Return what changes if a function is edited: its code and defaults or, with a closure, the function itself."""
-    function = getattr(function, '__func__', function)
-    if type(function) is not types.FunctionType or function.__closure__:
-        return function
-    defaults = *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()
-    return function.__code__, [v.tobytes() if isinstance(v, np.ndarray) else v for v in defaults]
-
-
-def functions(model):
-    """Return the compiled functions by name, after dropping them if a symbol function or lp was edited.
-
-    Raise ValueError for functions that were replaced in a way that would be ignored.
-    """
-    of_file = [value for value in vars(file_of(model)).values() if isinstance(value, types.FunctionType)]
-    edited = [getattr(model, name) for name in REPLACEABLE]
-    now = [*map(content_of, (*edited, *of_file))], model.remembers, getattr(model.lp, 'data', {})
-    if model.functions.sources != now:
-        refuse_ignored(model)
-        model.functions = CompiledFunctions()
-        model.functions.sources = now[0], dict(model.remembers), {**now[2]}
-    return model.functions
-
-
-def refuse_ignored(model):
-    """Raise ValueError if one of REPLACEABLE is a method, or if its function in charlstm.py is another one."""
-    base, file = base_of(model), file_of(model)
-    for name in REPLACEABLE:
-        if hasattr(getattr(model, name), '__self__'):
-            raise ValueError(f'{name} of {type(model).__name__} is a method: write @staticmethod above it')
-        function = getattr(base, name)
-        if vars(file).get(function.__name__) is not function:
-            raise ValueError(f'{name} was replaced for all models, in {file.__name__} or its CharLSTM: '
-                             'replace it in a subclass or an object')
-
-
-def cell_of_model(model):
-    """Return the Cell of the attributes cell and remembers. Raises ValueError if the function is no cell."""
-    made = functions(model)
-    made.cell = made.cell or Cell(model.cell, theano.config.floatX, model.remembers)
-    return made.cell

@@ -1,4 +1,4 @@
-// What cells may follow: the features of a text, as in engine/methods/analysis.py.
+// What cells may follow: the features of a text, as in engine/data/features.py.
 
 /** Return the features by name: a number at each of the characters, which are a list. */
 function featuresOf(characters) {

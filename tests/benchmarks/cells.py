@@ -48,7 +48,7 @@ def cell_of(name):
     """Return the Cell."""
     from charlstm import CharLSTM
     from engine.kernel.cell import Cell
-    from engine.terminal import load_class
+    from engine.files import load_class
     return Cell(load_class(option_of(name), CharLSTM).cell, 'float32')
 
 
