@@ -32,14 +32,14 @@ def random_parameters(seed, dtype='float64', V=V, H1=H1, H2=H2, rows=(4, 4, 4), 
 
 def lively_parameters(seed, V, H1, H2, cell=lstm, layers=2):
     """Return float32 parameters whose predictions depend on the text before, without being chaotic. cell: in NumPy."""
-    rows, own, random = row_counts(cell), declared(cell)[2], np.random.default_rng(seed)
+    rows, cell_p, random = row_counts(cell), declared(cell)[2], np.random.default_rng(seed)
     p = random_parameters(seed, V=V, H1=H1, H2=H2, rows=rows, layers=layers)
     for name, array in p.items():
         scale = dict(W=1.5, U=2, V=18).get(name[0])
         if scale and name != 'U1':
             p[name] = array * (scale / array.shape[-1] ** 0.5)
     p.update({f'{name}{k}': random.uniform(-1.2, 1.2, (H, H)) / H ** 0.5 if name[:2] == 'M_' else
-              random.uniform(-0.5, 0.5, H) for k, H in enumerate(units_of(H1, H2, layers), 1) for name in own})
+              random.uniform(-0.5, 0.5, H) for k, H in enumerate(units_of(H1, H2, layers), 1) for name in cell_p})
     return {name: array.astype('float32') for name, array in p.items()}
 
 
@@ -61,8 +61,8 @@ def declared(cell):
     names = [name for name in inspect.signature(cell).parameters if name != 'keep']
     states = [name for name in names if name.endswith('_prev')]
     rows = [name for kind in ('x_', 'a_', 'h_') for name in names if name.startswith(kind) and name not in states]
-    own = [name for name in names if name not in rows + states]
-    return rows, [name[:-len('_prev')] for name in states], sorted(own, key=lambda name: name[:2] == 'M_')
+    cell_p = [name for name in names if name not in rows + states]
+    return rows, [name[:-len('_prev')] for name in states], sorted(cell_p, key=lambda name: name[:2] == 'M_')
 
 
 def row_counts(cell):
@@ -79,7 +79,7 @@ def forward(p, x, states=None, masks=None, cell=lstm, hold={}, rounded=same):
     CharLSTM.cell; its own parameters are (H,1), and its matrices functions of a vector (H,B). hold: the units whose
     states are held, such as {'C2': {3: 5.0}}. rounded: a function that rounds the inputs of matrix products.
     """
-    (rows, names, own), (G, of_U, of_W), (T, B) = declared(cell), row_counts(cell), x.shape
+    (rows, names, cell_p), (G, of_U, of_W), (T, B) = declared(cell), row_counts(cell), x.shape
     layers, probabilities = range(1, 1 + sum(f'b{k}' in p for k in range(1, 10))), []
     states = states or [np.zeros((n * p[f'b{k}'].shape[1], B)) for k in layers for n in (1, len(names))]
 
@@ -97,7 +97,7 @@ def forward(p, x, states=None, masks=None, cell=lstm, hold={}, rounded=same):
             a = padded(of_x, 0, G - of_U) + padded(product(p[f'W{k}'], h), G - of_W, 0) + p[f'b{k}'][:, :, None]
             arguments = dict(zip(rows, a), **{
                 name: functools.partial(product, value.T) if value.ndim == 2 else value[:, None]
-                for name, value in zip(own, [p[f'{name}{k}'] for name in own])})
+                for name, value in zip(cell_p, [p[f'{name}{k}'] for name in cell_p])})
             arguments.update(zip([f'{name}_prev' for name in names], np.split(C, len(names))))
             h, *after = cell(**arguments, keep=holding(hold, k))
             up, now = h * masks[k - 1][t].T if masks else h, [*now, h, np.concatenate(after)]

@@ -169,8 +169,8 @@ def test_gradient_in_javascript_is_the_programs(cell, in_lab):
     compared = 1 + S if in_lab else len(expected)          # it keeps others
     np.testing.assert_allclose(found[:compared], expected[:compared], rtol=1e-12, atol=1e-12)
     states, dh, *d_after = [np.array([inputs[f'before[{k}]'] for k in range(S)]), *random.uniform(-2, 2, (1 + S, H))]
-    own = [inputs[name] for name in cells_in_code.own_places(counts)]
-    read = [*found[1 + S:], *states, *after[:S], *own, *width, dh, *d_after]
+    cell_p = [inputs[name] for name in cells_in_code.cell_p_places(counts)]
+    read = [*found[1 + S:], *states, *after[:S], *cell_p, *width, dh, *d_after]
     named = {**inputs, 'dh': dh, **{f'{name}[{k}]': value for name, values in (
         ('kept', kept), ('after', after[:S]), ('d_after', d_after)) for k, value in enumerate(values)}}
     expected = cells.evaluate(backward, named)
@@ -342,10 +342,10 @@ def test_checkpoint_names_a_cell_that_is_not_the_standard_one(path, tmp_path):
     for cell in CELLS:
         saved, made = model_with(cell, path).save_params(tmp_path / cell.__name__), Cell(cell, 'float32')
         formula = '' if cell is lstm_cell else made.formula
-        assert json.loads(str(load(saved)['about']))['cell'] == dict(formula=formula, parameters=list(made.own))
+        assert json.loads(str(load(saved)['about']))['cell'] == dict(formula=formula, parameters=list(made.parameters))
         assert f'cell: {formula or "the standard one"}' in description(saved).split('\n')
-        assert set(load(saved)) >= {prefix + name + layer for prefix in ('', 'm_', 'state_sums_') for name in made.own
-                                    for layer in '12'}
+        assert set(load(saved)) >= {prefix + name + layer for prefix in ('', 'm_', 'state_sums_')
+                                    for name in made.parameters for layer in '12'}
 
 
 def test_checkpoint_of_another_cell(path, tmp_path, refused):

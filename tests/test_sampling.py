@@ -258,16 +258,17 @@ def test_held_states_that_h_does_not_read(cell, names):
     """
     made, random = Cell(cell, 'float64'), np.random.default_rng(3)
     held, is_held = held_cell(made), np.array([0, 1, 0, 1.0])
-    assert [*held.own] == [f'{name} {state}' for state in made.states for name in ('is held', 'held at')]
+    assert [*held.parameters] == [f'{name} {state}' for state in made.states for name in ('is held', 'held at')]
     inputs = {name: random.uniform(-1, 1, (3, 4)) for name in inputs_of(held.counts)}
     for k, state in enumerate(made.states):
-        inputs[f'own[{2 * k}]'] = is_held * (state in names)
+        inputs[f'cell_p[{2 * k}]'] = is_held * (state in names)
     h, *states = evaluate(made.program.forward, inputs)[:1 + len(made.states)]
     found, *after = evaluate(held.program.forward, inputs)[:1 + len(made.states)]
     stays = (is_held == 0) | (names != 'Cn')
     np.testing.assert_array_equal(found[:, stays], h[:, stays])
     for k, state in enumerate(states):
-        np.testing.assert_array_equal(after[k], np.where(inputs[f'own[{2 * k}]'], inputs[f'own[{2 * k + 1}]'], state))
+        is_held, value = [inputs[f'cell_p[{2 * k + j}]'] for j in (0, 1)]
+        np.testing.assert_array_equal(after[k], np.where(is_held, value, state))
 
 
 # ---------------------------------------------------------------- refusals

@@ -227,11 +227,11 @@ def test_a_compiled_cell_is_the_cell(monkeypatch, name):
     monkeypatch.setattr(torch, 'compile', functools.partial(torch.compile, backend=lambda graph, inputs: (
         traced.append(graph) or graph.forward)))
     cell = Cell(classes()[name].cell, 'float32')
-    (b, _, _, S, own, M), step = cell.counts, in_torch.DeviceProgramStep(cell.program)
+    (b, _, _, S, cell_p, M), step = cell.counts, in_torch.DeviceProgramStep(cell.program)
     forward, backward = [in_torch.in_one_kernel(each, 'cell') for each in (step.forward, step.backward)]
     for B, H in ((3, 7), (5, 16)):
         a, before, dh, d_after = [torch.randn(n, B, H).unbind() for n in (b, S, 1, S)]
-        p = [*torch.randn(own, H), *torch.randn(M, H, H)]
+        p = [*torch.randn(cell_p, H), *torch.randn(M, H, H)]
         h, after, kept = step.forward(a, before, p)
         found = [*forward(a, before, p), *backward(kept, before, after, p, *dh, d_after)]
         for one, other in zip([h, after, kept, *step.backward(kept, before, after, p, *dh, d_after)], found):

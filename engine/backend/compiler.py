@@ -77,8 +77,8 @@ def openmp():
     """Return the compiler's options for OpenMP, () if its library, which clang may come without, is not found."""
     if '__clang__' not in macros():
         return ('-fopenmp',)
-    own = subprocess.getoutput(f'"{cxx}" -print-resource-dir')     # not -print-file-name, which also finds g++'s
-    if os.path.exists(os.path.join(own, 'include', 'omp.h')):
+    resources = subprocess.getoutput(f'"{cxx}" -print-resource-dir')     # not -print-file-name, which also finds g++'s
+    if os.path.exists(os.path.join(resources, 'include', 'omp.h')):
         return ('-fopenmp',)
     for prefix in PREFIXES:
         if os.path.exists(os.path.join(prefix, 'include', 'omp.h')):

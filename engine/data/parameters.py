@@ -7,7 +7,7 @@ PREFIXES = '(m|state|weights|carried|validation|stream)_'      # of a checkpoint
 NOT_PARAMETERS = re.compile(PREFIXES + '|(about|uchar)$')
 
 
-def parameter_shapes(V, units, rows=(4, 4, 4), own=()):
+def parameter_shapes(V, units, rows=(4, 4, 4), cell_p=()):
     """Return the shapes of all parameters by name. units: of each layer, from the first on. rows: of b, U and W.
 
     own: names of the cell's own parameters.
@@ -17,7 +17,7 @@ def parameter_shapes(V, units, rows=(4, 4, 4), own=()):
         shapes.update({f'U{k}': (U, H, below), f'W{k}': (W, H, H), f'b{k}': (b, H)})
         below = H
     return dict(shapes, V=(V, below), c=(V,), **{
-        f'{name}{k}': own_shape(name, H) for k, H in enumerate(units, 1) for name in own})
+        f'{name}{k}': cell_parameter_shape(name, H) for k, H in enumerate(units, 1) for name in cell_p})
 
 
 NAMES = tuple(parameter_shapes(0, (0, 0)))                 # of two layers; a cell's own parameters follow
@@ -28,7 +28,7 @@ def is_matrix(name):
     return name.startswith('M_')
 
 
-def own_shape(name, H):
+def cell_parameter_shape(name, H):
     """Return the shape of a cell's own parameter."""
     return (H, H) if is_matrix(name) else (H,)
 

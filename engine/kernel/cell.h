@@ -27,7 +27,7 @@ static const cell_product forward_products[PRODUCTS + 1] = {{forward_products}};
 static const cell_product backward_products[BACKWARD_PRODUCTS + 1] = {{backward_products}};
 static const factor_pair factor_pairs[PAIRS + 1] = {{factor_pairs}};
 
-INLINE void cell_forward(int stage, const between *m, const vector *a, const vector *before, const vector *own,
+INLINE void cell_forward(int stage, const between *m, const vector *a, const vector *before, const vector *cell_p,
                          vector *kept, vector *h, vector *after)
 {
     {{forward}}
@@ -39,8 +39,8 @@ INLINE void cell_forward_row(int stage, const between *m)
 }
 
 INLINE void cell_backward(int stage, const between *m, const vector *kept, const vector *before, const vector *after,
-                          const vector *own, vector dh, const vector *d_after, vector *da, vector *d_before,
-                          vector *d_own, vector *factors)
+                          const vector *cell_p, vector dh, const vector *d_after, vector *da, vector *d_before,
+                          vector *d_cell_p, vector *factors)
 {
     (void)factors;
     {{backward}}

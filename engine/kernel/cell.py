@@ -16,7 +16,7 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import PREFIXES, is_matrix, own_shape
+from engine.data.parameters import PREFIXES, is_matrix, cell_parameter_shape
 from engine.kernel.formula import COSTLY, Code, Trace, code_of, equations
 
 STANDARD = 'b9d82cea2d1907f4'      # start of the SHA-256 of the standard formula, which checkpoints leave out
@@ -37,7 +37,7 @@ class Counts(NamedTuple):
     U: int
     W: int
     S: int
-    own: int
+    cell_p: int
     M: int = 0
 
     @property
@@ -49,29 +49,29 @@ class Counts(NamedTuple):
 class Declared(NamedTuple):
     """The arguments of a cell. rows: names in the order of b. states: without _prev.
 
-    own: initial values of its parameters by name, numbers or functions of (units, random); the matrices come last.
+    parameters: their initial values by name, numbers or functions of (units, random); the matrices come last.
     The rows of U only, x_NAME, come first, then those of U and W, a_NAME, and last those of W only, h_NAME.
     """
     rows: tuple
     states: tuple
-    own: dict
+    parameters: dict
 
     @property
     def names(self):
         """Return the names of all arguments: the rows, the states and the own parameters."""
-        return (*self.rows, *[f'{state}_prev' for state in self.states], *self.own)
+        return (*self.rows, *[f'{state}_prev' for state in self.states], *self.parameters)
 
     @property
     def counts(self):
         kinds = collections.Counter([name[0] for name in self.rows])
-        matrices = sum(map(is_matrix, self.own))
+        matrices = sum(map(is_matrix, self.parameters))
         return Counts(len(self.rows), kinds['x'] + kinds['a'], kinds['a'] + kinds['h'], len(self.states),
-                      len(self.own) - matrices, matrices)
+                      len(self.parameters) - matrices, matrices)
 
 
 def declared(function, name):
     """Return what the signature of a cell declares. Raise ValueError if it is not the signature of a cell."""
-    kinds, own = dict(x=[], a=[], h=[], M=[], state=[]), {}
+    kinds, cell_p = dict(x=[], a=[], h=[], M=[], state=[]), {}
     if hasattr(function, '__self__') or not callable(function):
         raise ValueError(f'the cell {name} is no function, or a method: write @staticmethod above it')
     for argument in inspect.signature(function).parameters.values():
@@ -80,15 +80,15 @@ def declared(function, name):
         if is_own == bool(kind) or argument.kind not in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY):
             raise ValueError(f'the cell {name} has an argument {argument}: {EXAMPLE}')
         if is_own:
-            own[argument.name] = argument.default if callable(argument.default) else checks.real(
+            cell_p[argument.name] = argument.default if callable(argument.default) else checks.real(
                 f'the initial value of {argument.name} in the cell {name}', argument.default, 'for all units',
                 lambda v: True)
         else:
             kinds[kind].append(argument.name)
     states = [state.removesuffix('_prev') for state in kinds['state']]
     found = Declared((*kinds['x'], *kinds['a'], *kinds['h']), tuple(states),
-                     {**own, **dict.fromkeys(kinds['M'], like_W)})
-    refused = {*states} & {*found.rows, *own} | {each for each in (*states, *own) if TAKEN.match(each)} | {
+                     {**cell_p, **dict.fromkeys(kinds['M'], like_W)})
+    refused = {*states} & {*found.rows, *cell_p} | {each for each in (*states, *cell_p) if TAKEN.match(each)} | {
         each for each in found.names if not each.isascii()}
     if 'h' in states:
         raise ValueError(f'the cell {name} has an argument h_prev: return h as a state, too, as in cell(a_z, y_prev), '
@@ -105,15 +105,15 @@ def like_W(units, random):
     return random.uniform(-units ** -0.5, units ** -0.5, (units, units))
 
 
-def own_parameters(cell, H, random):
+def initial_cell_parameters(cell, H, random):
     """Return the initial values of a cell's own parameters for H units by name. Raise ValueError for another shape."""
-    own = {name: np.asarray(value(H, random) if callable(value) else np.full(H, value), cell.dtype)
-           for name, value in cell.own.items()}
-    for name, array in own.items():
-        if array.shape != own_shape(name, H):
+    cell_p = {name: np.asarray(value(H, random) if callable(value) else np.full(H, value), cell.dtype)
+           for name, value in cell.parameters.items()}
+    for name, array in cell_p.items():
+        if array.shape != cell_parameter_shape(name, H):
             raise ValueError(f'the cell {cell.name} has initial values of {name} of the shape {array.shape}: expected '
-                             f'{own_shape(name, H)}')
-    return own
+                             f'{cell_parameter_shape(name, H)}')
+    return cell_p
 
 
 def places(name, n):
@@ -123,12 +123,12 @@ def places(name, n):
 
 def inputs_of(counts):
     """Return the names in code of a cell's inputs: rows, states before the step, own parameters and matrices."""
-    return places('a', counts.b) + places('before', counts.S) + own_places(counts)
+    return places('a', counts.b) + places('before', counts.S) + cell_p_places(counts)
 
 
-def own_places(counts):
+def cell_p_places(counts):
     """Return the names in code of a cell's own parameters and matrices."""
-    return places('own', counts.own) + places('M', counts.M)
+    return places('cell_p', counts.cell_p) + places('M', counts.M)
 
 
 # ---------------------------------------------------------------- the Program
@@ -136,9 +136,10 @@ def own_places(counts):
 class Program(NamedTuple):
     """A cell as code for one unit. kept: how many numbers the forward pass keeps for `backward`, at most counts.b.
 
-    forward: from the inputs a, before, own and M to h, the states after the step, and kept. backward: from kept,
-    before, after, own, M, dh and d_after to da, factors, d_before and d_own. pairs: (k, v, g) if v^T.g, of factors or
-    da, is a part of the gradient of M[k]; values v and g are numbers in da and, from counts.b on, in factors.
+    forward: from the inputs a, before, cell_p and M to h, the states after the step, and kept. backward: from kept,
+    before, after, cell_p, M, dh and d_after to da, factors, d_before and d_cell_p. pairs: (k, v, g) if v^T.g, of
+    factors or da, is a part of the gradient of M[k]; values v and g are numbers in da and, from counts.b on,
+    in factors.
     """
     counts: Counts
     kept: int
@@ -150,7 +151,7 @@ class Program(NamedTuple):
     def factors(self):
         """Return how many factors `backward` computes."""
         counts = self.counts
-        return len(self.backward.outputs) - counts.b - counts.S - counts.own
+        return len(self.backward.outputs) - counts.b - counts.S - counts.cell_p
 
 
 def reads_of(lines, states, rows):
@@ -199,7 +200,7 @@ def _program(trace, counts, variables, outputs, d_outputs):
     # Copies, since an output may be another one, or an input.
     known = collections.OrderedDict(zip(map(tt.tensor_copy, outputs), d_outputs))
     found = theano.grad(None, variables, known_grads=known, disconnected_inputs='ignore', return_disconnected='None')
-    n = counts.b + counts.S + counts.own
+    n = counts.b + counts.S + counts.cell_p
     gradients = trace.add([tt.zeros_like(v) if gradient is None else gradient
                            for v, gradient in zip(variables, found[:n])])
     pairs = [(k, *trace.add(pair)) for k, gradient in enumerate(found[n:]) for pair in factors_of(gradient)]
@@ -262,7 +263,7 @@ class Cell:
     """The cell of a model. Called with symbols (B,H) of its inputs, it returns h and the new states, (B,H) each.
 
     function    of symbols, like lstm_cell; dtype: the type of all numbers
-    rows, states, own   what its signature declares, as in Declared; counts: how many of each
+    rows, states, parameters   what its signature declares, as in Declared; counts: how many of each
     remembers   numbers of the rows whose biases make a unit remember, to their signs
     formula     its graph as text; standard: whether it is the standard formula, which checkpoints leave out
     program     the Program, or None if an operation cannot be code for one unit
@@ -274,7 +275,7 @@ class Cell:
         self.function, self.dtype = function, dtype
         self.name = getattr(function, '__qualname__', str(function)).split('<locals>.')[-1]
         self.declared = arguments = arguments or declared(function, self.name)
-        self.rows, self.states, self.own = arguments
+        self.rows, self.states, self.parameters = arguments
         self.counts = counts = arguments.counts
         suffixes = [row[2:] for row in self.rows]
         self.remembers = {suffixes.index(name): sign for name, sign in remembers.items() if name in suffixes}
@@ -314,9 +315,9 @@ class Cell:
     def check(self, H):
         """Raise ValueError, with its line, if the function cannot compute H units, as sizes do not match."""
         random = np.random.default_rng(0)
-        own, numbers = own_parameters(self, H, random), random.uniform(size=(H + 1, H))
-        values = {tt.TensorType(self.dtype, (name in own and not is_matrix(name), False))(name):
-                  np.atleast_2d(own.get(name, numbers)) for name in self.declared.names}
+        cell_p, numbers = initial_cell_parameters(self, H, random), random.uniform(size=(H + 1, H))
+        values = {tt.TensorType(self.dtype, (name in cell_p and not is_matrix(name), False))(name):
+                  np.atleast_2d(cell_p.get(name, numbers)) for name in self.declared.names}
         try:
             with lines_of([self.function], f'the cell {self.name}', values):
                 self([*values])
@@ -345,4 +346,5 @@ def held_cell(cell):
             outputs = theano.clone(outputs, replace={outputs[k]: at})
         return outputs
     held.__qualname__ = cell.name
-    return Cell(held, cell.dtype, arguments=cell.declared._replace(own={**dict.fromkeys(names, 0), **cell.own}))
+    parameters = {**dict.fromkeys(names, 0), **cell.parameters}
+    return Cell(held, cell.dtype, arguments=cell.declared._replace(parameters=parameters))

@@ -56,10 +56,10 @@ def _staged(cell):
     return Staged(code_of(lines, forward.outputs[:1 + cell.counts.S]), places('a', cell.counts.b))
 
 
-def _own(cell, products, p, k):
+def _cell_p(cell, products, p, k):
     """Return the cell's own parameters of layer k one after the other, and then the matrix of each of its Products."""
-    names = [f'{name}{k}' for name in cell.own]
-    vectors, matrices = names[:cell.counts.own], dict(zip(places('M', cell.counts.M), names[cell.counts.own:]))
+    names = [f'{name}{k}' for name in cell.parameters]
+    vectors, matrices = names[:cell.counts.cell_p], dict(zip(places('M', cell.counts.M), names[cell.counts.cell_p:]))
     read = [(p[matrices[product.matrix]], product.operation) for product in products]
     return np.concatenate([[], *[p[name] for name in vectors],
                            *[(M.T if operation == 'DotT' else M).ravel() for M, operation in read]])
@@ -78,7 +78,7 @@ def _cell(cell, staged):
     text += ['memset(products, 0, sizeof products);'] * bool(staged.products)
     for k, (row, of_units, _, carries, sums, vectors) in enumerate(staged.stages):
         text += [f'add_product(H, H, vectors[{staged.vectors.index(product.vector)}], '
-                 f'own + ({counts.own} + {i} * H) * H, products[{i}]);'
+                 f'cell_p + ({counts.cell_p} + {i} * H) * H, products[{i}]);'
                  for i, product in enumerate(staged.products) if product.stage == k]
         text += written(row, names, **IN_FLOAT)[0] + [f'float {names[value]} = 0;' for value in sums]
         computed = {*carries, *[name for name, *_ in of_units.lines]}
@@ -113,18 +113,18 @@ def c_file(cell, p, uchar):
     layers = range(1, layers_of(p) + 1)
     arrays = {name: array for k in layers for name, array in {
         f'U{k}': stacked(p[f'U{k}']), f'W{k}': stacked(p[f'W{k}']), f'b{k}': p[f'b{k}'],
-        f'own{k}': _own(cell, staged.products, p, k)}.items() if array.size}       # C has no empty arrays
+        f'cell_p{k}': _cell_p(cell, staged.products, p, k)}.items() if array.size}       # C has no empty arrays
     arrays.update(Vw=p['V'].T, c=p['c'])
-    table = [[H, below, *[f'{name}{k}' if f'{name}{k}' in arrays else 0 for name in ('U', 'W', 'b', 'own')]]
+    table = [[H, below, *[f'{name}{k}' if f'{name}{k}' in arrays else 0 for name in ('U', 'W', 'b', 'cell_p')]]
              for k, H, below in zip(layers, units(p), (len(uchar), *units(p)))]
     parts = dict(V=len(uchar), LAYERS=len(layers), LARGEST=max(units(p)), ROWS=counts.b, OF_U=counts.U, OF_W=counts.W,
                  STATES=counts.S, rows=', '.join(cell.rows), states=', '.join(cell.states), cell=lines,
-                 functions=_functions(lines), own_argument='', own='', own_comment='',
+                 functions=_functions(lines), cell_p_argument='', cell_p='', cell_p_comment='',
                  declarations='\n'.join(f'static const float {name}[{array.size}];' for name, array in arrays.items()),
                  layers=', '.join(f'{{{", ".join(map(str, row))}}}' for row in table))
-    if cell.own:
-        parts.update(own_argument=', const float *restrict own', own=', layers[k].own',
-                     own_comment=f', and own: {", ".join(cell.own)}')
+    if cell.parameters:
+        parts.update(cell_p_argument=', const float *restrict cell_p', cell_p=', layers[k].cell_p',
+                     cell_p_comment=f', and cell_p: {", ".join(cell.parameters)}')
     numbers = [f'static const char characters[V][5] = {{\n{strings}\n}};',
                *[_array(f'{name}[{array.size}]', array) for name, array in arrays.items()]]
     parts['numbers'] = '\n\n'.join(numbers)

@@ -155,9 +155,9 @@ def c_functions(program, template):
     backward = Staged(program.backward, ['dh'])
     bodies = [*bodies_of(forward, ['*h', *after, *places('kept', program.kept)]), *bodies_of(
         backward, [*places('da', counts.b), *places('factors', program.factors), *places('d_before', counts.S),
-                   *places('d_own', counts.own)])]
+                   *places('d_cell_p', counts.cell_p)])]
     both, names = (forward, backward), ('forward', 'forward_row', 'backward', 'backward_row')
-    sizes = dict(ROWS=counts.b, OF_U=counts.U, OF_W=counts.W, STATES=counts.S, OWN=counts.own, KEPT=program.kept,
+    sizes = dict(ROWS=counts.b, OF_U=counts.U, OF_W=counts.W, STATES=counts.S, CELL_P=counts.cell_p, KEPT=program.kept,
                  MATRICES=counts.M, FACTORS=program.factors, PAIRS=len(program.pairs),
                  STAGES=len(forward.stages), BACKWARD_STAGES=len(backward.stages),
                  PRODUCTS=len(forward.products), BACKWARD_PRODUCTS=len(backward.products),

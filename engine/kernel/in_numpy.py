@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import is_matrix
-from engine.kernel.cell import inputs_of, own_places, places
+from engine.kernel.cell import inputs_of, cell_p_places, places
 from engine.kernel.elementwise import SameArrays, blas_threads
 from engine.kernel.formula import InNumPy
 
@@ -24,13 +24,13 @@ class ProgramStep:
         self.forward = InNumPy(program.forward, inputs_of(counts))
         self._backward = InNumPy(program.backward, [
             *places('kept', program.kept), *places('before', counts.S), *places('after', counts.S),
-            *own_places(counts), 'dh', *places('d_after', counts.S)])
+            *cell_p_places(counts), 'dh', *places('d_after', counts.S)])
 
     def backward(self, x, y):
-        """Fill the arrays y from the arrays x, as forward does from a, before, own and matrices to h, after and kept.
+        """Fill the arrays y from the arrays x, as forward does from a, before, cell_p and M to h, after and kept.
 
-        x: kept, before, after, own, matrices, dh and d_after. y: da, d_before, d_own, whose sums over the rows are the
-        gradients, and the gradients of the matrices. All are (B,H), but each of own is (H,), and of the matrices (H,H).
+        x: kept, before, after, cell_p, M, dh and d_after. y: da, d_before, d_cell_p, whose sums over the rows are the
+        gradients, and the gradients of M. All are (B,H), but each of cell_p is (H,), and of the matrices M (H,H).
         """
         factors = np.empty((self._program.factors, *y[0].shape), y[0].dtype)
         da, of_matrices = [*y[:self.counts.b], *factors], len(y) - self.counts.M
@@ -47,7 +47,7 @@ class TheanoStep:
     def __init__(self, cell, function=SameArrays):
         """Make it of a Cell. function: what compiles a graph, with the arguments of SameArrays."""
         self.counts, self.kept, self._function = cell.counts, cell.counts.b, function
-        self._inputs = [(tt.vector if name in cell.own and not is_matrix(name) else tt.matrix)(name, cell.dtype)
+        self._inputs = [(tt.vector if name in cell.parameters and not is_matrix(name) else tt.matrix)(name, cell.dtype)
                         for name in cell.declared.names]
         self._outputs = cell([v.dimshuffle('x', 0) if v.ndim == 1 else v for v in self._inputs])
 
@@ -71,7 +71,7 @@ class TheanoStep:
     def backward(self, x, y):
         n, S = self.kept + self.counts.S, self.counts.S                # the states after the step are not needed
         for array, value in zip(y, self.gradient(*x[:n], *x[n + S:])):
-            array[len(value):] = 0             # the gradients of own, (1,H), are sums over all rows
+            array[len(value):] = 0             # the gradients of cell_p, (1,H), are sums over all rows
             array[:len(value)] = value
 
 
@@ -113,7 +113,7 @@ class Arrays:
         dU[...] = 0
         dU[:, index[order[starts]]] = np.add.reduceat(d[order], starts, axis=0).T
 
-    def lstm_forward(self, T, B, H, a_x, W, b, h0, C0, own, h, C, kept, h_end, C_end):
+    def lstm_forward(self, T, B, H, a_x, W, b, h0, C0, cell_p, h, C, kept, h_end, C_end):
         counts = self.cell.counts
         W = np.ascontiguousarray(W.transpose(0, 2, 1)) if T > 1 else W.transpose(0, 2, 1)
         b, a_x = b[:, None], a_x.reshape(T, B, counts.U, H).transpose(0, 2, 1, 3)
@@ -126,7 +126,7 @@ class Arrays:
                 np.matmul(h_prev, W, of_W)
                 np.add(a, b, a)
                 np.add(of_U, a_x[t], of_U)
-                self.cell.forward([*a, *before, *own], [h[t], *states[t], *kept[t]])
+                self.cell.forward([*a, *before, *cell_p], [h[t], *states[t], *kept[t]])
                 h_prev, before = h[t], states[t]
         h_end[...], C_end[...] = h_prev, C[-1] if T else C0
 
@@ -135,23 +135,23 @@ class Arrays:
         S = self.cell.counts.S
         return C.reshape(*C.shape[:-1], S, C.shape[-1] // S).swapaxes(-3, -2)
 
-    def lstm_backward(self, T, B, H, truncate, dh, W, h, C, kept, h0, C0, own, da, dW, db, dC0, d_own):
+    def lstm_backward(self, T, B, H, truncate, dh, W, h, C, kept, h0, C0, cell_p, da, dW, db, dC0, d_cell_p):
         counts = self.cell.counts
         first = 0 if truncate < 0 or truncate > T else T - truncate
         dh_next, dC = np.zeros_like(h0), np.zeros_like(C0)
         of_h, d, d_before = np.empty((B, H), h.dtype), np.empty((counts.b, B, H), h.dtype), np.empty_like(C0)
         kept = kept.reshape(T, counts.b, B, H)[:, :self.cell.kept]
-        d_own_now = [np.empty((H if total.ndim == 2 else B, H), h.dtype) for total in d_own]
+        d_cell_p_now = [np.empty((H if total.ndim == 2 else B, H), h.dtype) for total in d_cell_p]
         of_W, before, states = slice((counts.b - counts.W) * H, None), self._states(C0), self._states(C)
-        for total in d_own:
+        for total in d_cell_p:
             total[...] = 0
         with np.errstate(all='ignore'):
             for t in reversed(range(first, T)):
                 np.add(dh[t], dh_next, of_h)
-                self.cell.backward([*kept[t], *(states[t - 1] if t else before), *states[t], *own, of_h,
-                                    *self._states(dC)], [*d, *self._states(d_before), *d_own_now])
+                self.cell.backward([*kept[t], *(states[t - 1] if t else before), *states[t], *cell_p, of_h,
+                                    *self._states(dC)], [*d, *self._states(d_before), *d_cell_p_now])
                 da[t].reshape(B, counts.b, H)[...] = d.transpose(1, 0, 2)
-                for total, now in zip(d_own, d_own_now):
+                for total, now in zip(d_cell_p, d_cell_p_now):
                     total += now if total.ndim == 2 else now.sum(axis=0)
                 np.dot(da[t, :, of_W], W.reshape(-1, H), dh_next)
                 dC, d_before = d_before, dC

@@ -16,7 +16,7 @@ import torch
 
 from engine.backend.theano_setup import theano, tt
 from engine.kernel import in_numpy, ops
-from engine.kernel.cell import inputs_of, own_places, places
+from engine.kernel.cell import inputs_of, cell_p_places, places
 from engine.kernel.elementwise import CHANGES, random_streams
 from engine.kernel.formula import OPERATIONS, PRODUCTS
 from engine.terminal import warn
@@ -156,7 +156,7 @@ class Layer:
             self._forward, self._backward = [in_one_kernel(each, f'cell {cell.name}') for each in (
                 step.forward, step.backward)]
 
-    def forward(self, op, a_x, W, b, h, C, *own):
+    def forward(self, op, a_x, W, b, h, C, *cell_p):
         """Return h and C of all steps, kept, and h and C after the last step. kept: lists of tensors for each step."""
         counts, (T, B, H) = self.counts, (*a_x.shape[:2], b.shape[1])
         first, of_h, all_h, all_C, all_kept = counts.b - counts.W, W.reshape(counts.W * H, H).t(), [], [], []
@@ -165,27 +165,27 @@ class Layer:
             sums = torch.matmul(h, of_h).reshape(B, counts.W, H)
             rows = [of_x[t, :, k] if k < first else sums[:, k - first] + (of_x[t, :, k] if k < counts.U else b[k])
                     for k in range(counts.b)]
-            h, after, kept = self._forward(rows, C.split(H, dim=1), own)
+            h, after, kept = self._forward(rows, C.split(H, dim=1), cell_p)
             C = torch.cat(after, dim=1)
             all_h.append(h), all_C.append(C), all_kept.append(kept)
         return torch.stack(all_h), torch.stack(all_C), all_kept, h, C
 
-    def backward(self, op, dh, W, h, C, kept, h0, C0, *own):
-        """Return da (T,B,bH), dW, db, dC0 and the gradients of own."""
+    def backward(self, op, dh, W, h, C, kept, h0, C0, *cell_p):
+        """Return da (T,B,bH), dW, db, dC0 and the gradients of cell_p."""
         counts, (T, B, H) = self.counts, dh.shape
         begin = 0 if op.truncate < 0 or op.truncate > T else T - op.truncate
         first, of_h = (counts.b - counts.W) * H, W.reshape(counts.W * H, H)
-        da, d_own = [dh.new_zeros(B, counts.b * H)] * T, [torch.zeros_like(v) for v in own]
+        da, d_cell_p = [dh.new_zeros(B, counts.b * H)] * T, [torch.zeros_like(v) for v in cell_p]
         dh_next, dC = torch.zeros_like(h0), [torch.zeros_like(v) for v in C0.split(H, dim=1)]
         for t in reversed(range(begin, T)):
             before, after = (C[t - 1] if t else C0).split(H, dim=1), C[t].split(H, dim=1)
-            rows, dC, now = self._backward(kept[t], before, after, own, dh[t] + dh_next, dC)
-            da[t], d_own = torch.cat(rows, dim=1), [total + d for total, d in zip(d_own, now)]
+            rows, dC, now = self._backward(kept[t], before, after, cell_p, dh[t] + dh_next, dC)
+            da[t], d_cell_p = torch.cat(rows, dim=1), [total + d for total, d in zip(d_cell_p, now)]
             dh_next = torch.matmul(da[t][:, first:], of_h)
         da, h_before = torch.stack(da), torch.cat([h0[None], h[:-1]])
         dW = torch.matmul(da[:, :, first:].reshape(T * B, -1).t(), h_before.reshape(T * B, H))
         dC0 = torch.zeros_like(C0) if begin else torch.cat(dC, dim=1)
-        return da, dW.reshape(W.shape), da.sum(dim=(0, 1)).reshape(counts.b, H), dC0, *d_own
+        return da, dW.reshape(W.shape), da.sum(dim=(0, 1)).reshape(counts.b, H), dC0, *d_cell_p
 
 
 class DeviceProgramStep:
@@ -195,22 +195,22 @@ class DeviceProgramStep:
         self._program, self._counts = program, program.counts
         self._lines = Lines(program.forward), Lines(program.backward)
 
-    def forward(self, a, before, own):
+    def forward(self, a, before, cell_p):
         """Return h (B,H), the states after the step, and what the gradient needs of it, a list each."""
         S = self._counts.S
-        h, *others = self._lines[0](dict(zip(inputs_of(self._counts), [*a, *before, *own])))
+        h, *others = self._lines[0](dict(zip(inputs_of(self._counts), [*a, *before, *cell_p])))
         return h, others[:S], others[S:]
 
-    def backward(self, kept, before, after, own, dh, d_after):
-        """Return the gradients of the rows, of the states before the step, and of own, a list each."""
+    def backward(self, kept, before, after, cell_p, dh, d_after):
+        """Return the gradients of the rows, of the states before the step, and of cell_p, a list each."""
         (b, _, _, S, n, M), pairs = self._counts, self._program.pairs
         names = ['dh', *places('kept', self._program.kept), *places('before', S), *places('after', S),
-                 *own_places(self._counts), *places('d_after', S)]
-        found = self._lines[1](dict(zip(names, [dh, *kept, *before, *after, *own, *d_after])))
-        vectors, d_before, d_own = found[:b + self._program.factors], found[-n - S:][:S], found[len(found) - n:]
+                 *cell_p_places(self._counts), *places('d_after', S)]
+        found = self._lines[1](dict(zip(names, [dh, *kept, *before, *after, *cell_p, *d_after])))
+        vectors, d_before, d_cell_p = found[:b + self._program.factors], found[-n - S:][:S], found[len(found) - n:]
         d_matrices = [sum([torch.matmul(vectors[v].t(), vectors[g]) for m, v, g in pairs if m == k],
-                          start=torch.zeros_like(own[n + k])) for k in range(M)]
-        return vectors[:b], d_before, [v.sum(dim=0) for v in d_own] + d_matrices
+                          start=torch.zeros_like(cell_p[n + k])) for k in range(M)]
+        return vectors[:b], d_before, [v.sum(dim=0) for v in d_cell_p] + d_matrices
 
 
 class DeviceTheanoStep:
@@ -219,14 +219,14 @@ class DeviceTheanoStep:
     def __init__(self, cell, device):
         self._step = in_numpy.TheanoStep(cell, lambda inputs, _, outputs: Graph(inputs, outputs, cell, device))
 
-    def forward(self, a, before, own):
-        h, *after = self._step.step(*a, *before, *own)
+    def forward(self, a, before, cell_p):
+        h, *after = self._step.step(*a, *before, *cell_p)
         return h, after, a
 
-    def backward(self, kept, before, after, own, dh, d_after):
-        found, n = self._step.gradient(*kept, *before, *own, dh, *d_after), len(kept)
-        d_own = [d[0] if v.ndim == 1 else d for v, d in zip(own, found[n + len(before):])]
-        return found[:n], found[n:n + len(before)], d_own
+    def backward(self, kept, before, after, cell_p, dh, d_after):
+        found, n = self._step.gradient(*kept, *before, *cell_p, dh, *d_after), len(kept)
+        d_cell_p = [d[0] if v.ndim == 1 else d for v, d in zip(cell_p, found[n + len(before):])]
+        return found[:n], found[n:n + len(before)], d_cell_p
 
 
 NUMBERS = itertools.count()

@@ -39,23 +39,23 @@ int add_columns(long N, long V, long D, const int32_t *index, const REAL *d, REA
 
 /* ---- layer.c */
 
-/* Fills C (T, B, STATES*H) and h (T, B, H) from a_x (T, B, OF_U*H), W (OF_W, H, H), b (ROWS, H), own (OWN of (H),
+/* Fills C (T, B, STATES*H) and h (T, B, H) from a_x (T, B, OF_U*H), W (OF_W, H, H), b (ROWS, H), cell_p (CELL_P of (H),
  * then MATRICES of (H, H)), h0 (B, H) and C0 (B, STATES*H):
  *     h[t], C[t] = cell(the rows of a_x[t] + b + W . h[t-1], C[t-1])
  * where the first OF_U rows have a_x, and the last OF_W have W.h.  h_end and C_end become h and C of the last step, or
  * h0 and C0 if T is 0.  kept (T, B, ROWS*H) gets what the backward pass needs; it may be the same memory as a_x if OF_U
  * is ROWS. */
 int lstm_forward(long T, long B, long H, const REAL *a_x, const REAL *W, const REAL *b, const REAL *h0,
-                 const REAL *C0, const REAL *const *own, REAL *h, REAL *C, REAL *kept, REAL *h_end, REAL *C_end,
+                 const REAL *C0, const REAL *const *cell_p, REAL *h, REAL *C, REAL *kept, REAL *h_end, REAL *C_end,
                  int n_threads);
 
-/* The gradients da (T, B, ROWS*H), dW (OF_W, H, H), db (ROWS, H), dC0 (B, STATES*H) and d_own (like own), from the
+/* The gradients da (T, B, ROWS*H), dW (OF_W, H, H), db (ROWS, H), dC0 (B, STATES*H) and d_cell_p (like cell_p), from the
  * gradient dh (T, B, H) on every h[t] and the inputs and outputs of lstm_forward.  They flow through the last
  * `truncate` steps, -1: all (truncated backpropagation); da of earlier steps is 0, and so is dC0.  da may be the same
  * memory as kept. */
 int lstm_backward(long T, long B, long H, long truncate, const REAL *dh, const REAL *W, const REAL *h,
-                  const REAL *C, const REAL *kept, const REAL *h0, const REAL *C0, const REAL *const *own,
-                  REAL *da, REAL *dW, REAL *db, REAL *dC0, REAL *const *d_own, int n_threads);
+                  const REAL *C, const REAL *kept, const REAL *h0, const REAL *C0, const REAL *const *cell_p,
+                  REAL *da, REAL *dW, REAL *db, REAL *dC0, REAL *const *d_cell_p, int n_threads);
 
 /* ---- softmax.c */
 
@@ -76,7 +76,7 @@ enum { MOST_LAYERS = 9 };
 typedef struct {
     long H;
     const REAL *U, *W, *b;     /* as trained, but the first layer's U by characters: (V, OF_U*H) */
-    const REAL *const *own;    /* the cell's own parameters, as for lstm_forward */
+    const REAL *const *cell_p;    /* the cell's own parameters, as for lstm_forward */
     REAL *h, *C;               /* the states; those before the text become those after it */
 } sampled_layer;
 

@@ -19,7 +19,7 @@ INLINE long number_at(long count, long H, long n, long k, long j) { return (coun
 typedef struct {
     long T, B, H;
     const REAL *a_x, *b, *h0, *C0; /* (T, B, OF_U*H), (ROWS, H), (B, H), (B, STATES*H) */
-    const REAL *const *own;        /* the cell's own parameters, (H) each, and matrices, (H, H) */
+    const REAL *const *cell_p;        /* the cell's own parameters, (H) each, and matrices, (H, H) */
     REAL *kept, *C, *h;            /* (T, B, ROWS*H), (T, B, STATES*H), (T, B, H) */
     REAL *panels;                  /* packed weights (strips of PANEL units, OF_W rows, K, PANEL) */
     REAL *matrices;                /* the packed matrices of forward_products (strips, K, PANEL) */
@@ -27,9 +27,9 @@ typedef struct {
 } forward_pass;
 
 /* Loads the cell's own parameters for the n units from j on. */
-INLINE void load_own(const REAL *const *own, long j, long n, vector *to)
+INLINE void load_cell_p(const REAL *const *cell_p, long j, long n, vector *to)
 {
-    for (long k = 0; k < OWN; k++) to[k] = load(own[k] + j, n);
+    for (long k = 0; k < CELL_P; k++) to[k] = load(cell_p[k] + j, n);
 }
 
 /* Packs weights W (count, H, K), which read K numbers, into panels: those of a strip of PANEL units are adjacent.  For
@@ -49,12 +49,12 @@ static void pack_weights(long count, long H, long K, const REAL *W, long unit_st
 INLINE long weights_size(long count, long H, long K) { return panel_at(K, count * panel_count(H)); }
 
 /* Packs the matrix of each product of the cell, as multiply_vectors reads them. */
-static void pack_matrices(const cell_product *products, long count, long H, const REAL *const *own, REAL *packed,
+static void pack_matrices(const cell_product *products, long count, long H, const REAL *const *cell_p, REAL *packed,
                           long part, long parts)
 {
     for (long k = 0; k < count; k++) {
         const int transposed = products[k].transposed;
-        pack_weights(1, H, H, own[OWN + products[k].matrix], transposed ? H : 1, transposed ? 1 : H,
+        pack_weights(1, H, H, cell_p[CELL_P + products[k].matrix], transposed ? H : 1, transposed ? 1 : H,
                      packed + weights_size(k, H, H), part, parts);
     }
 }
@@ -83,8 +83,8 @@ INLINE void forward_units(const forward_pass *p, const int stage, long t, const 
 {
     const long B = p->B, H = p->H;
     const REAL *C_before = t > 0 ? p->C + (t - 1) * B * STATES * H : p->C0; /* (B, STATES*H) */
-    vector own[OWN + 1];
-    load_own(p->own, j, n, own);
+    vector cell_p[CELL_P + 1];
+    load_cell_p(p->cell_p, j, n, cell_p);
     for (long r = 0; r < tile.count; r++) {
         const long row = rows->begin + tile.first + r, at = t * B + row, at_words = words_at(tile, H, r, j);
         between m = between_of(rows, H, tile.first + r, at_words, j, n);
@@ -96,7 +96,7 @@ INLINE void forward_units(const forward_pass *p, const int stage, long t, const 
             a[k] += load(p->b + k * H + j, n);
         }
         for (long s = 0; s < STATES; s++) before[s] = load(C_before + number_at(STATES, H, row, s, j), n);
-        cell_forward(stage, &m, a, before, own, kept, &h, after);
+        cell_forward(stage, &m, a, before, cell_p, kept, &h, after);
         if (stage + 1 < STAGES) continue;
         for (long k = 0; k < KEPT; k++) store(p->kept + number_at(ROWS, H, at, k, j), kept[k], n);
         for (long s = 0; s < STATES; s++) store(p->C + number_at(STATES, H, at, s, j), after[s], n);
@@ -198,11 +198,11 @@ static void forward_rows(const forward_pass *p, long begin, long end, REAL *memo
 }
 
 int lstm_forward(long T, long B, long H, const REAL *a_x, const REAL *W, const REAL *b, const REAL *h0, const REAL *C0,
-                 const REAL *const *own, REAL *h, REAL *C, REAL *kept, REAL *h_end, REAL *C_end, int n_threads)
+                 const REAL *const *cell_p, REAL *h, REAL *C, REAL *kept, REAL *h_end, REAL *C_end, int n_threads)
 {
     forward_pass p;
     p.T = T, p.B = B, p.H = H;
-    p.a_x = a_x, p.b = b, p.own = own, p.h0 = h0, p.C0 = C0;
+    p.a_x = a_x, p.b = b, p.cell_p = cell_p, p.h0 = h0, p.C0 = C0;
     p.kept = kept, p.C = C, p.h = h;
     p.W = T == 1 && are_few(B) ? W : NULL;
     if (p.W || (double)T * B * ROWS * H * H < WORTH_THREADS) n_threads = 1;
@@ -214,7 +214,7 @@ int lstm_forward(long T, long B, long H, const REAL *a_x, const REAL *W, const R
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++) {
         if (!p.W) pack_weights(OF_W, H, H, W, H, 1, p.panels, i, n_threads);
-        pack_matrices(forward_products, PRODUCTS, H, own, p.matrices, i, n_threads);
+        pack_matrices(forward_products, PRODUCTS, H, cell_p, p.matrices, i, n_threads);
     }
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++)
@@ -228,7 +228,7 @@ int lstm_forward(long T, long B, long H, const REAL *a_x, const REAL *W, const R
 
 typedef struct {
     long T, B, H, first;
-    const REAL *const *own;             /* the cell's own parameters, (H) each, and matrices, (H, H) */
+    const REAL *const *cell_p;             /* the cell's own parameters, (H) each, and matrices, (H, H) */
     const REAL *kept, *C, *C0, *dh;     /* (T, B, ROWS*H), (T, B, STATES*H), (B, STATES*H), (T, B, H) */
     REAL *da;                           /* (T, B, ROWS*H) */
     REAL *factors;                      /* (T, B, FACTORS*H) */
@@ -240,19 +240,19 @@ typedef struct {
 /* Computes a stage of the cell's gradient for a tile's n units from j on at step t: the first one from the sums
  * da[t+1].W, rows of PANEL, and others from products in their place.  The last one stores da of step t, and packs it for
  * step t-1.  It replaces dC, the gradient on C[t], by that on C[t-1], and adds da and the gradients of the cell's own
- * parameters to db (ROWS + OWN, round_up(H, LANES)). */
+ * parameters to db (ROWS + CELL_P, round_up(H, LANES)). */
 INLINE void backward_units(const backward_pass *p, const int stage, long t, const stage_rows *rows, tile_rows tile,
                            long j, const long n, const REAL *sums, REAL *packed_da, REAL *db)
 {
     const long B = p->B, H = p->H, depth = round_up(H, LANES), states = STATES * H;
     const REAL *C_before = t > 0 ? p->C + (t - 1) * B * states : p->C0; /* (B, STATES*H) */
-    vector own[OWN + 1], d_sums[ROWS + OWN] = {{0}};
-    load_own(p->own, j, n, own);
+    vector cell_p[CELL_P + 1], d_sums[ROWS + CELL_P] = {{0}};
+    load_cell_p(p->cell_p, j, n, cell_p);
     for (long r = 0; r < tile.count; r++) {
         const long row = rows->begin + tile.first + r, at = t * B + row, at_state = row * states + j;
         between m = between_of(rows, H, tile.first + r, words_at(tile, H, r, j), j, n);
         m.products = sums + r * PANEL, m.product_step = rows->count * PANEL;
-        vector dh = {0}, kept[ROWS], d[ROWS + OWN], factors[FACTORS + 1];
+        vector dh = {0}, kept[ROWS], d[ROWS + CELL_P], factors[FACTORS + 1];
         vector before[STATES], after[STATES], dC[STATES], dC_before[STATES];
         if (stage == 0) dh = load_row(p->dh + at * H + j, n, H) + load(sums + r * PANEL, LANES);
         for (long k = 0; k < KEPT; k++) kept[k] = load_row(p->kept + number_at(ROWS, H, at, k, j), n, ROWS * H);
@@ -261,11 +261,11 @@ INLINE void backward_units(const backward_pass *p, const int stage, long t, cons
             after[s] = load_row(p->C + at * states + s * H + j, n, states);
             dC[s] = load(p->dC + at_state + s * H, n);
         }
-        cell_backward(stage, &m, kept, before, after, own, dh, dC, d, dC_before, d + ROWS, factors);
+        cell_backward(stage, &m, kept, before, after, cell_p, dh, dC, d, dC_before, d + ROWS, factors);
         if (stage + 1 < BACKWARD_STAGES) continue;
         for (long k = 0; k < FACTORS; k++) store(p->factors + number_at(FACTORS, H, at, k, j), factors[k], n);
         for (long s = 0; s < STATES; s++) store(p->dC + at_state + s * H, dC_before[s], n);
-        for (long k = ROWS; k < ROWS + OWN; k++) d_sums[k] += d[k];
+        for (long k = ROWS; k < ROWS + CELL_P; k++) d_sums[k] += d[k];
         for (long k = 0; k < ROWS; k++) {
             d_sums[k] += d[k];
             store(p->da + number_at(ROWS, H, at, k, j), d[k], n);
@@ -275,7 +275,7 @@ INLINE void backward_units(const backward_pass *p, const int stage, long t, cons
         }
     }
     if (stage + 1 == BACKWARD_STAGES)
-        for (long k = 0; k < ROWS + OWN; k++)
+        for (long k = 0; k < ROWS + CELL_P; k++)
             store(db + k * depth + j, load(db + k * depth + j, LANES) + d_sums[k], LANES);
 }
 
@@ -337,7 +337,7 @@ static void backward_rows(const backward_pass *p, long begin, long end, REAL *db
     REAL *now = memory, *next = now + size, *sums = next + size; /* packed da of steps t+1 and t */
     const stage_rows of_thread = {begin, rows, sums + STRIP_SUMS * rows * PANEL};
     memset(memory, 0, backward_size(rows, H) * sizeof(REAL));    /* no da[T]; past unit H it stays 0 */
-    memset(db, 0, (ROWS + OWN) * round_up(H, LANES) * sizeof(REAL));
+    memset(db, 0, (ROWS + CELL_P) * round_up(H, LANES) * sizeof(REAL));
     memset(p->dC + begin * STATES * H, 0, rows * STATES * H * sizeof(REAL));
     set_tiles();
     for (long t = p->T - 1; t >= p->first; t--) {
@@ -353,15 +353,15 @@ static void backward_rows(const backward_pass *p, long begin, long end, REAL *db
         memset(p->da + (t * B + begin) * ROWS * H, 0, rows * ROWS * H * sizeof(REAL));
 }
 
-/* db (ROWS, H) and d_own (OWN of (H)) = the sums of the threads' parts, each (ROWS + OWN, round_up(H, LANES)) */
-static void add_up_db(long H, const REAL *parts, int n_threads, REAL *db, REAL *const *d_own)
+/* db (ROWS, H) and d_cell_p (CELL_P of (H)) = the sums of the threads' parts, each (ROWS + CELL_P, round_up(H, LANES)) */
+static void add_up_db(long H, const REAL *parts, int n_threads, REAL *db, REAL *const *d_cell_p)
 {
     const long depth = round_up(H, LANES);
-    for (long k = 0; k < ROWS + OWN; k++) {
-        REAL *sum = k < ROWS ? db + k * H : d_own[k - ROWS];
+    for (long k = 0; k < ROWS + CELL_P; k++) {
+        REAL *sum = k < ROWS ? db + k * H : d_cell_p[k - ROWS];
         for (long j = 0; j < H; j++) {
             sum[j] = 0;
-            for (int i = 0; i < n_threads; i++) sum[j] += parts[((ROWS + OWN) * i + k) * depth + j];
+            for (int i = 0; i < n_threads; i++) sum[j] += parts[((ROWS + CELL_P) * i + k) * depth + j];
         }
     }
 }
@@ -401,14 +401,14 @@ static int backward_matrices(const backward_pass *p, REAL *const *d_matrices, in
 }
 
 int lstm_backward(long T, long B, long H, long truncate, const REAL *dh, const REAL *W, const REAL *h, const REAL *C,
-                  const REAL *kept, const REAL *h0, const REAL *C0, const REAL *const *own, REAL *da, REAL *dW,
-                  REAL *db, REAL *dC0, REAL *const *d_own, int n_threads)
+                  const REAL *kept, const REAL *h0, const REAL *C0, const REAL *const *cell_p, REAL *da, REAL *dW,
+                  REAL *db, REAL *dC0, REAL *const *d_cell_p, int n_threads)
 {
     backward_pass p;
     p.T = T, p.B = B, p.H = H, p.first = truncate < 0 || truncate > T ? 0 : T - truncate;
-    p.own = own, p.kept = kept, p.C = C, p.C0 = C0;
+    p.cell_p = cell_p, p.kept = kept, p.C = C, p.C0 = C0;
     p.dh = dh, p.da = da, p.dC = dC0;
-    const long weights = weights_size(OF_W, H, H), db_size = (ROWS + OWN) * round_up(H, LANES);
+    const long weights = weights_size(OF_W, H, H), db_size = (ROWS + CELL_P) * round_up(H, LANES);
     const long share = backward_size((B + n_threads - 1) / n_threads, H);
     const long matrices = weights_size(BACKWARD_PRODUCTS, H, H);
     p.panels = scratch(0, weights + matrices + n_threads * (db_size + share));
@@ -419,15 +419,15 @@ int lstm_backward(long T, long B, long H, long truncate, const REAL *dh, const R
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++) {
         pack_weights(OF_W, H, H, W, 1, H, p.panels, i, n_threads);
-        pack_matrices(backward_products, BACKWARD_PRODUCTS, H, own, p.matrices, i, n_threads);
+        pack_matrices(backward_products, BACKWARD_PRODUCTS, H, cell_p, p.matrices, i, n_threads);
     }
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++)
         backward_rows(&p, split(B, n_threads, i), split(B, n_threads, i + 1), db_parts + i * db_size,
                       memory + i * share);
     if (p.first) memset(dC0, 0, B * STATES * H * sizeof(REAL));
-    add_up_db(H, db_parts, n_threads, db, d_own);
-    if (backward_matrices(&p, d_own + OWN, n_threads)) return -1;
+    add_up_db(H, db_parts, n_threads, db, d_cell_p);
+    if (backward_matrices(&p, d_cell_p + CELL_P, n_threads)) return -1;
     return backward_weights(T, B, H, p.first, da, h, h0, dW, n_threads);
 }
 

@@ -31,7 +31,7 @@ enum { ROWS = {{ROWS}}, OF_U = {{OF_U}}, OF_W = {{OF_W}}, STATES = {{STATES}} };
 /* Each layer: its units H, and below, how many numbers it reads. */
 static const struct {
     int H, below;
-    const float *U, *W, *b, *own;
+    const float *U, *W, *b, *cell_p;
 } layers[LAYERS] = {{{layers}}};
 
 /* The characters by number, each a UTF-8 string; "" is the NUL. */
@@ -60,8 +60,8 @@ static void add_product(size_t n, size_t m, const float *x, const float *matrix,
 
 {{functions}}
 
-/* Updates h (H) and C (STATES*H) of a layer by one step, from its pre-activations a (ROWS*H){{own_comment}}. */
-static void cell(size_t H, const float *restrict a{{own_argument}}, float *restrict h, float *restrict C)
+/* Updates h (H) and C (STATES*H) of a layer by one step, from its pre-activations a (ROWS*H){{cell_p_comment}}. */
+static void cell(size_t H, const float *restrict a{{cell_p_argument}}, float *restrict h, float *restrict C)
 {
     {{cell}}
 }
@@ -81,7 +81,7 @@ void model_read(model_state *s, int x, float *log_p)
         else
             add_product(layers[k].below, OF_U * H, h, layers[k].U, a);
         if (OF_W) add_product(H, OF_W * H, s->h[k], layers[k].W, a + (ROWS - OF_W) * H);
-        cell(H, a{{own}}, s->h[k], s->C[k]);
+        cell(H, a{{cell_p}}, s->h[k], s->C[k]);
         h = s->h[k];
     }
 

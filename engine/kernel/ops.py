@@ -37,8 +37,8 @@ class _KernelOp(gof.Op):
     """An Op that calls the kernel.
 
     A subclass declares its inputs and outputs by name, with their shapes. dict(U='D,V', index='int32 N') declares an
-    array (D,V) of the library's dtype and an int32 array (N,) of characters below V. A name with "own" stands for each
-    of the cell's own parameters, one with "matrix" for each of its matrices. The method `call` returns a function
+    array (D,V) of the library's dtype and an int32 array (N,) of characters below V. A name with "cell_p" stands for
+    each of the cell's own parameters, one with "matrix" for each of its matrices. The method `call` returns a function
     that calls the kernel for the arrays and the sizes.
     """
     __props__ = ('library',)
@@ -48,7 +48,8 @@ class _KernelOp(gof.Op):
     def __init__(self, library):
         self.library = library
         counts = library.counts
-        many = dict(own=range(counts.own), d_own=range(counts.own), matrix=range(counts.M), d_matrix=range(counts.M))
+        vectors, matrices = range(counts.cell_p), range(counts.M)
+        many = dict(cell_p=vectors, d_cell_p=vectors, matrix=matrices, d_matrix=matrices)
         self.inputs, self.outputs = [
             {f'{name}{k}': text.format(**counts._asdict()) for name, text in declared.items()
              for k in many.get(name, [''])} for declared in (self.inputs, self.outputs)]
@@ -208,7 +209,7 @@ class LSTM(_LayerOp):
     step. Outputs: h and C, the states after each step; kept, which the gradient reads; h_end and C_end, the states
     after the last step. These are copies, since views would keep the memory of all steps.
     """
-    inputs = dict(a_x='T,B,{U}*H', W='{W},H,H', b='{b},H', h0='B,H', C0='B,{S}*H', own='H', matrix='H,H')
+    inputs = dict(a_x='T,B,{U}*H', W='{W},H,H', b='{b},H', h0='B,H', C0='B,{S}*H', cell_p='H', matrix='H,H')
     outputs = dict(h='T,B,H', C='T,B,{S}*H', kept='T,B,{b}*H', h_end='B,H', C_end='B,{S}*H')
 
     @property
@@ -219,24 +220,25 @@ class LSTM(_LayerOp):
         return self.library.call('lstm_forward', T, B, H, *inputs[:5], inputs[5:], *outputs)
 
     def L_op(self, inputs, outputs, gradients):
-        a_x, W, b, h0, C0, *own = inputs
+        a_x, W, b, h0, C0, *cell_p = inputs
         h, C, kept = outputs[:3]
         if not _no_gradient(*gradients[1:]):
             raise ValueError('in the kernel, gradients flow through h of a layer, not C or the last states: use '
                              '--kernel off or CharLSTM(kernel=False)')
-        da, dW, db, dC0, *d_own = LSTMGradient(self.library, self.truncate)(gradients[0], W, h, C, kept, h0, C0, *own)
+        gradient = LSTMGradient(self.library, self.truncate)
+        da, dW, db, dC0, *d_cell_p = gradient(gradients[0], W, h, C, kept, h0, C0, *cell_p)
         counts, H = self.library.counts, h.shape[2]
         width = counts.W * H                   # Theano computes this product only if it is read
         dh0 = Product(self.library)(da[0, :, da.shape[2] - width:], W.reshape((width, H))) if counts.W else (
             tt.zeros_like(h0))
-        return [da if counts.U == counts.b else da[:, :, :counts.U * H], dW, db, dh0, dC0, *d_own]
+        return [da if counts.U == counts.b else da[:, :, :counts.U * H], dW, db, dh0, dC0, *d_cell_p]
 
 
 class LSTMGradient(_LayerOp):
     """The gradients of the pre-activations, W, b, C0 and own parameters, from dh, that of h."""
-    inputs = dict(dh='T,B,H', W='{W},H,H', h='T,B,H', C='T,B,{S}*H', kept='T,B,{b}*H', h0='B,H', C0='B,{S}*H', own='H',
-                  matrix='H,H')
-    outputs = dict(da='T,B,{b}*H', dW='{W},H,H', db='{b},H', dC0='B,{S}*H', d_own='H', d_matrix='H,H')
+    inputs = dict(dh='T,B,H', W='{W},H,H', h='T,B,H', C='T,B,{S}*H', kept='T,B,{b}*H', h0='B,H', C0='B,{S}*H',
+                  cell_p='H', matrix='H,H')
+    outputs = dict(da='T,B,{b}*H', dW='{W},H,H', db='{b},H', dC0='B,{S}*H', d_cell_p='H', d_matrix='H,H')
     may_destroy = {0: [4]}
 
     def call(self, inputs, outputs, T, B, H):
@@ -285,7 +287,7 @@ class SoftmaxCrossEntropyGradient(_KernelOp):
 
 class _Layer(ctypes.Structure):
     """The struct `sampled_layer` of kernel.h."""
-    _fields_ = [('H', ctypes.c_long), *[(name, ctypes.c_void_p) for name in ('U', 'W', 'b', 'own', 'h', 'C')]]
+    _fields_ = [('H', ctypes.c_long), *[(name, ctypes.c_void_p) for name in ('U', 'W', 'b', 'cell_p', 'h', 'C')]]
 
 
 class _Sampling(ctypes.Structure):
@@ -303,8 +305,8 @@ class Texts:
     are contiguous arrays of the library's type, which become the new states.
     """
 
-    def __init__(self, library, p, own):
-        self._library, self._p, self._own, self._packed = library, p, own, None
+    def __init__(self, library, p, cell_p):
+        self._library, self._p, self._cell_p, self._packed = library, p, cell_p, None
         self._kernel = loaded(library)
 
     def begin(self):
@@ -317,16 +319,16 @@ class Texts:
             return self._struct
         p = {name: np.require(v.get_value(borrow=True), requirements='CAW') for name, v in self._p.items()}
         p['U1'] = np.ascontiguousarray(stacked(p['U1']))
-        own = [passed([p[f'{name}{k}'] for name in self._own]) for k in range(1, 1 + layers_of(p))]
-        self._layers = (_Layer * len(own))(*[
-            (H, *[passed(p[f'{name}{k}']) for name in 'UWb'], ctypes.addressof(own[k - 1]))
+        cell_p = [passed([p[f'{name}{k}'] for name in self._cell_p]) for k in range(1, 1 + layers_of(p))]
+        self._layers = (_Layer * len(cell_p))(*[
+            (H, *[passed(p[f'{name}{k}']) for name in 'UWb'], ctypes.addressof(cell_p[k - 1]))
             for k, H in enumerate(units(p), 1)])
-        struct = _Sampling(V=len(p['V']), layers=len(own), layer=ctypes.addressof(self._layers), Vw=passed(p['V']),
+        struct = _Sampling(V=len(p['V']), layers=len(cell_p), layer=ctypes.addressof(self._layers), Vw=passed(p['V']),
                            c=passed(p['c']))
         panels = empty((self._kernel.packed_size(ctypes.byref(struct)),), self._library.dtype)
         struct.panels = passed(panels)
         self._kernel.pack(ctypes.byref(struct))
-        self._struct, self._kept, self._packed = struct, (p, own, panels), CHANGES[0]
+        self._struct, self._kept, self._packed = struct, (p, cell_p, panels), CHANGES[0]
         return struct
 
     def _call(self, struct, states, threads, text, **fields):
@@ -374,7 +376,7 @@ class Kernel:
     """
 
     def __init__(self, cell, in_c, bfloat16=None, layer=None):
-        self.in_c, self.cell_parameters, self._cell, self._layer = in_c, tuple(cell.own), cell, layer
+        self.in_c, self.cell_parameters, self._cell, self._layer = in_c, tuple(cell.parameters), cell, layer
         if in_c:
             self.library = Library(cell.dtype, cell.program, bfloat16)
         else:

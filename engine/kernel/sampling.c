@@ -75,7 +75,7 @@ int pack(sampling *p)
         const long H = layer->H;
         if (k > 0) pack_weights(OF_U, H, below(p, k), layer->U, below(p, k), 1, p->panels + at.U[k], 0, 1);
         pack_weights(OF_W, H, H, layer->W, H, 1, p->panels + at.W[k], 0, 1);
-        pack_matrices(forward_products, PRODUCTS, H, layer->own, p->panels + at.matrices[k], 0, 1);
+        pack_matrices(forward_products, PRODUCTS, H, layer->cell_p, p->panels + at.matrices[k], 0, 1);
     }
     for (long v = 0; v < p->V; v += PANEL)
         pack_panel(last, at_most(p->V - v, PANEL), p->Vw + v * last, 1, last,
@@ -84,12 +84,12 @@ int pack(sampling *p)
 }
 
 /* A step of a layer is a sequence of length 1, of this thread's rows, that overwrites C (rows, STATES*H) and h (rows, H). */
-static forward_pass one_step(long rows, long H, const REAL *a_x, const REAL *b, const REAL *const *own, REAL *C,
+static forward_pass one_step(long rows, long H, const REAL *a_x, const REAL *b, const REAL *const *cell_p, REAL *C,
                              REAL *h, REAL *kept, REAL *panels, REAL *matrices)
 {
     forward_pass p;
     p.T = 1, p.B = rows, p.H = H;
-    p.a_x = a_x, p.b = b, p.own = own, p.h0 = h, p.C0 = C;
+    p.a_x = a_x, p.b = b, p.cell_p = cell_p, p.h0 = h, p.C0 = C;
     p.kept = kept, p.C = C, p.h = h;
     p.panels = panels, p.matrices = matrices;
     return p;
@@ -222,7 +222,7 @@ static void help(writer *w)
 static void compute_strips(writer *w, long layer, int stage)
 {
     const long count = panel_count(w->p->layer[layer].H);
-    long own = 0, waited = 0;
+    long cell_p = 0, waited = 0;
     int multiplies = stage == 0;
     for (long k = 0; k < PRODUCTS; k++) multiplies |= forward_products[k].stage == stage;
     if (!w->helped || !multiplies) {
@@ -237,9 +237,9 @@ static void compute_strips(writer *w, long layer, int stage)
         if (first == end) break;
         if (!take(w, left, strips_left(layer, stage, first + 1, end))) continue;
         compute_strip(w, layer, stage, first * PANEL, w->sums[0]);
-        own++;
+        cell_p++;
     }
-    for (; __atomic_load_n(&w->done, __ATOMIC_ACQUIRE) < count - own; waited++) pause_thread(waited);
+    for (; __atomic_load_n(&w->done, __ATOMIC_ACQUIRE) < count - cell_p; waited++) pause_thread(waited);
     if (waited > LONG_WAIT) w->helped = 0;
 }
 
@@ -287,7 +287,7 @@ static writer writer_of(const sampling *p, long begin, long end, REAL *memory)
         const long H = layer->H;
         const stage_rows of_stages = {0, rows, memory};
         w.of_stages[k] = of_stages, memory += between_size(rows, H);
-        w.layer[k] = one_step(rows, H, k == 0 ? w.a_x : none, layer->b, layer->own, layer->C + begin * STATES * H,
+        w.layer[k] = one_step(rows, H, k == 0 ? w.a_x : none, layer->b, layer->cell_p, layer->C + begin * STATES * H,
                               layer->h + begin * H, kept, p->panels + w.at.W[k], p->panels + w.at.matrices[k]);
         pack_tiles(BY_ROWS, rows, 0, H, w.layer[k].h, H, 1, w.now[k]);
     }
@@ -325,8 +325,8 @@ int sample(sampling *p, int n_threads)
 {
     const int shared = p->B == 1 && n_threads > 1;
     if (n_threads > p->B) n_threads = p->B > 0 ? (int)p->B : 1;
-    const long own = writer_size(p, (p->B + n_threads - 1) / n_threads);
-    REAL *memory = scratch(0, n_threads * own);
+    const long cell_p = writer_size(p, (p->B + n_threads - 1) / n_threads);
+    REAL *memory = scratch(0, n_threads * cell_p);
     if (!memory) return -1;
     if (shared && places_of(p).V * (long)sizeof(REAL) > WORTH_HELPER) {
         writer w = writer_of(p, 0, 1, memory);
@@ -341,7 +341,7 @@ int sample(sampling *p, int n_threads)
     }
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++) {
-        writer w = writer_of(p, split(p->B, n_threads, i), split(p->B, n_threads, i + 1), memory + i * own);
+        writer w = writer_of(p, split(p->B, n_threads, i), split(p->B, n_threads, i + 1), memory + i * cell_p);
         write_texts(&w);
     }
     return 0;

@@ -23,7 +23,7 @@ class Scan:
     in_c = False
 
     def __init__(self, cell, layer):
-        self.cell_parameters, self._cell, self._layer = tuple(cell.own), cell, layer
+        self.cell_parameters, self._cell, self._layer = tuple(cell.parameters), cell, layer
 
     def columns(self, U, x):
         """Return the columns x (N,) of weights U (rows,H,V): their products with one-hot vectors, (N,rows*H)."""

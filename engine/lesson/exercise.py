@@ -44,7 +44,7 @@ def check_cell(function, formula):
     require(cell.declared.names == names,
             f'cell has the arguments {", ".join(cell.declared.names)}: expected {", ".join(names)}')
     cell.check(H)
-    arrays = [RANDOM.normal(1, 2, (1 if name in cell.own else B, H)) for name in names]
+    arrays = [RANDOM.normal(1, 2, (1 if name in cell.parameters else B, H)) for name in names]
     rows = [*zip('hC', cell([tt.constant(array) for array in arrays]), formula(*arrays))]
     for name, symbol, expected in reversed(rows):          # C first, since h follows from it
         compare(name, symbol.eval(), expected)

@@ -31,9 +31,9 @@ def operations(model):
         for H in sizes(model) if model.p and not cell.program else ():
             cell.check(H)
         if model.kernel:
-            own = None if is_standard(model, 'layer') else model.layer
+            layer = None if is_standard(model, 'layer') else model.layer
             in_c = bool(compiler.cxx and cell.program)
-            made.operations = Kernel(cell, in_c, compiler.bfloat16(model.precision, cell.dtype), own)
+            made.operations = Kernel(cell, in_c, compiler.bfloat16(model.precision, cell.dtype), layer)
         else:
             made.operations = Scan(cell, model.layer)
         check_functions(model, made.operations)

@@ -136,7 +136,7 @@ def held_copy(model, values):
         new.cell = cell.function
         functions(new).cell = cell                         # set here, since a user's cell may not have its names
         new.p = {**{name: theano.shared(np.zeros(units[int(name[-1]) - 1], cell.dtype), name)
-                    for name in in_layers(cell.own, len(units))}, **model.p}
+                    for name in in_layers(cell.parameters, len(units))}, **model.p}
         made.held = new
     for name, array in values.items():                     # each time, since another text may be in progress
         if not np.array_equal(made.held.p[name].get_value(borrow=True), array):        # else weights are packed again

@@ -96,11 +96,11 @@ def save_params(model, filename, progress=None):
     metadata = dict(
         lp=dict(model.lp), averaged_steps=model.averaged_steps, validation_index=validation_index,
         random=model.random.bit_generator.state, text=model.text.metadata() if model.text else {}, progress=progress,
-        cell=dict(formula='' if cell.standard else cell.formula, parameters=list(cell.own)),
+        cell=dict(formula='' if cell.standard else cell.formula, parameters=list(cell.parameters)),
         optimiser=sorted(model.optimiser_variables), precision=model.precision, versions=versions(model),
         functions=edits.written_functions(model), predicts=predicts)
     shapes = [(name, array.shape) for name, array in arrays(model.p).items()]
-    if shapes != [*parameter_shapes(vocabulary_size(model), sizes(model), cell.counts.rows, cell.own).items()]:
+    if shapes != [*parameter_shapes(vocabulary_size(model), sizes(model), cell.counts.rows, cell.parameters).items()]:
         metadata.update(parameters=list(model.p))
     if type(model).__name__ != 'CharLSTM':
         metadata.update({'class': type(model).__name__})

@@ -26,7 +26,7 @@ from engine.backend.theano_setup import theano
 from engine.data.batches import Text
 from engine.data.parameters import NOT_PARAMETERS, map_state, named_state, units
 from engine.data.text import shown
-from engine.kernel.cell import own_parameters
+from engine.kernel.cell import initial_cell_parameters
 from engine.methods.edits import CompiledFunctions, cell_of_model
 from engine.parallel import group_of
 from engine.run import table
@@ -155,9 +155,9 @@ def new_parameters(model, V, units, initial, random):
     if any(np.shape(p.get(name)) != shape for name, shape in sizes.items()) or any(map(NOT_PARAMETERS.match, p)):
         raise ValueError(f'initial_parameters of {type(model).__name__} returns {", ".join(p)}: expected the sizes '
                          f'{sizes}, and no other array of a checkpoint, such as m_U1')
-    own = {f'{name}{k}': array for k, H in enumerate(units, 1)
-           for name, array in own_parameters(cell, H, random).items()}
-    return {**p, **{name: array for name, array in own.items() if name not in p}}
+    cell_p = {f'{name}{k}': array for k, H in enumerate(units, 1)
+              for name, array in initial_cell_parameters(cell, H, random).items()}
+    return {**p, **{name: array for name, array in cell_p.items() if name not in p}}
 
 
 def new_kinds(model, V, units):

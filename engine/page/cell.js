@@ -1,9 +1,9 @@
 // The cell of a layer as data, made by cell.py: what it declares, its formula, and the formula's gradient.
 //
-//     cell.forward    computes after, h, kept from a, before, own, M
-//     cell.backward   computes da, factors, d_before, d_own from kept, before, after, own, M, dh, d_after
+//     cell.forward    computes after, h, kept from a, before, cell_p, M
+//     cell.backward   computes da, factors, d_before, d_cell_p from kept, before, after, cell_p, M, dh, d_after
 //
-// a: the rows, such as a_f. before, after: the states. own: the cell's own parameters. kept: what the gradient reads.
+// a: rows, such as a_f. before, after: the states. cell_p: the cell's own parameters. kept: what the gradient reads.
 // M: its own matrices, which are followed by their width. A pair [k, v, g] of cell.pairs is two vectors of da and
 // factors, v and g, whose product is a part of the gradient of matrix k.
 // Both are code: inputs, outputs, and lines [name, operation, arguments], as ['t4', 'Mul', ['t3', 'before[0]']]. An

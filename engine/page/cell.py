@@ -4,7 +4,7 @@ import json
 import numpy as np
 
 from engine.data.parameters import is_matrix
-from engine.kernel.cell import inputs_of, own_parameters, own_places, places, reads_of
+from engine.kernel.cell import inputs_of, initial_cell_parameters, cell_p_places, places, reads_of
 from engine.kernel.formula import COSTLY, PRODUCTS, code_of, equations, of_row
 
 
@@ -32,7 +32,7 @@ def formula_for_page(cell):
     reads, same = reads_of(lines, outputs[1:], rows), of_row(forward.lines)
     for name, (operation, *_) in reversed(lines.items()):
         of_rows = [row[2:] for row, place in zip(cell.rows, rows) if place in reads[name]]
-        taken = {*results, *cell.own, *gates.values()}
+        taken = {*results, *cell.parameters, *gates.values()}
         if operation in COSTLY and name not in same and len(of_rows) == 1 and of_rows[0] not in taken:
             gates[name] = of_rows[0]
     values = {**{gate: name for name, gate in gates.items()}, **dict(zip(results, outputs))}
@@ -45,21 +45,21 @@ def formula_for_page(cell):
 
 def initial_for_page(cell, sizes):
     """Return the initial values of a cell's own parameters (H,) by name, each a number or, by size, a list."""
-    arrays = {H: own_parameters(cell, H, np.random.default_rng(1)) for H in sizes}
-    return {name: {H: own[name].tolist() for H, own in arrays.items()} if callable(value) else value
-            for name, value in cell.own.items() if not is_matrix(name)}
+    arrays = {H: initial_cell_parameters(cell, H, np.random.default_rng(1)) for H in sizes}
+    return {name: {H: cell_p[name].tolist() for H, cell_p in arrays.items()} if callable(value) else value
+            for name, value in cell.parameters.items() if not is_matrix(name)}
 
 
 def cell_for_page(cell, sizes=()):
     """Return a Cell as a dict for cell.js, network.js, learner.js and inside.js. sizes: units of layers to train."""
-    b, of_U, of_W, S, own, M = counts = cell.counts
+    b, of_U, of_W, S, cell_p, M = counts = cell.counts
     _, n_kept, forward, backward, pairs = cell.program
     h, after, kept = forward.outputs[0], forward.outputs[1:1 + S], forward.outputs[1 + S:]
     width = ['width'] * bool(M)
-    read = *places('kept', n_kept), *places('before', S), *places('after', S), *own_places(counts), *width, 'dh'
-    return dict(rows=b, ofU=of_U, ofW=of_W, matrices=[*filter(is_matrix, cell.own)],
+    read = *places('kept', n_kept), *places('before', S), *places('after', S), *cell_p_places(counts), *width, 'dh'
+    return dict(rows=b, ofU=of_U, ofW=of_W, matrices=[*filter(is_matrix, cell.parameters)],
                 factors=cell.program.factors, pairs=pairs, names=cell.rows,
-                states=cell.states, own=initial_for_page(cell, sizes), remembers=cell.remembers,
+                states=cell.states, cell_p=initial_for_page(cell, sizes), remembers=cell.remembers,
                 standard=cell.standard, formula=formula_for_page(cell),
                 forward=code_for_page((*inputs_of(counts), *width), forward, (*after, h, *kept)),
                 backward=code_for_page((*read, *places('d_after', S)), backward, backward.outputs))

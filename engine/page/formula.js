@@ -75,7 +75,7 @@ function signatureOf(source) {
  */
 function parsed(source) {
   const [lines, add] = linesWith('t'), values = new Map(), formula = [];
-  const kinds = {x: [], a: [], h: [], state: []}, own = {__proto__: null};
+  const kinds = {x: [], a: [], h: [], state: []}, cell_p = {__proto__: null};
   let token = null, end = signatureOf(source), before = 0, depth = 0;
 
   // ---- tokens: {text, at}
@@ -117,7 +117,7 @@ function parsed(source) {
     if (!row && (TAKEN.test(called) || WORDS.includes(called))) fail(`${called} is taken: choose another name`, at);
     values.set(text, '');
     if (state || row) kinds[row ?? 'state'].push(called);
-    else if (takes('=')) own[text] = Number(number());
+    else if (takes('=')) cell_p[text] = Number(number());
     else fail(`${text} is no row (a_${text}), no state (${text}_prev) and no parameter (${text}=0)`, at);
   }
 
@@ -131,10 +131,10 @@ function parsed(source) {
     if (!state.length || !(x.length + a.length)) {
       fail('declare a state, such as C_prev, and a row that reads the input, such as a_g');
     }
-    for (const [of, all] of [['a', names], ['before', state.map(each => each + '_prev')], ['own', Object.keys(own)]]) {
+    for (const [of, all] of [['a', names], ['before', state.map(s => s + '_prev')], ['cell_p', Object.keys(cell_p)]]) {
       all.forEach((each, k) => values.set(each, `${of}[${k}]`));
     }
-    return {names, rows: names.length, ofU: x.length + a.length, ofW: a.length + h.length, states: state, own};
+    return {names, rows: names.length, ofU: x.length + a.length, ofW: a.length + h.length, states: state, cell_p};
   }
 
   // ---- expressions, and lines that set names to them
@@ -202,21 +202,22 @@ function parsed(source) {
 
 /** Return the cell of a formula, as in cell.js, with its `source`. Throws SyntaxError, with the `token` at fault. */
 function cellOf(source) {
-  const code = uncommented(source), {lines, outputs, ...declared} = parsed(code), {names, own} = declared;
+  const code = uncommented(source), {lines, outputs, ...declared} = parsed(code), {names, cell_p} = declared;
   const [, said] = REMEMBERS.exec(code) || [0, "'f': 1, 'i': -1"];      // as in the class
   const remembers = Array.from(said.matchAll(/(\w+)['"] *: *(-?1)/g), ([, name, sign]) => (
     [names.findIndex(row => row.slice(2) === name), Number(sign)]));
   return {...declared, source, matrices: [], factors: 0, pairs: [], standard: false,
     remembers: Object.fromEntries(remembers.filter(([row]) => row >= 0)),
-    ...programsOf(lines, outputs, names.length, Object.keys(own).length)};
+    ...programsOf(lines, outputs, names.length, Object.keys(cell_p).length)};
 }
 
 const places = (name, n) => Array.from({length: n}, (_, k) => `${name}[${k}]`);
 
 /** Return code of lines that compute h and the states, and of their gradient: {forward, backward}. */
-function programsOf(lines, [h, ...after], countOfRows, countOfOwn) {
+function programsOf(lines, [h, ...after], countOfRows, countOfCellP) {
   const S = after.length, [before, d_after, afterwards] = ['before', 'd_after', 'after'].map(name => places(name, S));
-  const rows = places('a', countOfRows), own = places('own', countOfOwn), inputs = [...rows, ...before, ...own];
+  const rows = places('a', countOfRows), cell_p = places('cell_p', countOfCellP);
+  const inputs = [...rows, ...before, ...cell_p];
   const [all, add] = linesWith('d'), gradients = new Map();            // by value
   const receive = (value, g) => {
     if (!isNumber(value)) gradients.set(value, gradients.has(value) ? add('Add', gradients.get(value), g) : g);
@@ -234,7 +235,7 @@ function programsOf(lines, [h, ...after], countOfRows, countOfOwn) {
   const renamed = value => computed.includes(value) ? names[values.indexOf(value)] : value;
   return {
     forward: {inputs, lines, outputs: [...after, h, ...kept]},
-    backward: {inputs: [...names.slice(0, kept.length), ...before, ...afterwards, ...own, 'dh', ...d_after],
+    backward: {inputs: [...names.slice(0, kept.length), ...before, ...afterwards, ...cell_p, 'dh', ...d_after],
       lines: all.filter(([name]) => read.has(name)).map(([name, operation, values]) => (
         [name, operation, values.map(renamed)])), outputs: outputs.map(renamed)},
   };

@@ -6,7 +6,7 @@ function insideView() {
   const DEEPEST = 2;                                       // |C| with the deepest colour
   const PACE = 700;                                        // milliseconds per step while playing
   const squares = once(makeDrawing), {cell} = data;
-  const own = Object.keys(cell.own), read = [...cell.states.map(name => name + '_prev'), ...own];
+  const cell_p = Object.keys(cell.cell_p), read = [...cell.states.map(name => name + '_prev'), ...cell_p];
 
   const unit = () => units.of(state.unit);                 // or null
   const shownState = () => unit()?.state || cell.states[0];            // whose values the squares have

@@ -29,7 +29,7 @@ class Streams {
  * numbers of its own, from the seed and its name: rows of one name begin equal in all cells.
  */
 function initialParameters(cell, V, units, seed) {
-  const {names, rows, ofU, ofW, remembers, own, matrices} = cell, p = {}, last = units.at(-1);
+  const {names, rows, ofU, ofW, remembers, cell_p, matrices} = cell, p = {}, last = units.at(-1);
   const randomOf = name => new Random(Array.from(name).reduce((sum, one) => (
     Math.imul(31, sum) + one.codePointAt(0) >>> 0), seed));
   const uniform = (letter, parts, length, H) => Float32Array.from(parts.flatMap(name => {
@@ -45,7 +45,7 @@ function initialParameters(cell, V, units, seed) {
       const log = Math.log(1 + 98 * steps.next());
       for (const [row, sign] of Object.entries(remembers)) p['b' + number][row * H + unit] = sign * log;
     }
-    for (const [name, {[H]: initial = own[name]}] of Object.entries(own)) {            // a number, or one for each unit
+    for (const [name, {[H]: initial = cell_p[name]}] of Object.entries(cell_p)) {      // a number, or one for each unit
       p[name + number] = Float32Array.from({length: H}, (_, j) => initial[j] ?? initial);
     }
     for (const name of matrices) p[name + number] = uniform(number, [name], H * H, H);
@@ -69,7 +69,7 @@ class Learner {
       layer.da = memory.place(rows, layer.a.columns);
       layer.dh = memory.place(rows, layer.H);
       layer.dC = memory.place(2 * rows, layer.C.columns);  // after a step and before it, in turns
-      layer.dOwn = memory.place(rows, layer.own.length * layer.H);
+      layer.dCellP = memory.place(rows, layer.cell_p.length * layer.H);
       layer.factors = memory.place(rows, cell.factors * layer.H);
     }
     this.gradient = new Program(cell.backward, memory, Math.max(...network.layers.map(({H}) => H)));
@@ -175,16 +175,16 @@ class Learner {
 
   /** Set da, and dC for the previous step. Adds to the gradients of b and of the cell's own parameters. */
   cellGradient(layer, t) {
-    const {H, kept, C, b, own, da, dh, dC, dOwn, factors} = layer;
+    const {H, kept, C, b, cell_p, da, dh, dC, dCellP, factors} = layer;
     const {rows, cell} = this.network, S = cell.states.length, row = t * rows;
     const dStates = step => valuesIn(dC, step % 2 * rows, S, H);
     this.gradient.run(H, this.B, [...valuesIn(da, 0, cell.rows, H), ...valuesIn(factors, 0, cell.factors, H),
-      ...dStates(t), ...valuesIn(dOwn, 0, own.length, H), ...valuesIn(kept, row, kept.columns / H, H),
-      ...valuesIn(C, row, S, H), ...valuesIn(C, row + rows, S, H), ...this.network.ownValues(layer),
+      ...dStates(t), ...valuesIn(dCellP, 0, cell_p.length, H), ...valuesIn(kept, row, kept.columns / H, H),
+      ...valuesIn(C, row, S, H), ...valuesIn(C, row + rows, S, H), ...this.network.cellPValues(layer),
       ...valuesIn(dh, 0, 1, H), ...dStates(t + 1)]);
     for (let s = 0; s < this.B; s++) {
       this.addToGradient(b, 0, da, s);
-      own.forEach((place, k) => this.addToGradient(place, 0, {...dOwn, at: dOwn.at + k * H}, s));
+      cell_p.forEach((place, k) => this.addToGradient(place, 0, {...dCellP, at: dCellP.at + k * H}, s));
     }
   }
 

@@ -16,8 +16,8 @@ const PAGE = 65536;                                        // bytes of WebAssemb
 
 const mean = numbers => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
 
-/** Return where number j of a parameter is in a place. In Python, only a cell's own matrices are (inputs, outputs). */
-const placeOf = ({at, rows, columns, width, own}, j) => own ?
+/** Return where number j of a parameter is in a place. In Python, only a cell's matrices are (inputs, outputs). */
+const placeOf = ({at, rows, columns, width, ofCell}, j) => ofCell ?
   at + Math.floor(j / columns) * width + j % columns : at + j % rows * width + Math.floor(j / rows);
 
 const roundedUp = (n, multiple) => Math.ceil(n / multiple) * multiple;
@@ -85,15 +85,15 @@ class Network {
     Object.assign(this, {B, V: p.c.length, cell});
     this.places = Object.fromEntries(names.map(name => {
       const columns = name in outputs ? outputs[name] : p[name].length;
-      const own = cell.matrices.includes(name.slice(0, -1));
-      return [name, {...place(columns && p[name].length / columns, columns), own}];
+      const ofCell = cell.matrices.includes(name.slice(0, -1));
+      return [name, {...place(columns && p[name].length / columns, columns), ofCell}];
     }));
     this.size = memory.size;                               // of all parameters
     this.layers = units.map((H, k) => {
       const number = k + 1, of = letter => this.places[letter + number];
       const after = columns => place((T + 1) * rows, columns);             // before the first step, and after each
       const room = cell.ofW < cell.rows ? 64 : 0;          // a product with W begins within a, and is wider than W
-      return {number, H, U: of('U'), W: of('W'), b: of('b'), own: Object.keys(cell.own).map(of),
+      return {number, H, U: of('U'), W: of('W'), b: of('b'), cell_p: Object.keys(cell.cell_p).map(of),
         matrices: cell.matrices.map(of), held: [], a: place(rows, cell.rows * H + room),
         first: (cell.rows - cell.ofW) * H, h: after(H), C: after(states * H), kept: place(T * rows,
           (cell.forward.outputs.length - 1 - states) * H), forward: new Program(cell.forward, memory, H)};
@@ -223,8 +223,8 @@ class Network {
   }
 
   /** Return a layer's own parameters as Program.run() takes them. */
-  ownValues({own, matrices}) {
-    return [...[...own, ...matrices].map(({at}) => ({at, width: 0})),
+  cellPValues({cell_p, matrices}) {
+    return [...[...cell_p, ...matrices].map(({at}) => ({at, width: 0})),
       ...matrices.slice(-1).map(({width}) => ({at: width, width: 0}))];
   }
 
@@ -233,7 +233,7 @@ class Network {
     const {H, a, h, C, kept, held, forward} = layer, S = this.cell.states.length, after = row + this.rows;
     forward.run(H, B, [...valuesIn(C, after, S, H), ...valuesIn(h, after, 1, H),
       ...valuesIn(kept, row, kept.columns / H, H), ...valuesIn(a, 0, this.cell.rows, H), ...valuesIn(C, row, S, H),
-      ...this.ownValues(layer)], held);
+      ...this.cellPValues(layer)], held);
   }
 }
 

@@ -173,14 +173,14 @@ def read_checkpoint(path, encoding='utf-8', dtype=None):
         from engine.backend.theano_setup import theano     # late: most of what run/ does needs no Theano
         dtype = theano.config.floatX
     encoding, stored = checks.encoding('encoding', encoding), opened(path)
-    own, others = stored.metadata.get('cell', {}).get('parameters', []), stored.metadata.get('parameters')
+    cell_p, others = stored.metadata.get('cell', {}).get('parameters', []), stored.metadata.get('parameters')
     layers = max(1, layers_of(stored))
     sizes = {'c', *in_layers('b', layers)}
-    names = others or [*parameter_shapes(0, layers * (0,)), *in_layers(own, layers)]
+    names = others or [*parameter_shapes(0, layers * (0,)), *in_layers(cell_p, layers)]
     if len({*names}) < len(names) or not sizes <= {*names} <= stored.keys() or 0 in units(stored):
         raise stored.refusal(f'expected parameters {", ".join(names)[:200]}, each once, and units in each layer')
     uchar, rows = stored.vocabulary(encoding), [(*np.shape(stored.get(name)), 0)[0] for name in ('b1', 'U1', 'W1')]
-    shapes = parameter_shapes(len(uchar), units(stored), rows, own)
+    shapes = parameter_shapes(len(uchar), units(stored), rows, cell_p)
     if others:                                 # of a class with parameters of its own, only these shapes are known
         shapes = {name: shapes[name] if name in sizes else stored[name].shape for name in names}
     return {name: stored.array(name, dtype, shape) for name, shape in shapes.items()}, uchar

@@ -55,7 +55,7 @@ def cell_of(name):
 def parameters_of(name, units, V):
     """Return how many parameters a model has."""
     from engine.data.parameters import parameter_shapes
-    shapes = parameter_shapes(V, (units, units), cell_of(name).counts.rows, cell_of(name).own)
+    shapes = parameter_shapes(V, (units, units), cell_of(name).counts.rows, cell_of(name).parameters)
     return sum(map(math.prod, shapes.values()))
 
 
@@ -134,7 +134,7 @@ def make_pytorch(name, units):
     import torch
     from torch import nn
     batches, function = make_batches(BATCH), in_numpy(name)
-    rows, states, own = numpy_model.declared(function)
+    rows, states, cell_p = numpy_model.declared(function)
     G, of_U, of_W = numpy_model.row_counts(function)
     # The same formula with torch in place of NumPy. A row is a sequence here, and a column there.
     names = dict(np=torch, sigmoid=torch.sigmoid, normalised=lambda a: nn.functional.layer_norm(a, a.shape[1:]))
@@ -148,7 +148,7 @@ def make_pytorch(name, units):
         a_h = [0] * (G - of_W) + list(torch.mm(h, W).chunk(of_W, 1) if of_W else ())
         of_x = [*a_x.chunk(of_U, 1), *b[of_U:]]
         arguments = dict(zip(rows, [x + h for x, h in zip(of_x, a_h)]))
-        arguments.update(zip(own, [product(v) if v.ndim == 2 else v for v in values]))
+        arguments.update(zip(cell_p, [product(v) if v.ndim == 2 else v for v in values]))
         h, *after = cell(**arguments, **{f'{state}_prev': value for state, value in zip(states, before)})
         return h, after
     p = {each: torch.from_numpy(array) for each, array in parameters(name, units).items()}
@@ -158,7 +158,7 @@ def make_pytorch(name, units):
             super().__init__()
             self.U, self.W = [nn.Parameter(p[f'{each}{k}'].flatten(0, 1).T.contiguous()) for each in 'UW']     # (n, GH)
             self.b = nn.Parameter(p[f'b{k}'])
-            self.own = nn.ParameterList([nn.Parameter(p[f'{each}{k}']) for each in own])
+            self.cell_p = nn.ParameterList([nn.Parameter(p[f'{each}{k}']) for each in cell_p])
 
         def forward(self, x):
             of_x = self.U[x] if x.dtype == torch.int64 else x.matmul(self.U)
@@ -166,7 +166,7 @@ def make_pytorch(name, units):
             h, *after = [torch.zeros(x.shape[1], units) for _ in range(1 + len(states))]
             outputs = []
             for a_x in a.unbind():
-                h, after = step(a_x, h, self.W, self.b, after, *self.own)
+                h, after = step(a_x, h, self.W, self.b, after, *self.cell_p)
                 outputs.append(h)
             return torch.stack(outputs)
 
