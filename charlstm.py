@@ -11,7 +11,7 @@ The second layer reads the h of the first, and softmax(p['V'].h2 + c) is the dis
 
 The functions below are the whole model. Up to `update`, most take symbols, which stand for arrays: tt.tanh(a) computes
 nothing yet. Theano derives the gradients (tt.grad), also the cell's; only the loop over time steps, products and the
-softmax have theirs by hand, in engine/kernel/. Edit a function, and training, prediction, writing and the cell's code
+softmax have theirs by hand, in engine/graph/. Edit a function, and training, prediction, writing and the cell's code
 in C follow. The class CharLSTM, at the end, trains and writes. engine/lesson/ derives the model by hand.
 
 Letters used for the sizes throughout, and the shapes of the parameters p of two layers, by name:
@@ -31,8 +31,8 @@ import numpy as np
 from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import NAMES, parameter_shapes, stacked
 from engine.data.text import read_text
-from engine.methods.analysis import mean_of
-from engine.methods.state import begin, set_rate
+from engine.model.score import mean_of
+from engine.model.state import begin, set_rate
 from engine.run.checkpoint import read_about, read_checkpoint, read_mean_squares
 from engine.run.schedule import Diverged, Epoch, Step, Validated
 from engine.terminal import ctrl_c_delayed
@@ -68,8 +68,8 @@ Outputs = collections.namedtuple('Outputs', 'costs best probabilities spread lay
 def network(batch, p, ops, truncate=-1):
     """Return the Outputs of the whole model for a Batch.
 
-    p: the parameters by name. ops: the operations whose gradients are by hand, and the cell; a Kernel (engine/kernel/
-    ops.py) or a Scan (engine/kernel/scan.py). truncate: the gradient flows through the last `truncate` steps; -1: all.
+    p: the parameters by name. ops: the operations whose gradients are by hand, and the cell; a Kernel (engine/graph/
+    ops.py) or a Scan (engine/graph/scan.py). truncate: the gradient flows through the last `truncate` steps; -1: all.
     """
     h, layers = batch.x, []
     for k in range(1, 1 + len(batch.states)):
@@ -143,7 +143,7 @@ def activation_penalty(h, h_before, ar, tar):
     return ar * tt.sqr(h).mean(axis=2) + tar * changes
 
 
-# A step is objective, its gradients and those of the penalty (engine/methods/compile.py), and then update.
+# A step is objective, its gradients and those of the penalty (engine/model/compile.py), and then update.
 def objective(batch, p, ops, lp, network):
     """Return what a training step minimises (without the penalty) and the network's Outputs: the first half of a step.
 
@@ -275,7 +275,7 @@ class CharLSTM:
             print(epoch.cost, epoch.valid_cost)
         print(model.generate_text('It is ', 200))
 
-    Attributes (engine/methods/state.py has others):
+    Attributes (engine/model/state.py has others):
         uchar           list of the V characters, by number
         batch_size      sequences B in a batch
         X, Y, n_batches inputs, targets (int32 (T,B) each) and their number, by 'train' and 'valid'
@@ -325,15 +325,15 @@ class CharLSTM:
         """
         begin(self, random_seed, kernel, comm, precision, device)
 
-    # Methods, from engine/methods/. See, for example, help(CharLSTM.fit).
-    from engine.methods.analysis import (alternatives, correlations, passage_costs, read, score_lines, score_text,
-                                         states, validate, validate_batch, validation_costs)
-    from engine.methods.compile import compile, compiled, computes_on, metrics
-    from engine.methods.fit import fit
-    from engine.methods.sampling import generate_text, sample, stream_text
-    from engine.methods.saving import export, init_params, load_params, model_setup, resume, save_params, versions
-    from engine.methods.state import finite, prepare_input
-    from engine.methods.step import theano_check, theano_predict, theano_train_rmsprop, theano_train_sgd
+    # Methods, from engine/model/. See, for example, help(CharLSTM.fit).
+    from engine.model.compile import compile, compiled, computes_on, metrics
+    from engine.model.fit import fit
+    from engine.model.sampling import generate_text, sample, stream_text
+    from engine.model.saving import export, init_params, load_params, model_setup, resume, save_params, versions
+    from engine.model.score import (alternatives, correlations, passage_costs, read, score_lines, score_text, states,
+                                    validate, validate_batch, validation_costs)
+    from engine.model.state import finite, prepare_input
+    from engine.model.step import theano_check, theano_predict, theano_train_rmsprop, theano_train_sgd
 
     dyn_lrate = property(lambda self: self.rate, set_rate)
 

@@ -78,7 +78,7 @@ def program(arguments):
     progress, sources = (checkpoint.metadata['progress'], checkpoint.sources) if o.resume else ({}, {})
     print(f'reading {o.input}', flush=True)
     from charlstm import CharLSTM                          # imports Theano, which takes a second
-    from engine.methods import fit
+    from engine.model import fit
     from engine.run import results, schedule as schedules
     model = files.load_class(o.cell, CharLSTM)(o.random_seed, o.kernel == 'on', group, o.precision, o.device)
     parameters = fit.set_up(model, o)

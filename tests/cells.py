@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from charlstm import lstm_cell, tt
-from engine.kernel.formula import OPERATIONS, PRODUCTS
+from engine.graph.formula import OPERATIONS, PRODUCTS
 from engine.lesson.cells import GRU, GRU2014, MLSTM, RNN, SLSTM, MinGRU, Normalised, Peepholes
 from engine.page.page import LSTM
 from numpy_model import lstm, same, sigmoid

@@ -43,7 +43,7 @@ from browser import CHROMIUM, Browser  # noqa: E402
 from charlstm import CharLSTM, lstm_cell  # noqa: E402
 from engine import terminal  # noqa: E402
 from engine.backend.theano_setup import theano  # noqa: E402
-from engine.kernel.cell import Cell  # noqa: E402
+from engine.graph.cell import Cell  # noqa: E402
 from models import as_new, default_mode  # noqa: E402
 from novel import PAGE, Handler  # noqa: E402
 from numpy_model import H1, H2, LETTERS, V  # noqa: E402

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from charlstm import CharLSTM
-from engine.parallel import SingleProcess
 from engine.backend.theano_setup import theano
+from engine.parallel import SingleProcess
 from numpy_model import LETTERS, NAMES, random_parameters
 
 

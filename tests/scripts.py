@@ -113,7 +113,7 @@ def environment(flags='', **changes):
 def bytecode():
     """Return a folder with the bytecode of the scripts' imports, written by one process, as others may be killed."""
     env = {name: value for name, value in os.environ.items() if name != 'PYTHONDONTWRITEBYTECODE'}
-    modules = 'train, produce_text, charlstm, engine.methods.fit, engine.run.results, tqdm'
+    modules = 'train, produce_text, charlstm, engine.model.fit, engine.run.results, tqdm'
     subprocess.run([sys.executable, '-c', f'import {modules}'], cwd=str(ROOT), check=True,
                    env=dict(env, PYTHONPYCACHEPREFIX=FAKES.name))
     return FAKES.name

@@ -7,7 +7,7 @@ import pytest
 import numpy_model
 from charlstm import CharLSTM, read_mean_squares
 from engine.data.features import FEATURES
-from engine.methods import adapt, analysis
+from engine.model import adapt, score as scores
 from models import CODES, P, TEXT, set_parameters
 from numpy_model import H1, H2, LETTERS, NAMES, V
 from scripts import load
@@ -33,7 +33,7 @@ def counting(model, monkeypatch):
 @pytest.mark.parametrize('most', [1, 3, 7])
 def test_costs_and_alternatives_of_a_text(stateful, monkeypatch, most):
     """Texts are read in pieces of at most SCORED characters."""
-    monkeypatch.setattr(analysis, 'SCORED', most)
+    monkeypatch.setattr(scores, 'SCORED', most)
     read, done = counting(stateful, monkeypatch), []
     np.testing.assert_allclose(stateful.score_text(TEXT[:41], progress=done.extend), COSTS, rtol=1e-4)
     assert max(read) == most and sum(read) == len(done) == 40
@@ -48,8 +48,8 @@ def test_costs_and_alternatives_of_a_text(stateful, monkeypatch, most):
 @pytest.mark.parametrize('rows, room, most', [(3, 7, 7), (64, 2000, 13 * 48)])
 def test_costs_of_lines_are_those_of_each_by_itself(lined, monkeypatch, rows, room, most):
     """Lines of similar length are read together, in pieces of at most `room` characters, one or more of each line."""
-    monkeypatch.setattr(analysis, 'LINES', rows)
-    monkeypatch.setattr(analysis, 'SCORED', room)
+    monkeypatch.setattr(scores, 'LINES', rows)
+    monkeypatch.setattr(scores, 'SCORED', room)
     random = np.random.default_rng(7)
     lines = [''.join(random.choice(list(LETTERS[1:]), n)) for n in (5, 0, 47, 1, 2, 2, 11, 0, 3, 30, 7, 1, 4)]
     read, done = counting(lined, monkeypatch), []
@@ -68,7 +68,7 @@ def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch,
     With RMSprop's mean squares, gradients are divided by their roots, plus a tenth of the roots' mean, and the
     parameters are the model's minus two sums of steps, each with its own decay.
     """
-    monkeypatch.setattr(analysis, 'ADAPTED', 4)
+    monkeypatch.setattr(scores, 'ADAPTED', 4)
     monkeypatch.setattr(adapt, 'CLIPS', (1, 1))                 # which these gradients exceed
     monkeypatch.setattr(adapt, 'SUMS', dict(fast=(0.9, 0.3), slow=(0.4, 0.03)))
     model, random, p = CharLSTM(), np.random.default_rng(5), P

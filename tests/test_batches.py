@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlstm import CharLSTM
-from engine.parallel import SingleProcess
 from engine.data import text as texts
 from engine.data.batches import Text
+from engine.parallel import SingleProcess
 from models import TEXT, halves_up, member, prepared, spelled
 from texts import POEM, TEXTS, as_read, written
 

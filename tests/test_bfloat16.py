@@ -12,8 +12,8 @@ import numpy_model
 from charlstm import CharLSTM, read_about
 from engine.backend import compiler
 from engine.backend.theano_setup import theano
-from engine.kernel import ops
-from engine.kernel.library import Library
+from engine.graph import ops
+from engine.graph.library import Library
 from judges import to_bfloat16
 from models import trained
 from scripts import TEXT, load

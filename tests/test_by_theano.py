@@ -1,4 +1,4 @@
-"""The runtime in the place of Theano's C++ (engine/kernel/elementwise.py), judged by Theano's own tests."""
+"""The runtime in the place of Theano's C++ (engine/graph/elementwise.py), judged by Theano's own tests."""
 import os
 import re
 import subprocess

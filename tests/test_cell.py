@@ -13,15 +13,15 @@ import charlstm
 from cells import (coupled_cell, logical_cell, odd_cell, peephole_cell, products_cell, readme_classes, same_sums_cell,
                    sums_cell, three_states)
 from charlstm import CharLSTM, lstm_cell, tt
-from engine.kernel import cell as cells_in_code, formula
-from engine.run.info import description
-from engine.kernel.cell import Cell
 from engine.backend import compiler
-from engine.kernel.library import joined
-from engine.lesson import cells as lesson_cells
-from engine.page.page import formulas
 from engine.backend.theano_setup import theano
-from engine.methods.compile import operations
+from engine.graph import cell as cells_in_code, formula
+from engine.graph.cell import Cell
+from engine.graph.library import joined
+from engine.lesson import cells as lesson_cells
+from engine.model.compile import operations
+from engine.page.page import formulas
+from engine.run.info import description
 from pages import context_of, run_in_javascript
 from scripts import load
 

@@ -9,10 +9,10 @@ from scipy import stats
 
 import numpy_model
 from charlstm import CharLSTM
-from engine.methods import step as steps
 from engine.backend.theano_setup import theano
 from engine.lesson.cells import GRU, RNN, MinGRU, NoForgetGate
-from engine.methods.step import begins_anew, kept_units, kept_weights
+from engine.model import step as steps
+from engine.model.step import begins_anew, kept_units, kept_weights
 from models import P, PARTS, RATIO, S, TEXT, parameters_of, set_parameters
 from numpy_model import H1, H2, NAMES, V
 from scripts import FAST, TRAIN, load, run, succeeded

@@ -11,7 +11,7 @@ import pytest
 
 from charlstm import CharLSTM, read_about, read_checkpoint
 from damage import ABOUT, DAMAGE, METADATA, PROGRESS, TEXT_OF_RUN, TRACE, about, write_checkpoint
-from engine.methods.saving import read_run
+from engine.model.saving import read_run
 from engine.run.checkpoint import FORMAT, write
 from numpy_model import NAMES, random_parameters
 from scripts import B, ROOT

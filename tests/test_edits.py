@@ -10,8 +10,8 @@ from charlstm import CharLSTM, lstm_cell, read_about, read_mean_squares, tt
 from engine.backend.theano_setup import theano
 from theano.sandbox.rng_mrg import MRG_RandomStreams
 from theano.tensor.shared_randomstreams import RandomStreams
-from engine.methods.edits import REPLACEABLE
-from engine.methods.state import named_state, optimiser_variables
+from engine.model.edits import REPLACEABLE
+from engine.model.state import named_state, optimiser_variables
 from models import P, TEXT, default_mode, set_parameters
 from models import trained as returned
 from numpy_model import H1, H2, LETTERS, NAMES, V

@@ -8,7 +8,7 @@ import pytest
 
 from engine.backend import compiler
 from engine.backend.theano_setup import theano, tt
-from engine.kernel.elementwise import SameArrays, openblas
+from engine.graph.elementwise import SameArrays, openblas
 
 RANDOM = np.random.RandomState(0)
 

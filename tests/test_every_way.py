@@ -16,13 +16,13 @@ import pytest
 import test_export
 import ways
 from cells import LAB
-from engine.run import table
 from engine.backend import compiler
 from engine.backend.theano_setup import theano
-from engine.kernel import cell, ops, scan
-from engine.kernel.export import FORMATS
+from engine.export.export import FORMATS
+from engine.graph import cell, ops, scan
+from engine.model.step import kept_units, kept_weights
 from engine.page.page import PRODUCTS
-from engine.methods.step import kept_units, kept_weights
+from engine.run import table
 from judges import assert_drawn, assert_most_probable, assert_near, to_bfloat16
 from models import default_mode
 from numpy_model import same

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from charlstm import CharLSTM
-from engine.methods import step as steps
+from engine.model import step as steps
 from models import TEXT
 
 SMALL = dict(num_units1=5, num_units2=3, batch_size=2, seq_length=7)

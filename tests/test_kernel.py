@@ -1,4 +1,4 @@
-"""Each Op of engine/kernel/ops.py by itself, in cases that test_every_way.py does not cover.
+"""Each Op of engine/graph/ops.py by itself, in cases that test_every_way.py does not cover.
 
 These are any memory order, NaN and infinity, in-place Ops, inputs that do not match, and any number of threads.
 """
@@ -19,14 +19,14 @@ import numpy_model
 from charlstm import CharLSTM, lstm_cell
 from engine import checks
 from engine.backend import compiler
-from engine.kernel import library, ops
-from engine.kernel.cell import Cell
-from engine.kernel.elementwise import openblas
-from engine.kernel.fallback import StepByStep
-from engine.kernel.in_c import c_functions
-from engine.kernel.in_numpy import Arrays
-from engine.kernel.library import Library
 from engine.backend.theano_setup import theano, tt
+from engine.graph import library, ops
+from engine.graph.cell import Cell
+from engine.graph.elementwise import openblas
+from engine.graph.fallback import StepByStep
+from engine.graph.in_c import c_functions
+from engine.graph.in_numpy import Arrays
+from engine.graph.library import Library
 from cells import OWN, peephole_cell, three_states
 from numpy_model import NAMES, chosen, lstm, sigmoid
 

@@ -10,8 +10,8 @@ from cells import README_CODE, readme_classes
 from charlstm import CharLSTM, read_about, tt
 from engine.backend import compiler
 from engine.backend.theano_setup import theano
-from engine.methods.compile import operations
-from engine.methods.edits import is_standard, tokens
+from engine.model.compile import operations
+from engine.model.edits import is_standard, tokens
 from engine.run.info import description
 from models import default_mode
 from numpy_model import costs, lstm

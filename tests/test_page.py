@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from engine.files import BUNDLED
-from engine.kernel.fallback import StepByStep
-from engine.methods.state import zero_states
+from engine.graph.fallback import StepByStep
+from engine.model.state import zero_states
 from engine.page import page
 from engine.page.page import learning, logged_costs
 from engine.run.checkpoint import opened

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from charlstm import CharLSTM, read_mean_squares
-from engine.methods import saving
 from engine.backend import compiler
+from engine.model import saving
 from learner import progress_of
 from numpy_model import NAMES, costs_of
 from scripts import (DRIVER, FAST, PRODUCE, ROOT, STATEFUL, TEXT, TRAIN, WITH_COSTS, arrays_and_about, assert_refused,

@@ -12,10 +12,10 @@ import numpy_model
 from cells import evaluate
 from charlstm import CharLSTM, tt
 from damage import write_checkpoint
-from engine.methods import sampling
 from engine.backend.theano_setup import theano
-from engine.kernel.cell import Cell, held_cell, inputs_of
-from engine.kernel.library import Library
+from engine.graph.cell import Cell, held_cell, inputs_of
+from engine.graph.library import Library
+from engine.model import sampling
 from judges import assert_drawn
 from models import default_mode, spelled
 from numpy_model import H1, H2, LETTERS, V, chosen

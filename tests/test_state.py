@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import numpy_model
 from charlstm import CharLSTM, read_about, read_checkpoint
 from engine.backend.theano_setup import theano
-from engine.methods.state import optimiser_variables
+from engine.model.state import optimiser_variables
 from models import TEXT, parameters_of, prepared, spelled, text_of
 from numpy_model import LETTERS, NAMES, random_parameters
 from scripts import load

@@ -17,8 +17,8 @@ import cells  # noqa: E402
 from charlstm import CharLSTM, tt  # noqa: E402
 from engine.backend import compiler  # noqa: E402
 from engine.backend.theano_setup import theano  # noqa: E402
-from engine.kernel import in_torch  # noqa: E402
-from engine.kernel.cell import Cell  # noqa: E402
+from engine.graph import in_torch  # noqa: E402
+from engine.graph.cell import Cell  # noqa: E402
 from engine.lesson import cells as lesson_cells  # noqa: E402
 from models import default_mode  # noqa: E402
 from scripts import PRODUCE, STATEFUL, TEXT, TRAIN, assert_refused, run, succeeded  # noqa: E402

@@ -14,10 +14,10 @@ sys.path[:0] = map(str, Path(__file__).resolve().parents[:2])
 
 from cells import CELLS, LAB  # noqa: E402
 from charlstm import CharLSTM, theano  # noqa: E402
-from engine.kernel.cell import Cell  # noqa: E402
+from engine.graph.cell import Cell  # noqa: E402
 from models import default_mode  # noqa: E402
 from pages import context_of  # noqa: E402
-from engine.methods.state import optimiser_variables, zero_states  # noqa: E402
+from engine.model.state import optimiser_variables, zero_states  # noqa: E402
 from numpy_model import declared, forward, lively_parameters, same, units_of  # noqa: E402
 
 FIRST = 0x3041                         # the code of the first character

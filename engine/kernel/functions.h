@@ -1,4 +1,4 @@
-/* Functions of vectors.  Those named vector_... are for a cell's code, which engine/kernel/in_c.py generates;
+/* Functions of vectors.  Those named vector_... are for a cell's code, which engine/graph/in_c.py generates;
  * OPERATIONS in formula.py has each of them in NumPy. */
 #ifndef FUNCTIONS_H
 #define FUNCTIONS_H

@@ -1,6 +1,6 @@
 /* An LSTM layer over whole sequences, forward and backward: matrix products, and the cell for each unit.
  *
- * The cell is two functions, cell_forward and cell_backward, which engine/kernel/in_c.py generates from the
+ * The cell is two functions, cell_forward and cell_backward, which engine/graph/in_c.py generates from the
  * formula.  cell.h declares them. */
 #ifndef LAYER_C
 #define LAYER_C

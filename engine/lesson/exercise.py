@@ -5,9 +5,9 @@ import traceback
 import numpy as np
 
 from charlstm import lstm_cell, tt
-from engine.kernel.cell import STANDARD_ARGUMENTS, Cell, declared
+from engine.graph.cell import STANDARD_ARGUMENTS, Cell, declared
 from engine.lesson.numpy_lstm import lstm, sigmoid
-from engine.methods.state import refuse_ignored
+from engine.model.edits import refuse_ignored
 from engine.terminal import Parser, main
 
 B, H, V, RANDOM = 3, 5, 7, np.random.default_rng(1)

@@ -3,10 +3,10 @@ import re
 
 from charlstm import CharLSTM
 from engine.files import load_class
-from engine.kernel.cell import Cell, places
-from engine.kernel.formula import equations
-from engine.kernel.in_c import c_functions
-from engine.kernel.library import C_FILES
+from engine.graph.cell import Cell, places
+from engine.graph.formula import equations
+from engine.graph.in_c import c_functions
+from engine.graph.library import C_FILES
 from engine.terminal import Parser, main
 
 

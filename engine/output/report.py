@@ -113,7 +113,7 @@ def inputs(options):
 
 def sequences(model, options, prime):
     """Yield the sequences in pieces, each a list of strings, the prime first."""
-    from engine.methods.sampling import for_readers        # late: it imports Theano
+    from engine.model.sampling import for_readers        # late: it imports Theano
     hold = {}
     for state, number, value in options.hold or ():
         hold.setdefault(state, {})[number] = value

@@ -4,8 +4,8 @@ import json
 import numpy as np
 
 from engine.data.parameters import is_matrix
-from engine.kernel.cell import inputs_of, initial_cell_parameters, cell_p_places, places, reads_of
-from engine.kernel.formula import COSTLY, PRODUCTS, code_of, equations, of_row
+from engine.graph.cell import cell_p_places, initial_cell_parameters, inputs_of, places, reads_of
+from engine.graph.formula import COSTLY, PRODUCTS, code_of, equations, of_row
 
 
 def as_text(value):

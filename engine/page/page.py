@@ -12,8 +12,8 @@ import numpy as np
 from engine.data.batches import characters_to_train
 from engine.data.text import encoded, read_string
 from engine.files import readable, write_whole
-from engine.methods.saving import other_program_cell
-from engine.methods.state import sizes
+from engine.model.saving import other_program_cell
+from engine.model.state import sizes
 from engine.page.cell import cell_for_page
 from engine.run import info, logs, recipe, table
 from engine.run.checkpoint import opened

@@ -47,7 +47,7 @@ def option_of(name):
 def cell_of(name):
     """Return the Cell."""
     from charlstm import CharLSTM
-    from engine.kernel.cell import Cell
+    from engine.graph.cell import Cell
     from engine.files import load_class
     return Cell(load_class(option_of(name), CharLSTM).cell, 'float32')
 

@@ -61,7 +61,7 @@ def make_ours(units, batch, precision='float32', cxx=None, device=None, way='rec
     batches = make_batches(batch)
     model = charlstm.CharLSTM(random_seed=1, precision=precision, device=device)
     if device:
-        from engine.kernel import in_torch
+        from engine.graph import in_torch
         if way == 'eager':
             in_torch.in_one_kernel = lambda function, name: function
         in_torch.Step.EAGER = in_torch.Step.EAGER if way == 'recorded' else float('inf')
@@ -163,7 +163,7 @@ def make_product(library, bfloat16=False):
         return lambda: min(timed(lambda: np.dot(a, b), 4)[1:])
     if library == 'kernel':
         import charlstm
-        from engine.methods.compile import operations
+        from engine.model.compile import operations
         model = charlstm.CharLSTM(precision='bfloat16' if bfloat16 else 'float32')
         model.model_setup(char_dim=V, num_units1=1)
         arrays = a, b, np.empty_like(a)                      # the function knows only their addresses
@@ -209,8 +209,8 @@ def measure(units, batch, options):
 def on_device(options):
     """Print the table of a device, and the time of its masks."""
     import numpy as np
-    from engine.kernel.in_torch import described
-    from engine.methods.step import kept_units, kept_weights
+    from engine.graph.in_torch import described
+    from engine.model.step import kept_units, kept_weights
     print(f'on {described(options.device)}\n')
     row = table('units', 'batch', '      side', 'characters/s', 'ours over it', 'masks, ms')
     for units, batch in itertools.product(options.units, options.batches):

@@ -26,8 +26,8 @@ from engine.backend.theano_setup import theano
 from engine.data.batches import Text
 from engine.data.parameters import NOT_PARAMETERS, map_state, named_state, units
 from engine.data.text import shown
-from engine.kernel.cell import initial_cell_parameters
-from engine.methods.edits import CompiledFunctions, cell_of_model
+from engine.graph.cell import initial_cell_parameters
+from engine.model.edits import CompiledFunctions, cell_of_model
 from engine.parallel import group_of
 from engine.run import table
 from engine.terminal import warn
@@ -51,7 +51,7 @@ class Learning(collections.UserDict):
 def in_torch():
     """Return the module in_torch. Raise ValueError without PyTorch, which only devices other than the CPU need."""
     try:
-        from engine.kernel import in_torch
+        from engine.graph import in_torch
     except ModuleNotFoundError as error:
         raise ValueError(f'a device other than the CPU needs PyTorch ({error}): pip install -r '
                          'engine/requirements-gpu.txt') from None

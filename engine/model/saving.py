@@ -13,11 +13,11 @@ import numpy as np
 from engine import VERSION, checks
 from engine.backend.theano_setup import theano
 from engine.data.parameters import in_layers, layers_of, named_state, parameter_shapes, units
-from engine.methods import edits
-from engine.methods.analysis import costs_of, read
-from engine.methods.compile import compiled, computes_on
-from engine.methods.edits import CompiledFunctions, cell_of_model
-from engine.methods.state import (Learning, arrays, kinds, new_kinds, new_parameters, optimiser_variables,
+from engine.model import edits
+from engine.model.compile import compiled, computes_on
+from engine.model.edits import CompiledFunctions, cell_of_model
+from engine.model.score import costs_of, read
+from engine.model.state import (Learning, arrays, kinds, new_kinds, new_parameters, optimiser_variables,
                                   set_parameters, set_text, shared, sizes, stream_of, stream_state, variables,
                                   vocabulary_size, zero_states)
 from engine.run import table
@@ -285,7 +285,7 @@ def export(model, path):
 
     A .safetensors also loads as a checkpoint. Raises OSError, and ValueError for another ending or an unsuitable model.
     """
-    from engine.kernel import export as exports            # late: most programs export nothing
+    from engine.export import export as exports            # late: most programs export nothing
     ending = exports.format_of(path)
     cell = other_program_cell(model, exports.FORMATS[ending])
     model.group.broadcast(exports.write, path, cell, arrays(model.p), model.uchar)

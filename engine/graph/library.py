@@ -10,9 +10,10 @@ import numpy as np
 
 from engine.backend import compiler
 from engine.backend.compiler import MACROS
-from engine.kernel.cell import Program
+from engine.graph.cell import Program
 
-C_FILES = {path.name: path.read_text(encoding='utf-8') for path in Path(__file__).resolve().parent.glob('*.[ch]')}
+FOLDER = Path(__file__).resolve().parents[1] / 'kernel'
+C_FILES = {path.name: path.read_text(encoding='utf-8') for path in FOLDER.glob('*.[ch]')}
 
 
 def empty(shape, dtype):
@@ -53,7 +54,7 @@ class Library(NamedTuple):
 
     def path(self):
         """Return the path of the library, which may still have to be compiled."""
-        from engine.kernel.in_c import c_functions         # late: NumPy's form needs no C
+        from engine.graph.in_c import c_functions         # late: NumPy's form needs no C
         text = ''.join(f'#include "{name}"\n' for name in ('sampling.c', 'embedding.c', 'vectors.c'))
         cell = c_functions(self.program, C_FILES['cell.h'])
         return compiler.compiled_file('kernel', source(text, self.dtype, self.bfloat16, cell))

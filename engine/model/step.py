@@ -4,8 +4,8 @@ import numpy as np
 from engine import checks
 from engine.backend.theano_setup import theano
 from engine.data.parameters import recurrent
-from engine.methods.compile import compiled, left_out
-from engine.methods.state import set_number, sizes, stored, vocabulary_size, zero_states
+from engine.model.compile import compiled, left_out
+from engine.model.state import set_number, sizes, stored, vocabulary_size, zero_states
 from engine.terminal import warn_once
 
 

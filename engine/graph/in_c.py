@@ -2,8 +2,8 @@
 import collections
 from typing import NamedTuple
 
-from engine.kernel.cell import places
-from engine.kernel.formula import COSTLY, IN_C, PRODUCTS, Code, filled, of_row, written
+from engine.graph.cell import places
+from engine.graph.formula import COSTLY, IN_C, PRODUCTS, Code, filled, of_row, written
 
 
 class StageProduct(NamedTuple):

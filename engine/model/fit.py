@@ -3,7 +3,7 @@ import contextlib
 import math
 
 from engine import checks
-from engine.methods.state import new_kinds
+from engine.model.state import new_kinds
 from engine.run import table
 from engine.run.options import Options, set_units
 from engine.run.recipe import complete

@@ -12,7 +12,7 @@ import types
 import numpy as np
 
 from engine.backend.theano_setup import theano
-from engine.kernel.cell import Cell
+from engine.graph.cell import Cell
 
 # SHA-256 of charlstm.py's functions that C computes, with those that they call, as written() returns them.
 STANDARD = dict(layer='5a71f0af2b5179dac7148f51b5c0354487030d4f31d91722c9b92f41a40cc9e7',

@@ -4,8 +4,8 @@ import copy
 import numpy as np
 
 from engine import checks
-from engine.methods.compile import compiled
-from engine.methods.state import arrays, set_parameters, sizes, vocabulary_size
+from engine.model.compile import compiled
+from engine.model.state import arrays, set_parameters, sizes, vocabulary_size
 from engine.parallel import SingleProcess
 
 CLIPS = 1, 5                   # largest gradient norm in adapting: without mean squares, and with them

@@ -13,8 +13,8 @@ import numpy as np
 
 from engine.backend import compiler
 from engine.backend.theano_setup import theano, tt
-from engine.kernel import formula
-from engine.kernel.library import Library, empty, reused, source
+from engine.graph import formula
+from engine.graph.library import Library, empty, reused, source
 
 gof, scalar = theano.gof, theano.scalar
 infer_reuse_pattern = theano.compile.function_module.infer_reuse_pattern

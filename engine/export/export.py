@@ -1,19 +1,20 @@
 """Export a model for other programs: as a C file, from model.c and functions.c, or as a safetensors file."""
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 
 from engine.data.parameters import layers_of, stacked, units
-from engine.data.tensors import tensors_file
+from engine.export.tensors import tensors_file
 from engine.files import write_whole
-from engine.kernel.cell import places
-from engine.kernel.formula import code_of, filled, in_c, written
-from engine.kernel.in_c import Staged
-from engine.kernel.library import C_FILES
+from engine.graph.cell import places
+from engine.graph.formula import code_of, filled, in_c, written
+from engine.graph.in_c import Staged
 
 IN_FLOAT = dict(line='const float {} = {};', prefix='cell_', constant=lambda value: (
     f'{np.float32(value)}f' if np.isfinite(value) else in_c(value)))
+C_FILES = {name: (Path(__file__).parent / name).read_text(encoding='utf-8') for name in ('model.c', 'functions.c')}
 FORMATS = {'.safetensors': "PyTorch's nn.LSTM", '.c': 'a C file'}
 
 

@@ -5,7 +5,7 @@ Characters are (B,), texts (T,B).
 import numpy as np
 
 from engine import checks
-from engine.kernel.elementwise import blas_threads
+from engine.graph.elementwise import blas_threads
 
 
 def likely(p, top_k, top_p):

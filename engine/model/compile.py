@@ -7,12 +7,12 @@ from engine import checks
 from engine.backend import compiler
 from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import in_layers, layers_of, named_state, recurrent
-from engine.kernel.cell import line_that_makes, lines_of
-from engine.kernel.elementwise import SameArrays
-from engine.kernel.ops import Kernel, SoftmaxCrossEntropy
-from engine.kernel.scan import Scan, flat, state_symbols
-from engine.methods.edits import REPLACEABLE, CompiledFunctions, base_of, cell_of_model, file_of, functions, is_standard
-from engine.methods.state import (arrays, continue_streams, in_torch, kinds, new_kinds, optimiser_variables, sizes,
+from engine.graph.cell import line_that_makes, lines_of
+from engine.graph.elementwise import SameArrays
+from engine.graph.ops import Kernel, SoftmaxCrossEntropy
+from engine.graph.scan import Scan, flat, state_symbols
+from engine.model.edits import REPLACEABLE, CompiledFunctions, base_of, cell_of_model, file_of, functions, is_standard
+from engine.model.state import (arrays, continue_streams, in_torch, kinds, new_kinds, optimiser_variables, sizes,
                                   vocabulary_size, zero_states)
 from engine.parallel import DataParallelStep
 from engine.terminal import number_of, warn
@@ -193,7 +193,7 @@ def build_texts(model, ops, name):
         check_parts(model, ops)
     elif ops.in_c:
         return ops.texts(model.p)
-    from engine.kernel.fallback import StepByStep          # late: C runs most models
+    from engine.graph.fallback import StepByStep          # late: C runs most models
     S = cell_of_model(model).counts.S
     return StepByStep(functools.partial(compiled, model), functools.partial(sizes, model), S)
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import is_matrix
-from engine.kernel.cell import inputs_of, cell_p_places, places
-from engine.kernel.elementwise import SameArrays, blas_threads
-from engine.kernel.formula import InNumPy
+from engine.graph.cell import cell_p_places, inputs_of, places
+from engine.graph.elementwise import SameArrays, blas_threads
+from engine.graph.formula import InNumPy
 
 
 class ProgramStep:

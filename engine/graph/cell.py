@@ -16,8 +16,8 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import PREFIXES, is_matrix, cell_parameter_shape
-from engine.kernel.formula import COSTLY, Code, Trace, code_of, equations
+from engine.data.parameters import PREFIXES, cell_parameter_shape, is_matrix
+from engine.graph.formula import COSTLY, Code, Trace, code_of, equations
 
 STANDARD = 'b9d82cea2d1907f4'      # start of the SHA-256 of the standard formula, which checkpoints leave out
 STANDARD_ARGUMENTS = 'a_f', 'a_i', 'a_o', 'a_g', 'C_prev'

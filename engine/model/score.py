@@ -4,10 +4,10 @@ import numpy as np
 from engine import checks
 from engine.data.parameters import in_layers
 from engine.data.text import encoded
-from engine.methods.compile import compiled
-from engine.methods.edits import cell_of_model
-from engine.methods.state import vocabulary_size, zero_states
-from engine.methods.step import as_batch, check, cost_weights
+from engine.model.compile import compiled
+from engine.model.edits import cell_of_model
+from engine.model.state import vocabulary_size, zero_states
+from engine.model.step import as_batch, check, cost_weights
 
 SCORED, ADAPTED = 2000, 20     # most characters scored at a time: without adapt, and with it
 LINES = 64                     # most lines scored at a time
@@ -115,7 +115,7 @@ def score_text(model, text, adapt=0, progress=None, mean_squares=None):
     numbers, reader, length, end = numbers_of(model, text), model, SCORED, 0
     costs = np.empty(len(numbers) - 1, model.p['c'].dtype)
     if adapt:
-        from engine.methods.adapt import learner           # late: most texts are only scored
+        from engine.model.adapt import learner           # late: most texts are only scored
         (reader, learn), length = learner(model, adapt, mean_squares), ADAPTED
     for x, y, states, logs in in_pieces(reader, numbers, length):
         start, end = end, end + len(y)

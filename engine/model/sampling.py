@@ -8,10 +8,10 @@ from engine import checks
 from engine.backend.theano_setup import theano
 from engine.data.parameters import in_layers
 from engine.data.text import encoded
-from engine.kernel.cell import HOLD, held_cell
-from engine.methods.compile import compiled
-from engine.methods.edits import cell_of_model, functions
-from engine.methods.state import finite, sizes, vocabulary_size, zero_states
+from engine.graph.cell import HOLD, held_cell
+from engine.model.compile import compiled
+from engine.model.edits import cell_of_model, functions
+from engine.model.state import finite, sizes, vocabulary_size, zero_states
 from engine.run.table import TEMPERATURE
 
 PIECE = 512                    # characters drawn before they are shown

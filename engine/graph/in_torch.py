@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from engine.backend.theano_setup import theano, tt
-from engine.kernel import in_numpy, ops
-from engine.kernel.cell import inputs_of, cell_p_places, places
-from engine.kernel.elementwise import CHANGES, random_streams
-from engine.kernel.formula import OPERATIONS, PRODUCTS
+from engine.graph import in_numpy, ops
+from engine.graph.cell import cell_p_places, inputs_of, places
+from engine.graph.elementwise import CHANGES, random_streams
+from engine.graph.formula import OPERATIONS, PRODUCTS
 from engine.terminal import warn
 
 gof, subtensor = theano.gof, tt.subtensor

@@ -1,6 +1,6 @@
 """The LSTM on the CPU: Theano Ops that call the kernel, in C or in NumPy.
 
-charlstm.py composes its network from the class Kernel, at the end of this file, or from Scan in engine/kernel/scan.py.
+charlstm.py composes its network from the class Kernel, at the end of this file, or from Scan in engine/graph/scan.py.
 
 Sizes: T steps, B sequences, H units, N = T*B characters, V characters in the vocabulary. In braces are the Counts of
 the cell: {b}, {U} and {W} rows of b, U and W, such as gates, and {S} states, side by side.
@@ -14,8 +14,8 @@ import numpy as np
 from engine import checks
 from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import layers_of, stacked, units
-from engine.kernel.elementwise import CHANGES, Planned
-from engine.kernel.library import Library, empty, loaded, passed, reused
+from engine.graph.elementwise import CHANGES, Planned
+from engine.graph.library import Library, empty, loaded, passed, reused
 
 gof = theano.gof
 _constant = theano.gradient.grad_undefined             # for an input without a gradient
@@ -380,7 +380,7 @@ class Kernel:
         if in_c:
             self.library = Library(cell.dtype, cell.program, bfloat16)
         else:
-            from engine.kernel import in_numpy         # late: C runs most models
+            from engine.graph import in_numpy         # late: C runs most models
             step = in_numpy.ProgramStep(cell.program) if cell.program else in_numpy.TheanoStep(cell)
             self.library = in_numpy.Arrays(cell.dtype, step)
 
