@@ -10,9 +10,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))        # python -I leaves it out
 
-from engine.files import BUNDLED, load_class
 from engine.output import report
-from engine.terminal import Parser, main, near, note, number_of
+from engine.terminal import BUNDLED, Parser, load_class, main, near, note, number_of
 
 
 def build_parser():

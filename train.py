@@ -12,7 +12,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))        # python -I leaves it out
 
-from engine import files, parallel, terminal
+from engine import parallel, terminal
 from engine.run import table
 
 
@@ -80,7 +80,7 @@ def program(arguments):
     from charlstm import CharLSTM                          # imports Theano, which takes a second
     from engine.model import fit
     from engine.run import results, schedule as schedules
-    model = files.load_class(o.cell, CharLSTM)(o.random_seed, o.kernel == 'on', group, o.precision, o.device)
+    model = terminal.load_class(o.cell, CharLSTM)(o.random_seed, o.kernel == 'on', group, o.precision, o.device)
     parameters = fit.set_up(model, o)
     schedule = schedules.Schedule.resumed(o, progress, model.n_batches['train'])
     run = results.Run(model, schedule)

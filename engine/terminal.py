@@ -2,6 +2,7 @@
 import argparse
 import contextlib
 import functools
+import importlib.util
 import math
 import os
 import re
@@ -17,6 +18,7 @@ import traceback
 from engine import VERSION
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))             # the folder of the scripts
+BUNDLED = os.path.join(ROOT, 'training_results', 'prideandprejudice.npz')      # a checkpoint
 PROGRAM = '__main__', 'train', 'produce_text', 'charlstm', 'engine', 'text_input'          # the program's modules
 EXIT_INTERRUPTED = 130                 # exit status after Ctrl-C
 QUIET = 30                             # seconds between lines of progress without a terminal
@@ -282,3 +284,30 @@ def main(parser, program):
             time.sleep(1)
             sys.stderr = sys.__stderr__
     parser.exit(status, message and f'{parser.prog}: {message}\n')
+
+
+def load_class(words, base):
+    """Return the class that FILE:CLASS names: base (CharLSTM), a subclass, or that of an edited copy of charlstm.py.
+
+    words: FILE:CLASS, or None for base. Raise ValueError if there is no such class.
+    """
+    if words is None:
+        return base
+    path, _, name = words.rpartition(':')
+    if not (path.endswith('.py') and os.path.isfile(path)):
+        raise ValueError(f'{words} is not a class: expected FILE:CLASS, such as mine.py:Coupled, of an existing file')
+    unique = re.sub(r'\W', '_', os.path.abspath(path))     # the file's own name may be taken, as by json.py
+    if os.path.samefile(path, sys.modules[base.__module__].__file__):
+        unique = base.__module__
+    if unique not in sys.modules:
+        sys.path.append(os.path.dirname(os.path.abspath(path)))        # for what the file imports from its folder
+        spec = importlib.util.spec_from_file_location(unique, path)
+        sys.modules[unique] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(sys.modules[unique])
+        except SyntaxError as error:
+            raise ValueError(f'{error.filename or path}, line {error.lineno}: {error.msg}') from None
+    found = getattr(sys.modules[unique], name, None)
+    if base.__name__ not in [cls.__name__ for cls in getattr(found, '__mro__', ())]:       # a copy has its own base
+        raise ValueError(f'{path} has no class {name} that is a subclass of {base.__name__}')
+    return found

@@ -15,7 +15,7 @@ import pytest
 
 from cells import logical_cell, odd_cell, peephole_cell
 from charlstm import CharLSTM, lstm_cell, tt
-from engine.files import BUNDLED
+from engine.terminal import BUNDLED
 from numpy_model import LETTERS, V, lively_parameters, sigmoid
 from scripts import ROOT, run, sentences, write_chain
 from ways import READING_IN_C, Case, InTheano

@@ -7,7 +7,7 @@ import pytest
 from cells import README_CODE
 from charlstm import CharLSTM
 from damage import write_checkpoint
-from engine.files import load_class
+from engine.terminal import load_class
 from scripts import (FAST, PRODUCE, ROOT, SMALL, TRAIN, assert_changes_nothing, assert_refused, load, run, snapshot,
                      succeeded)
 

@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from engine.files import BUNDLED
+from engine.terminal import BUNDLED
 from engine.graph.fallback import StepByStep
 from engine.model.state import zero_states
 from engine.page import page

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.data.parameters import layers_of, stacked, units
-from engine.export.tensors import tensors_file
+from engine.data.tensors import tensors_file
 from engine.files import write_whole
 from engine.graph.cell import places
 from engine.graph.formula import code_of, filled, in_c, written

@@ -2,12 +2,11 @@
 import re
 
 from charlstm import CharLSTM
-from engine.files import load_class
 from engine.graph.cell import Cell, places
 from engine.graph.formula import equations
 from engine.graph.in_c import c_functions
 from engine.graph.library import C_FILES
-from engine.terminal import Parser, main
+from engine.terminal import Parser, load_class, main
 
 
 def program(options):

@@ -73,7 +73,7 @@ class Checkpoint(dict):
         """Read a file, or only the arrays in names. Raises OSError, or ValueError if it is not a checkpoint."""
         self._path, self.metadata, self.sources, self.options = os.fsdecode(path), {}, {}, None
         if self._path.lower().endswith('.safetensors'):
-            from engine.export.tensors import read_tensors   # late: most users do not need its package
+            from engine.data.tensors import read_tensors   # late: most users do not need its package
             self.update(read_tensors(self._path, self.refusal))
         else:
             with named('read', self._path), open(self._path, 'rb') as f:

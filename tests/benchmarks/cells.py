@@ -48,7 +48,7 @@ def cell_of(name):
     """Return the Cell."""
     from charlstm import CharLSTM
     from engine.graph.cell import Cell
-    from engine.files import load_class
+    from engine.terminal import load_class
     return Cell(load_class(option_of(name), CharLSTM).cell, 'float32')
 
 
