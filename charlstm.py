@@ -3,16 +3,16 @@
 The model reads a text one character at a time and predicts the next one.
 With x the character read, one-hot, h and C the hidden and cell state of a layer:
 
-    a_k  = U[k].x + W[k].h_prev + b[k]      k = f, i, o, g (forget, input, output, cell update)
+    a_r  = U[r].x + W[r].h_prev + b[r]      rows r = f, i, o, g (forget, input, output, cell update)
     h, C = lstm_cell(a_f, a_i, a_o, a_g, C_prev)
 
 The second layer reads the h of the first, and softmax(p['V'].h2 + c) is the distribution of the next character
-(Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000). Another cell has other rows k: see CharLSTM.
+(Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000). Another cell has other rows: see CharLSTM.
 
 The functions below are the whole model. Up to `update`, most take symbols, which stand for arrays: tt.tanh(a) computes
 nothing yet. Theano derives the gradients (tt.grad), also the cell's; only the loop over time steps, products and the
 softmax have theirs by hand, in engine/graph/. Edit a function, and training, prediction, writing and the cell's code
-in C follow. The class CharLSTM, at the end, trains and writes. engine/lesson/ derives the model by hand.
+in C follow (an edited `layer` runs in Theano). The class CharLSTM trains and writes. engine/lesson/ derives the model.
 
 Letters used for the sizes throughout, and the shapes of the parameters p of two layers, by name:
 
@@ -49,10 +49,10 @@ def lstm_cell(a_f, a_i, a_o, a_g, C_prev):
     return h, C
 
 
-# What the network reads: characters x and their successors y, int (T,B), and states, h (B,H) and C (B,SH) of each layer
-# before the first step; a cell has S states, lstm_cell one. Only to train, not None: cost_weights (T,B), 1 / (T*B), or
-# 0 for steps that are not trained on; h_masks of dropout, (T,B,H) for each layer, or 1 without it; and of dropconnect
-# W_masks (4,H,H) by name of the weights W1, W2 ..., {} without it.
+# What the network reads: characters x and the next ones y, int (T,B), and states, the pair h (B,H) and C (B,SH) of each
+# layer before the first step; a cell has S states, lstm_cell one. To train (when predicting, the rest is None):
+# cost_weights (T,B), 1 / (T*B), or 0 for steps that are not trained on; h_masks of dropout, for each layer (T,B,H) of 0
+# and 1 / share kept, or the number 1 without dropout; and W_masks of dropconnect, by name such as W1, like the weights.
 Batch = collections.namedtuple('Batch', 'x y states cost_weights h_masks W_masks', defaults=[None, None, None])
 
 # A layer's h (T,B,H) and C (T,B,SH) after each step; the pair of them after the last, (B,H) and (B,SH); and h as the
@@ -68,8 +68,9 @@ Outputs = collections.namedtuple('Outputs', 'costs best probabilities spread lay
 def network(batch, p, ops, truncate=-1):
     """Return the Outputs of the whole model for a Batch.
 
-    p: the parameters by name. ops: the operations whose gradients are by hand, and the cell; a Kernel (engine/graph/
-    ops.py) or a Scan (engine/graph/scan.py). truncate: the gradient flows through the last `truncate` steps; -1: all.
+    p: the parameters by name. ops: the operations whose gradients are by hand, and the cell: a Scan, whose layer is the
+    function below, or a Kernel in C or NumPy (engine/graph/). truncate: the gradient flows through the last `truncate`
+    steps of a sequence; -1: all.
     """
     h, layers = batch.x, []
     for k in range(1, 1 + len(batch.states)):
@@ -81,7 +82,7 @@ def network(batch, p, ops, truncate=-1):
 def run_layer(k, x, batch, p, ops, truncate):
     """Return the Layer k, with its parameters in p, for what it reads: characters x (T,B), or vectors x (T,B,n)."""
     if x.ndim == 2:
-        a_x = ops.columns(p[f'U{k}'], x.flatten())         # U[k].x of one-hot vectors: columns of U[k]
+        a_x = ops.columns(p[f'U{k}'], x.flatten())         # U.x of one-hot vectors x: columns of U
     else:
         a_x = ops.product(x.reshape((-1, x.shape[2])), stacked(p[f'U{k}']))        # stacked: all gates, (n, 4H)
     a_x = a_x.reshape((x.shape[0], x.shape[1], -1))                            # (T, B, 4H)
@@ -102,24 +103,25 @@ def layer(a_x, W, b, cell_parameters, before, truncate, cell):
         a_f, a_i, a_o, a_g = split(a_x + h_prev.W + b)
         h, C = lstm_cell(a_f, a_i, a_o, a_g, C_prev)
 
-    This runs with kernel=False, by theano.scan; the kernel computes the same many times faster. a_x (T,B,4H): the rows
-    U[k].x. cell_parameters: (H,) each, and matrices (H,H). before: h and C before the first step. cell: a Cell.
+    This runs with kernel=False; the kernel computes the same many times faster. a_x (T,B,4H): the rows U[r].x.
+    cell_parameters: (H,) each, and matrices (H,H). before: h and C before the first step. cell: a Cell, which takes one
+    list, in the order of b's rows: those that read only x, x and h, only h.
     """
     H, counts = b.shape[1], cell.counts                    # of its rows of b, U and W, here 4, and its states S, here 1
 
     def split(array, count):
         return [array[:, k * H:(k + 1) * H] for k in range(count)]     # (B, count*H) to `count` of (B, H)
 
-    def step(a_x, h_prev, C_prev, W, b, *cell_parameters):
-        of_x = split(a_x, counts.U) + [0] * (counts.b - counts.U)      # U[k].x; the last rows may read only h
-        of_h = [0] * (counts.b - counts.W) + split(tt.dot(h_prev, W), counts.W)    # W[k].h_prev; the first, only x
-        a = [of_x[k] + of_h[k] + b[k] for k in range(counts.b)]        # (B, H) each
+    def step(a_x, h_prev, C_prev, W_stacked, b, *cell_parameters):     # of one time step: a_x (B, 4H)
+        of_x = split(a_x, counts.U) + [0] * (counts.b - counts.U)      # U[r].x
+        of_h = [0] * (counts.b - counts.W) + split(tt.dot(h_prev, W_stacked), counts.W)        # W[r].h_prev
+        a = [of_x[r] + of_h[r] + b[r] for r in range(counts.b)]        # (B, H) each
         h, *C = cell([*a, *split(C_prev, counts.S), *cell_parameters])
         return h, tt.concatenate(C, axis=1)
 
-    rows = [v[None, :] if v.ndim == 1 else v for v in cell_parameters]             # (1, H) each, or a matrix
+    wide = [v[None, :] if v.ndim == 1 else v for v in cell_parameters]             # (1, H) each, or a matrix
     (h, C), _ = theano.scan(step, sequences=a_x, outputs_info=[*before], truncate_gradient=truncate,
-                            non_sequences=[stacked(W), b, *rows])
+                            non_sequences=[stacked(W), b, *wide])
     return h, C, (h[-1], C[-1])
 
 
@@ -143,7 +145,7 @@ def activation_penalty(h, h_before, ar, tar):
     return ar * tt.sqr(h).mean(axis=2) + tar * changes
 
 
-# A step is objective, its gradients and those of the penalty (engine/model/compile.py), and then update.
+# A step, in engine/model/compile.py: tt.grad of objective and penalty, then update, then p - step. lp has numbers.
 def objective(batch, p, ops, lp, network):
     """Return what a training step minimises (without the penalty) and the network's Outputs: the first half of a step.
 
@@ -182,7 +184,7 @@ def rmsprop(gradients, parameters, state, lrate, lp):
         m <- drate m + (1 - drate) g^2        (Tieleman & Hinton 2012; decoupled decay: Loshchilov & Hutter 2019)
         v <- momentum v + g                   step = lrate ((1 - momentum) v / (sqrt(m) + eps) + weight_decay p)
 
-    This is AdamW without bias correction, whose m and v are (1 - momentum) v and m here.
+    This is AdamW without bias correction, whose first moment is (1 - momentum) v here, and whose second one is m.
     """
     drate, momentum, decay = lp['drate'], lp['momentum'], lp['weight_decay']
     squares = [drate * m + (1 - drate) * tt.sqr(g) for m, g in zip(state['mean_squares'], gradients)]
@@ -215,10 +217,7 @@ def running_averages(averages, parameters, weight):
 
 
 def update(gradients, parameters, state, lrate, lp, optimiser):
-    """Return the steps, which are subtracted from the parameters, and the optimiser's new state: the second half.
-
-    gradients: of the objective and the penalty. optimiser: a function like rmsprop.
-    """
+    """Return the steps, to subtract from the parameters, and the optimiser's new state: the second half of a step."""
     if lp['grad_clip']:
         gradients = clip(gradients, lp['grad_clip'])
     steps, state = optimiser(gradients, parameters, state, lrate, lp)
@@ -247,7 +246,7 @@ def initial_parameters(V, units, cell, initial, random):
         p = uniform(shapes, {name: shape[-1] for name, shape in shapes.items() if name[0] in 'UWV'}, random)
         for k in range(1, len(units) + 1):
             for row, sign in cell.remembers.items():
-                p[f'b{k}'][row] = max(0, sign)
+                p[f'b{k}'][row] = max(0, sign)             # 1 for f, and 0 for i
         return p
     sizes = {f'{name}{k}': H for k, H in enumerate(units, start=1) for name in 'UWb'}
     p = uniform(shapes, {**sizes, 'U1': 1, 'V': units[-1], 'c': units[-1]}, random)
@@ -291,9 +290,9 @@ class CharLSTM:
     (engine/README.md). Checkpoints of another cell or network are read by its class alone. A cell takes symbols (B,H),
     and returns h and the states after the step, in the order of its arguments, whose names declare what it needs:
 
-        a_NAME          a row of pre-activations, such as a gate: U[k].x + W[k].h_prev + b[k]
-        x_NAME, h_NAME  a row that reads only the input, U[k].x + b[k], or only h, W[k].h_prev + b[k]
-        NAME_prev       a state before the step, at least one; in network, C is all of them side by side, (B,SH)
+        a_NAME          a row of pre-activations, such as a gate: U[r].x + W[r].h_prev + b[r]
+        x_NAME, h_NAME  a row that reads only the input, U[r].x + b[r], or only h, W[r].h_prev + b[r]
+        NAME_prev       a state before the step, at least one (a GRU returns h twice); in network, C has all, (B,SH)
         NAME=0.5        a cell parameter (1,H): one number per unit, trained like the others; 0.5 is the initial value,
                         or a function of H and NumPy's generator that returns (H,) initial values
         M_NAME          a matrix (H,H) of the cell, initially like a row of W, for tt.dot(v, M_NAME) of any v (B,H)
@@ -354,7 +353,7 @@ class CharLSTM:
                 x, y, start = self.X['train'][i], self.Y['train'][i], time.perf_counter()
                 read = len(y) * self.batch_size
                 with ctrl_c_delayed():                 # so that a step is both made and counted, or neither
-                    cost, _, *ratios = self.theano_train_rmsprop(x, y)             # by self.optimiser
+                    cost, _, *ratios = self.theano_train_rmsprop(x, y)             # its name of 2016: any optimiser
                     schedule.record_step(cost, read)
                 seconds, characters = seconds + time.perf_counter() - start, characters + read
                 yield Step(cost, ratios, read)
@@ -367,8 +366,8 @@ class CharLSTM:
             for each in self.validation_costs():
                 batches.append(each)
                 yield Validated(len(batches))
-            rate, metrics = schedule.rate_at(schedule.step - 1), mean_of(batches)
-            valid_cost = metrics.pop('cost')
+            rate, means = schedule.rate_at(schedule.step - 1), mean_of(batches)
+            valid_cost = means.pop('cost')             # others are metrics
             cost = schedule.end_epoch(valid_cost)
-            self.carried = None                        # the text begins again, from zero states
-            yield Epoch(schedule.epoch, cost, valid_cost, rate, characters / max(seconds, 1e-6), metrics)
+            self.carried = None                        # states between batches: the text begins again, from zeros
+            yield Epoch(schedule.epoch, cost, valid_cost, rate, characters / max(seconds, 1e-6), means)
