@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from matplotlib.image import imread
 
-from engine.run.logs import draw_costs
+from engine.run.logs import COLUMNS, draw_costs
 
 nan, inf = float('nan'), float('inf')
 STEPS = [(i / 100, 3 - i / 200) for i in range(1, 201)]
@@ -19,7 +19,8 @@ def draw(tmp_path):
     def draw(title='r_t.txt', steps=STEPS, epochs=EPOCHS, baselines={}):
         with warnings.catch_warnings():
             warnings.simplefilter('error')
-            draw_costs(tmp_path / 'p.png', title, SimpleNamespace(steps=steps, epochs=epochs), baselines)
+            draw_costs(tmp_path / 'p.png', title, SimpleNamespace(
+                steps=steps, epochs=[dict(zip(COLUMNS, row)) for row in epochs]), baselines)
         assert os.listdir(tmp_path) == ['p.png']
         return imread(str(tmp_path / 'p.png'))[:, :, :3].mean(axis=2)
     return draw

@@ -203,8 +203,8 @@ def read_run(model, filename):
     then = stored.metadata['optimiser'], stored.metadata['precision'], averages
     other = [name for name, shape in shapes.items() if np.shape(stored.get(name)) != shape]
     if other or then != (sorted(state), model.precision, bool(model.lp.get('average'))):
-        raise ValueError(f'{stored} was trained with another optimiser, batch size, precision or average: resume needs '
-                         'the same, and init starts a new run from it')
+        raise ValueError(f'{stored} was trained with precision {then[1]}, or with another optimiser, batch size or '
+                         'average: resume needs the same, and init starts a new run from it')
     streams = {name: array for name, array in stored.items() if name.startswith('stream_')}
     return p, uchar, stored.metadata, {**p, **streams, **{name: stored.array(name, p['c'].dtype) for name in shapes}}
 
