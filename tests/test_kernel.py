@@ -183,6 +183,19 @@ def test_sums_of_squares(dtype, random):
         assert_computes(ops.SumsOfSquares(LIBRARIES[dtype]), arrays, expected, rtol=tolerance)
 
 
+def test_sums_of_squares_of_a_graph_are_computed_together(random):
+    """Those that depend on others come after them."""
+    x, a = tt.matrix('x'), random.normal(size=(13, 7)).astype('float32')
+    y = ops.Product(LIBRARIES['float32'])(x, x.T)
+    first = tt.sqr(x).sum(), (y ** 2).sum()
+    function = theano.function([x], [*first, tt.sqr(y / tt.sqrt(first[1]) - y).sum()])
+    nodes = function.maker.fgraph.apply_nodes
+    assert sorted(len(n.inputs) for n in nodes if isinstance(n.op, ops.SumsOfSquares)) == [1, 2]
+    a_a = a.astype(float) @ a.T
+    expected = (a.astype(float) ** 2).sum(), (a_a ** 2).sum(), ((a_a / np.sqrt((a_a ** 2).sum()) - a_a) ** 2).sum()
+    np.testing.assert_allclose(function(a), expected, rtol=1e-5)
+
+
 # ---------------------------------------------------------------- the layer and its functions
 
 @pytest.mark.parametrize('M', [1, 35])                     # few rows, and many, whose product has another function
