@@ -365,7 +365,7 @@ class CharLSTM:
             batches = []
             for each in self.validation_costs():
                 batches.append(each)
-                yield Validated(len(batches))
+                yield Validated()
             rate, means = schedule.rate_at(schedule.step - 1), mean_of(batches)
             valid_cost = means.pop('cost')             # others are metrics
             cost = schedule.end_epoch(valid_cost)

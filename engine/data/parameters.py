@@ -10,7 +10,7 @@ NOT_PARAMETERS = re.compile(PREFIXES + '|(about|uchar)$')
 def parameter_shapes(V, units, rows=(4, 4, 4), cell_p=()):
     """Return the shapes of all parameters by name. units: of each layer, from the first on. rows: of b, U and W.
 
-    own: names of the cell's own parameters.
+    cell_p: names of the cell's own parameters.
     """
     (b, U, W), shapes, below = rows, {}, V
     for k, H in enumerate(units, 1):

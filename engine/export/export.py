@@ -58,7 +58,7 @@ def _staged(cell):
 
 
 def _cell_p(cell, products, p, k):
-    """Return the cell's own parameters of layer k one after the other, and then the matrix of each of its Products."""
+    """Return the cell's own parameters of layer k one after the other, then the matrix of each StageProduct."""
     names = [f'{name}{k}' for name in cell.parameters]
     vectors, matrices = names[:cell.counts.cell_p], dict(zip(places('M', cell.counts.M), names[cell.counts.cell_p:]))
     read = [(p[matrices[product.matrix]], product.operation) for product in products]

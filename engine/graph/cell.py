@@ -108,7 +108,7 @@ def like_W(units, random):
 def initial_cell_parameters(cell, H, random):
     """Return the initial values of a cell's own parameters for H units by name. Raise ValueError for another shape."""
     cell_p = {name: np.asarray(value(H, random) if callable(value) else np.full(H, value), cell.dtype)
-           for name, value in cell.parameters.items()}
+              for name, value in cell.parameters.items()}
     for name, array in cell_p.items():
         if array.shape != cell_parameter_shape(name, H):
             raise ValueError(f'the cell {cell.name} has initial values of {name} of the shape {array.shape}: expected '
@@ -138,8 +138,7 @@ class Program(NamedTuple):
 
     forward: from the inputs a, before, cell_p and M to h, the states after the step, and kept. backward: from kept,
     before, after, cell_p, M, dh and d_after to da, factors, d_before and d_cell_p. pairs: (k, v, g) if v^T.g, of
-    factors or da, is a part of the gradient of M[k]; values v and g are numbers in da and, from counts.b on,
-    in factors.
+    factors or da, is a part of the gradient of M[k]; v and g are numbers in da and, from counts.b on, in factors.
     """
     counts: Counts
     kept: int
@@ -263,7 +262,7 @@ class Cell:
     """The cell of a model. Called with symbols (B,H) of its inputs, it returns h and the new states, (B,H) each.
 
     function    of symbols, like lstm_cell; dtype: the type of all numbers
-    rows, states, parameters   what its signature declares, as in Declared; counts: how many of each
+    rows, states, parameters: what its signature declares, as in Declared; counts: how many of each
     remembers   numbers of the rows whose biases make a unit remember, to their signs
     formula     its graph as text; standard: whether it is the standard formula, which checkpoints leave out
     program     the Program, or None if an operation cannot be code for one unit

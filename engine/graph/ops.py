@@ -299,7 +299,7 @@ class _Sampling(ctypes.Structure):
 
 
 class Texts:
-    """A model that reads and writes texts in C. p: shared variables by name. own: names of the cell's own.
+    """A model that reads and writes texts in C. p: shared variables by name. cell_p: names of the cell's own.
 
     The weights are packed in the first call, and again after `begin`, set_value or a function with updates. The states
     are contiguous arrays of the library's type, which become the new states.

@@ -13,7 +13,7 @@ from engine.graph.ops import Kernel, SoftmaxCrossEntropy
 from engine.graph.scan import Scan, flat, state_symbols
 from engine.model.edits import REPLACEABLE, CompiledFunctions, base_of, cell_of_model, file_of, functions, is_standard
 from engine.model.state import (arrays, continue_streams, in_torch, kinds, new_kinds, optimiser_variables, sizes,
-                                  vocabulary_size, zero_states)
+                                vocabulary_size, zero_states)
 from engine.parallel import DataParallelStep
 from engine.terminal import number_of, warn
 
@@ -261,8 +261,7 @@ def penalised(gradients, size, parameters, penalty):
 
 
 def second_half(model, name, lp, gradients, size):
-    """Return the update ratios ||step|| / ||p|| (inf or nan if p was 0), and pairs of shared variables and new values.
-    """
+    """Return update ratios ||step|| / ||p||, inf or nan if p was 0, and pairs of a shared variable and a new value."""
     file, state = file_of(model), {}
     optimiser = file.sgd
     if name == 'train_rmsprop':

@@ -18,8 +18,8 @@ from engine.model.compile import compiled, computes_on
 from engine.model.edits import CompiledFunctions, cell_of_model
 from engine.model.score import costs_of, read
 from engine.model.state import (Learning, arrays, kinds, new_kinds, new_parameters, optimiser_variables,
-                                  set_parameters, set_text, shared, sizes, stream_of, stream_state, variables,
-                                  vocabulary_size, zero_states)
+                                set_parameters, set_text, shared, sizes, stream_of, stream_state, variables,
+                                vocabulary_size, zero_states)
 from engine.run import table
 from engine.run.checkpoint import opened, read_checkpoint, write
 from engine.terminal import ROOT, near, warn, warn_once

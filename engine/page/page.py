@@ -12,6 +12,7 @@ import numpy as np
 from engine.data.batches import characters_to_train
 from engine.data.text import encoded, read_string
 from engine.files import readable, write_whole
+from engine.graph.formula import filled
 from engine.model.saving import other_program_cell
 from engine.model.state import sizes
 from engine.page.cell import cell_for_page
@@ -208,7 +209,7 @@ def fill_template(data):
     as_json = json.dumps(data, allow_nan=False, separators=(',', ':'))          # in ASCII
     as_json = re.sub('[<>&]', lambda match: f'\\u{ord(match.group()):04x}', as_json)      # data cannot close <script>
     parts = dict(hash=f'sha256-{checksum}', style=file_of_page('page.css'), script=script, data=as_json)
-    return re.sub(r'{{(\w+)}}', lambda match: parts[match.group(1)], file_of_page('page.html')).encode()
+    return filled(file_of_page('page.html'), parts).encode()
 
 
 def write_page(path, model, checkpoint, shown):

@@ -10,11 +10,11 @@ SAMPLED = 100      # least number of steps between samples
 ANNEALED = 0.05    # factor on the rate at the end of annealing
 
 # What CharLSTM.training yields. Step, after each step: cost in nats (with dropout but no penalties), update ratios,
-# and how many characters were read. Validated, after each validation batch at an epoch's end: how many there were.
+# and how many characters were read. Validated, after each validation batch at an epoch's end.
 # Epoch, after each epoch: its number, the mean cost of its steps and the validation cost, in nats a character (nan
 # without validation), the rate of its last step, characters a second in its steps, and the network's metrics by name.
 Step = collections.namedtuple('Step', 'cost ratios characters')
-Validated = collections.namedtuple('Validated', 'batches')
+Validated = collections.namedtuple('Validated', '')
 
 
 class Epoch(collections.namedtuple('Epoch', 'number cost valid_cost rate speed metrics', defaults=[{}])):
