@@ -82,7 +82,7 @@ def network(batch, p, ops, truncate=-1):
 def run_layer(k, x, batch, p, ops, truncate):
     """Return the Layer k, with its parameters in p, for what it reads: characters x (T,B), or vectors x (T,B,n)."""
     if x.ndim == 2:
-        a_x = ops.columns(p[f'U{k}'], x.flatten())         # U.x of one-hot vectors x: columns of U
+        a_x = ops.columns(p[f'U{k}'], x.flatten())         # (T*B, 4H): of each character, its column of U
     else:
         a_x = ops.product(x.reshape((-1, x.shape[2])), stacked(p[f'U{k}']))        # stacked: all gates, (n, 4H)
     a_x = a_x.reshape((x.shape[0], x.shape[1], -1))                            # (T, B, 4H)
@@ -104,8 +104,8 @@ def layer(a_x, W, b, cell_parameters, before, truncate, cell):
         h, C = lstm_cell(a_f, a_i, a_o, a_g, C_prev)
 
     This runs with kernel=False; the kernel computes the same many times faster. a_x (T,B,4H): the rows U[r].x.
-    cell_parameters: (H,) each, and matrices (H,H). before: h and C before the first step. cell: a Cell, which takes one
-    list, in the order of b's rows: those that read only x, x and h, only h.
+    cell_parameters: (H,) each, and matrices (H,H). before: h and C before the first step. cell: a Cell, from Scan; it
+    takes one list: the rows (those that read only x first, those that read only h last), states and cell_parameters.
     """
     H, counts = b.shape[1], cell.counts                    # of its rows of b, U and W, here 4, and its states S, here 1
 
@@ -119,6 +119,7 @@ def layer(a_x, W, b, cell_parameters, before, truncate, cell):
         h, *C = cell([*a, *split(C_prev, counts.S), *cell_parameters])
         return h, tt.concatenate(C, axis=1)
 
+    # scan calls step with a_x of each time step, h and C of the step before, and non_sequences; _ are updates: none.
     wide = [v[None, :] if v.ndim == 1 else v for v in cell_parameters]             # (1, H) each, or a matrix
     (h, C), _ = theano.scan(step, sequences=a_x, outputs_info=[*before], truncate_gradient=truncate,
                             non_sequences=[stacked(W), b, *wide])
@@ -145,7 +146,8 @@ def activation_penalty(h, h_before, ar, tar):
     return ar * tt.sqr(h).mean(axis=2) + tar * changes
 
 
-# A step, in engine/model/compile.py: tt.grad of objective and penalty, then update, then p - step. lp has numbers.
+# A step, in engine/model/compile.py: tt.grad of objective and penalty, then update, then p - step. The numbers of lp
+# are compiled in: a change compiles again.
 def objective(batch, p, ops, lp, network):
     """Return what a training step minimises (without the penalty) and the network's Outputs: the first half of a step.
 
