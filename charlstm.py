@@ -49,11 +49,12 @@ def lstm_cell(a_f, a_i, a_o, a_g, C_prev):
     return h, C
 
 
-# What the network reads: characters x and the next ones y, int (T,B), and states, the pair h (B,H) and C (B,SH) of each
-# layer before the first step; a cell has S states, lstm_cell one. To train (when predicting, the rest is None):
-# cost_weights (T,B), 1 / (T*B), or 0 for steps that are not trained on; h_masks of dropout, for each layer (T,B,H) of 0
-# and 1 / share kept, or the number 1 without dropout; and W_masks of dropconnect, by name such as W1, like the weights.
-Batch = collections.namedtuple('Batch', 'x y states cost_weights h_masks W_masks', defaults=[None, None, None])
+# What the network reads: characters x and the next ones y, int (T,B); before the first step, states, the pair h (B,H)
+# and C (B,SH) of each layer (a cell has S states, lstm_cell one), and memory (B,n), if a class has any. To train (when
+# predicting, the rest is None): cost_weights (T,B), 1 / (T*B), or 0 for steps that are not trained on; h_masks of
+# dropout, for each layer (T,B,H) of 0 and 1 / share kept, or the number 1 without dropout; and W_masks of dropconnect,
+# by name such as W1, like the weights.
+Batch = collections.namedtuple('Batch', 'x y states memory cost_weights h_masks W_masks', defaults=4 * [None])
 
 # A layer's h (T,B,H) and C (T,B,SH) after each step; the pair of them after the last, (B,H) and (B,SH); and h as the
 # layer above reads it, in training with dropout (Zaremba et al. 2014).
@@ -61,8 +62,9 @@ Layer = collections.namedtuple('Layer', 'h C after dropped')
 
 # What the network returns. costs: -log p of the targets, in nats, (T,B). best: the most probable characters, (T,B).
 # probabilities: (T*B,V). spread: the mean of -log p over all characters, (T,B). layers: the Layers, from the first on.
-# metrics: other numbers (T,B) by name, whose means over the validation text are reported, too.
-Outputs = collections.namedtuple('Outputs', 'costs best probabilities spread layers metrics', defaults=[{}])
+# metrics: other numbers (T,B) by name, whose means over the validation text are reported. memory: after the last step.
+Outputs = collections.namedtuple(
+    'Outputs', 'costs best probabilities spread layers metrics memory', defaults=[{}, None])
 
 
 def network(batch, p, ops, truncate=-1):
@@ -146,8 +148,7 @@ def activation_penalty(h, h_before, ar, tar):
     return ar * tt.sqr(h).mean(axis=2) + tar * changes
 
 
-# A step, in engine/model/compile.py: tt.grad of objective and penalty, then update, then p - step. The numbers of lp
-# are compiled in: a change compiles again.
+# A step (engine/model/compile.py): tt.grad of objective and penalty, update, p - step. lp is compiled in, as constants.
 def objective(batch, p, ops, lp, network):
     """Return what a training step minimises (without the penalty) and the network's Outputs: the first half of a step.
 
@@ -203,10 +204,8 @@ def rmsprop_state(parameters):
 
 
 def limited(steps, limit):
-    """Return steps with each number limited to -limit ... limit.
-
-    Otherwise, without momentum, any gradient after a run of near-zero ones makes a step of lrate / sqrt(1 - drate).
-    """
+    """Return steps with each number limited to -limit ... limit."""
+    # Otherwise, without momentum, any gradient after a run of near-zero ones makes a step of lrate / sqrt(1 - drate).
     return [tt.clip(step, -limit, limit) for step in steps]
 
 
@@ -307,6 +306,7 @@ class CharLSTM:
     cell = staticmethod(lstm_cell)
     layer = staticmethod(layer)
     network = staticmethod(network)
+    memory = staticmethod(lambda units: 0)     # numbers for each sequence that its network keeps of earlier steps
     objective = staticmethod(objective)
     penalty = staticmethod(penalty)
     optimiser = staticmethod(rmsprop)

@@ -65,9 +65,9 @@ def widths(units, S):
     return [n * H for H in units for n in (1, S)]
 
 
-def states(values, B, units, S):
-    """Return arrays, the states of all layers. Raise ValueError unless their shapes are (B, each of widths)."""
-    found, expected = [value.shape for value in values], [(B, width) for width in widths(units, S)]
+def states(values, B, widths):
+    """Return arrays, the states of a model. Raise ValueError unless their shapes are (B, each of widths)."""
+    found, expected = [value.shape for value in values], [(B, width) for width in widths]
     if found != expected:
         raise ValueError(f'the states have shapes {found}: expected {expected}')
     return values

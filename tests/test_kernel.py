@@ -300,7 +300,7 @@ def test_text_is_drawn_from_the_models_distribution(dtype, random, m, n, B, V, H
         return np.log(probabilities.reshape(-1, V)), *[state.T for state in after]
 
     predict.again = predict
-    for writer in (texts, StepByStep(lambda name: predict, lambda: (H1, H2), 1)):
+    for writer in (texts, StepByStep(lambda name: predict, lambda: [H1, H1, H2, H2])):
         text, *after = writer.write(prime, bits, n, choice, *map(np.copy, states))
         assert text.dtype == 'int32'
         np.testing.assert_array_equal(text, expected)

@@ -20,7 +20,8 @@ from theano.tensor.shared_randomstreams import RandomStreams
 
 LETTERS = 'abcdefghijklm'
 TEXT = ''.join(np.random.default_rng(1).choice(list(LETTERS), 300)) + LETTERS
-V, B, T, NAMES = len(LETTERS), 3, 7, ('Residual', 'Tied', 'Learned')
+V, B, T = len(LETTERS), 3, 7
+NAMES = 'Residual', 'Tied', 'Learned', 'Convolution', 'Attention', 'Variational', 'Mixture'
 LP = dict(lrate=0.05, dropout=0.3, dropconnect=0.2, smoothing=0.1, ar=0.7, tar=1.3, l2=0.02, average=0.9, grad_clip=5)
 CLASSES = {**readme_classes(), 'CharLSTM': CharLSTM}
 
@@ -50,15 +51,21 @@ def bits_of(model):
 
 # ---------------------------------------------------------------- the networks in NumPy
 
-def predicted(name, p, x, hold={}):
-    """Return the probabilities (T,B,V) after characters x (T,B), from zero states, by loops. hold: as for hold=."""
+def predicted(name, p, x, hold={}, masks=(1, 1)):
+    """Return the probabilities (T,B,V) after characters x (T,B), from zero states, by loops.
+
+    hold: as for hold=. masks: of dropout, of each layer, (H,B).
+    """
     n = x.shape[1]
     states = [np.zeros((5, n)) for _ in range(4)]
     if name == 'Learned':
         states = [np.repeat(p[state][:, None], n, axis=1) for state in ('h01', 'C01', 'h02', 'C02')]
-    found = []
+    found, vectors, past = [], [np.zeros((5, n))] * 2, [np.zeros((5, n))] * 20
     for now in x:
         below, states_now = (p['E'][:, now] if name == 'Tied' else np.eye(V)[:, now]), []
+        if name == 'Convolution':
+            vectors = [*vectors[-2:], p['E'][0][:, now]]
+            below = np.tanh(sum(p['K'][k].T @ vectors[k] for k in range(3)))
         total = 0
         for k in (1, 2):
             h, C = states[2 * k - 2:2 * k]
@@ -71,12 +78,23 @@ def predicted(name, p, x, hold={}):
             h, C = lstm(*a, C, keep=keep)
             states_now += [h, C]
             total = total + h
-            below = total if name == 'Residual' else h
-        states = states_now
-        scores = (p['E'].T if name == 'Tied' else p['V']) @ below + p['c'][:, None]
-        e = np.exp(scores - scores.max(axis=0))
-        found.append((e / e.sum(axis=0)).T)
+            below = total if name == 'Residual' else h * masks[k - 1]
+        states, h = states_now, below
+        if name == 'Attention':
+            chances = softmax(np.array([(h * each).sum(axis=0) for each in past]))
+            past, below = [*past[1:], h], h + sum(chance * each for chance, each in zip(chances, past))
+        outputs, shares = [below], [1]
+        if name == 'Mixture':
+            outputs, shares = [np.tanh(p['S'][k].T @ h) for k in range(3)], softmax(p['G'].T @ h)
+        V_matrix = p['E'].T if name == 'Tied' else p['V']
+        found.append(sum(share * softmax(V_matrix @ each + p['c'][:, None]) for share, each in zip(shares, outputs)).T)
     return np.array(found)
+
+
+def softmax(scores):
+    """Return the probabilities (n,B) of scores (n,B)."""
+    e = np.exp(scores - scores.max(axis=0))
+    return e / e.sum(axis=0)
 
 
 @pytest.fixture(params=['C', 'NumPy', 'Theano', 'C, float64', 'Theano, float64'])
@@ -115,10 +133,12 @@ def test_every_way_computes_the_network(make, name, way):
         found = predicted(name, p, codes[:-1], hold)[1:, 0]
         assert (found[np.arange(28), codes[2:, 0]] >= found.max(axis=1) - 2 * atol).all()
     model.theano_train_sgd(x, y)
+    streams = [np.random.RandomState(seed) for seed in np.random.RandomState(1).randint(2 ** 30, size=2)]
+    masks = [stream.binomial(1, 0.7, (B, 5)).T / 0.7 for stream in streams] if name == 'Variational' else (1, 1)
     for key, value in p.items():
         direction, ends = random.choice([-1, 1], value.shape), []
         for step in (1e-5, -1e-5):
-            moved = predicted(name, {**p, key: value + step * direction}, x)
+            moved = predicted(name, {**p, key: value + step * direction}, x, masks=masks)
             ends.append(costs(moved, y).mean())
         gradient = value - model.p[key].get_value()
         np.testing.assert_allclose((gradient * direction).sum(), (ends[0] - ends[1]) / 2e-5, err_msg=key,
@@ -137,8 +157,8 @@ def test_run_resumes_bit_for_bit(make, path, name):
     assert bits_of(second) == bits_of(first) and reader.score_text(TEXT).tobytes() == first.score_text(TEXT).tobytes()
     assert bits_of(trained(second, 6)) == bits_of(trained(first, 6))
     own = dict(Tied={'E'}, Learned={'h01', 'C02'}).get(name, set())
-    stored = load(path)
-    assert {prefix + key for prefix in ('', 'm_', 'weights_') for key in own} <= {*stored}
+    stored, kept = load(path), dict(Convolution={'carried_memory'}, Variational={'stream_train_rmsprop_0'})
+    assert {prefix + key for prefix in ('', 'm_', 'weights_') for key in own} | kept.get(name, set()) <= {*stored}
     assert ('V' in stored) == (name != 'Tied')
 
 
@@ -385,6 +405,7 @@ def test_parameters_of_other_shapes(make, path):
 
 @pytest.mark.parametrize('name, function', [
     ('network', lambda *more: charlstm.network(*more)._replace(layers=[])), ('penalty', lambda p, l1, l2: [p[0].sum()]),
+    ('network', lambda *more: None), ('network', lambda *more: charlstm.network(*more)._replace(memory=more[0].y)),
     ('objective', lambda *more: (charlstm.objective(*more)[1].costs, charlstm.objective(*more)[1]))])
 def test_what_a_function_returns_is_checked(make, refused, name, function):
     model = make('CharLSTM')
@@ -404,7 +425,7 @@ def test_network_that_reads_across_time_is_refused(make, refused):
     model.network = network
     assert np.isfinite(model.theano_predict(model.X['train'][0])[0]).all()
     for compute in (lambda: model.generate_text('ab'), lambda: model.score_text('abc'), lambda: model.read([1])):
-        with refused(ValueError, 'the network of CharLSTM', 'read in parts', 'h and C'):
+        with refused(ValueError, 'the network of CharLSTM', 'read in parts', 'memory'):
             compute()
 
 

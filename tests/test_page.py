@@ -31,7 +31,7 @@ def test_writing_is_pythons_on_the_same_random_numbers(javascript, compiled_mode
     p = {name: model.p[name].get_value().ravel().tolist() for name in NAMES}
     found = javascript('writes(200, p, prime, choice, [])', p=p, prime=[3, 1, 4], choice=choice)
     bits = np.array([int(number * 2 ** 53) for number in javascript('randoms(200, 5)')])[:, None]
-    writer = StepByStep(model.compiled, lambda: (7, 4), 1)
+    writer = StepByStep(model.compiled, lambda: [7, 7, 4, 4])
     text, *_ = writer.write(np.array([[3], [1], [4]], np.int32), bits, 200,
                             np.array([temperature, V, 1], 'float32'), *zero_states(model, 1))
     assert found == text[:, 0].tolist() and len({number % 2 for number in found[3:]}) == 2

@@ -35,12 +35,12 @@ class StepByStep:
     """Reads and writes texts as ops.Texts does, by compiled functions.
 
     compiled: a function from a name to a function from characters (T,B) and states to new states, after log
-    probabilities (T*B,V), 'predict', or scores_of, 'scores'. sizes: a function without arguments to the units of each
-    layer, which set_value may change. S: how many states the cell has.
+    probabilities (T*B,V), 'predict', or scores_of, 'scores'. widths: a function without arguments to the widths of the
+    states, which set_value may change.
     """
 
-    def __init__(self, compiled, sizes, S):
-        self._compiled, self._sizes, self._S = compiled, sizes, S
+    def __init__(self, compiled, widths):
+        self._compiled, self._widths = compiled, widths
 
     def begin(self):
         """Compile what writes: it reads the parameters in each call."""
@@ -48,7 +48,7 @@ class StepByStep:
 
     def read(self, x, *states):
         """Return what Texts.read does."""
-        logs, *after = self._compiled('predict')(x, *checks.states(states, x.shape[1], self._sizes(), self._S))
+        logs, *after = self._compiled('predict')(x, *checks.states(states, x.shape[1], self._widths()))
         return logs.reshape(*x.shape, -1), after
 
     @blas_threads()

@@ -334,7 +334,7 @@ class Texts:
     def _call(self, struct, states, threads, text, **fields):
         """Call `sample` of kernel.h. text: int32 (length,B). fields: of its struct."""
         length, B = text.shape
-        checks.states(states, B, [layer.H for layer in self._layers], self._library.counts.S)
+        checks.states(states, B, checks.widths([layer.H for layer in self._layers], self._library.counts.S))
         for layer, h, C in zip(self._layers, states[::2], states[1::2]):
             layer.h, layer.C = passed(h), passed(C)
         for name, value in dict(fields, B=B, length=length, text=text).items():

@@ -1,18 +1,6 @@
-"""The network's operations in Theano's own, to check the kernel, and symbols of its states."""
-import itertools
-
+"""The network's operations in Theano's own, to check the kernel."""
 from engine.backend.theano_setup import tt
-from engine.data.parameters import layers_of, stacked
-
-
-def state_symbols(p):
-    """Return symbols for the states of all layers: h and C of each, as network takes them. p: parameters by name."""
-    return [tt.matrices(f'h{k}', f'C{k}') for k in range(1, 1 + layers_of(p))]
-
-
-def flat(pairs):
-    """Return the states of all layers in one list: h1, C1, h2, C2 and so on."""
-    return list(itertools.chain(*pairs))
+from engine.data.parameters import stacked
 
 
 class Scan:

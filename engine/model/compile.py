@@ -1,19 +1,19 @@
 """Compile what a model computes, when it is needed, and again after edits: methods of CharLSTM."""
 import functools
+import itertools
 
 import numpy as np
 
-from engine import checks
 from engine.backend import compiler
 from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import in_layers, layers_of, named_state, recurrent
 from engine.graph.cell import line_that_makes, lines_of
 from engine.graph.elementwise import SameArrays
 from engine.graph.ops import Kernel, SoftmaxCrossEntropy
-from engine.graph.scan import Scan, flat, state_symbols
+from engine.graph.scan import Scan
 from engine.model.edits import REPLACEABLE, CompiledFunctions, base_of, cell_of_model, file_of, functions, is_standard
 from engine.model.state import (arrays, continue_streams, in_torch, kinds, new_kinds, optimiser_variables, sizes,
-                                vocabulary_size, zero_states)
+                                vocabulary_size, widths, zero_states)
 from engine.parallel import DataParallelStep
 from engine.terminal import number_of, warn
 
@@ -45,7 +45,7 @@ def check_parameters(model, cell):
     if model.p:
         carried = [state.shape[1] for state in model.carried or model.validation[0] or ()]
         expected = new_kinds(model, vocabulary_size(model), sizes(model))
-        if kinds(arrays(model.p)) != expected or carried not in ([], checks.widths(sizes(model), cell.counts.S)):
+        if kinds(arrays(model.p)) != expected or carried not in ([], widths(model, sizes(model))):
             raise ValueError(f'{type(model).__name__}, with the cell {cell.name}, has other parameters or states than '
                              'before: call model_setup')
 
@@ -85,6 +85,23 @@ def metrics(model):
     return [] if is_standard(model, 'network') else compiled(model, 'check').metrics
 
 
+def flat(pairs):
+    """Return the items of pairs in one list, such as the states of all layers: h1, C1, h2, C2 and so on."""
+    return list(itertools.chain(*pairs))
+
+
+def batch_of(model, x, y):
+    """Return a Batch of characters x and targets y, to predict with, and the symbols of its states in a list."""
+    states = [tt.matrices(f'h{k}', f'C{k}') for k in range(1, 1 + layers_of(model.p))]
+    memory = [tt.matrix('memory')] * bool(model.memory(sizes(model)))
+    return file_of(model).Batch(x, y, states, *memory), flat(states) + memory
+
+
+def states_after(outputs):
+    """Return the states after the last step, from Outputs, in the order of batch_of."""
+    return flat([each.after for each in outputs.layers]) + ([] if outputs.memory is None else [outputs.memory])
+
+
 def build_forward(model, ops, name):
     """Compile a function of characters x (T,B), targets y (T,B) (only 'check'), and states.
 
@@ -92,13 +109,14 @@ def build_forward(model, ops, name):
     the states after each step, then the new states. 'check' returns the mean cost, the most probable characters, the
     new states, the costs (T,B), and the means of the network's metrics, whose names it has.
     """
-    x, states = tt.imatrix('x'), state_symbols(model.p)
+    x = tt.imatrix('x')
     y = tt.imatrix('y') if name == 'check' else x          # the others' results do not depend on the targets
-    outputs = model.network(file_of(model).Batch(x, y, states), model.p, ops)
-    after = flat([each.after for each in outputs.layers])
+    batch, states = batch_of(model, x, y)
+    outputs = model.network(batch, model.p, ops)
+    after = states_after(outputs)
     if name == 'check':
         means = [metric.mean() for metric in outputs.metrics.values()]
-        function = function_of(model, [x, y, *flat(states)], [
+        function = function_of(model, [x, y, *states], [
             outputs.costs.mean(), outputs.best, *after, outputs.costs, *means])
         function.metrics = list(outputs.metrics)
         return function
@@ -107,7 +125,7 @@ def build_forward(model, ops, name):
              'validation use them, but scores and alternatives are -log p')
     of_characters = dict(states=flat([each[:2] for each in outputs.layers]), scores=[scores_of(outputs)])
     results = of_characters.get(name) or [tt.nnet.logsoftmax(scores_of(outputs))]
-    return function_of(model, [x, *flat(states)], results + after)
+    return function_of(model, [x, *states], results + after)
 
 
 def scores_of(outputs):
@@ -132,20 +150,25 @@ def check_functions(model, ops):
     """
     base, file, of_symbols = base_of(model), file_of(model), ('layer', 'network', 'objective', 'penalty', 'optimiser')
     if not model.p or is_standard(model, 'network') and all(
-            getattr(model, name) is getattr(base, name) for name in of_symbols):
+            getattr(model, name) is getattr(base, name) for name in (*of_symbols, 'memory')):
         return
-    x, states, weights, p, lp = tt.imatrix('x'), state_symbols(model.p), tt.matrix(), model.p, dict(model.lp)
-    masks = [tt.tensor3() for _ in states] if lp.get('dropout') else []
-    batch = file.Batch(x, x, states)
+    x, weights, p, lp = tt.imatrix('x'), tt.matrix(), model.p, dict(model.lp)
+    batch, states = batch_of(model, x, x)
+    masks = [tt.tensor3() for _ in batch.states] if lp.get('dropout') else []
     values = np.zeros((3, 2)), *zero_states(model, 2), np.ones((3, 2)), *[np.ones((3, 2, H)) for H in sizes(model)]
     parameters, wrong = list(p.values()), {}               # parameters have the shapes of their gradients
-    with lines_of(replaced_first(model), type(model).__name__, dict(zip((x, *flat(states), weights, *masks), values))):
+    with lines_of(replaced_first(model), type(model).__name__, dict(zip((x, *states, weights, *masks), values))):
         outputs = model.network(batch, p, ops)
-        after = flat([each.after for each in outputs.layers])
-        ndims = [getattr(v, 'ndim', None) for v in [*outputs[:4], *after, *outputs.metrics.values()]]
-        wrong['network'] = len(outputs.layers) != len(states) or {*ndims} != {2}
+        if not hasattr(outputs, 'memory'):
+            raise ValueError(f'network of {type(model).__name__} returns {outputs}: expected Outputs')
+        kinds = [[f'{v.dtype} {theano.gof.op.get_test_value(v).shape}' for v in each]
+                 for each in (states_after(outputs), states)]
+        if kinds[0] != kinds[1]:
+            raise ValueError(f'network of {type(model).__name__} returns the states {", ".join(kinds[0])} for two '
+                             f'sequences: expected {", ".join(kinds[1])}, h and C of each layer and, last, memory')
+        wrong['network'] = {getattr(v, 'ndim', None) for v in [*outputs[:4], *outputs.metrics.values()]} != {2}
         if lp and not wrong['network']:
-            training = batch._replace(cost_weights=weights, h_masks=masks or len(states) * [1], W_masks={})
+            training = batch._replace(cost_weights=weights, h_masks=masks or len(batch.states) * [1], W_masks={})
             cost = model.objective(training, p, ops, lp, model.network)[0]
             wrong.update(objective=cost.ndim, penalty=np.ndim(model.penalty(parameters, lp['l1'], lp['l2'])))
             file.update(parameters, parameters, optimiser_variables(model), model.rate, lp, model.optimiser)
@@ -156,20 +179,22 @@ def check_functions(model, ops):
 
 def check_parts(model, ops):
     """Raise ValueError if the network predicts something else when it reads a text in two parts than at once."""
-    x, states, random, Batch = tt.imatrix('x'), state_symbols(model.p), np.random.default_rng(0), file_of(model).Batch
+    x, random = tt.imatrix('x'), np.random.default_rng(0)
+    batch, states = batch_of(model, x, x)
     p = {name: v.type(name) for name, v in model.p.items()}
     characters = np.array([[0, 1], [1, 0], [0, 1]]) % vocabulary_size(model)
     values = [characters, *zero_states(model, 2),          # noise, since parameters may be 0 at first
               *[v + random.normal(0, v.shape[-1] ** -0.5, v.shape) for v in arrays(model.p).values()]]
-    with lines_of(replaced_first(model), type(model).__name__, dict(zip([x, *flat(states), *p.values()], values))):
-        first = model.network(Batch(x[:2], x[:2], states), p, ops)
-        rest = model.network(Batch(x[2:], x[2:], [each.after for each in first.layers]), p, ops)
-        whole, again = [model.network(Batch(x, x, states), p, ops) for _ in range(2)]
+    with lines_of(replaced_first(model), type(model).__name__, dict(zip([x, *states, *p.values()], values))):
+        first = model.network(batch._replace(x=x[:2], y=x[:2]), p, ops)
+        rest = model.network(batch._replace(x=x[2:], y=x[2:], states=[each.after for each in first.layers],
+                                            memory=first.memory), p, ops)
+        whole, again = [model.network(batch, p, ops) for _ in range(2)]
         whole, again, *parts = [np.log(each.probabilities.tag.test_value) for each in (whole, again, first, rest)]
     # A network that draws random numbers also differs when it reads the whole text twice.
     if np.allclose(whole, again, atol=0.02) and not np.allclose(whole, np.concatenate(parts), atol=0.02):
         raise ValueError(f'the network of {type(model).__name__} predicts something else if a text is read in parts, '
-                         'so it cannot write or score one: what it reads of earlier steps must be in h and C')
+                         'so it cannot write or score one: what it reads of earlier steps must be in h, C or memory')
 
 
 def replaced_first(model):
@@ -194,8 +219,7 @@ def build_texts(model, ops, name):
     elif ops.in_c:
         return ops.texts(model.p)
     from engine.graph.fallback import StepByStep          # late: C runs most models
-    S = cell_of_model(model).counts.S
-    return StepByStep(functools.partial(compiled, model), functools.partial(sizes, model), S)
+    return StepByStep(functools.partial(compiled, model), lambda: widths(model, sizes(model)))
 
 
 def build_train(model, ops, name):
@@ -208,18 +232,19 @@ def build_train(model, ops, name):
     cell, lp = cell_of_model(model), dict(model.lp)
     if model.kernel and not cell.program and model.device == 'cpu':
         warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: it runs in NumPy, more slowly')
-    (x, y), states, weights = tt.imatrices('x', 'y'), state_symbols(model.p), tt.matrix('cost_weights')
+    (x, y), weights = tt.imatrices('x', 'y'), tt.matrix('cost_weights')
+    batch, states = batch_of(model, x, y)
     trained = model.weights or model.p                     # if there are weights, p is their running average
-    of_kind = dict(dropout=states, dropconnect=recurrent(trained))
+    of_kind = dict(dropout=batch.states, dropconnect=recurrent(trained))
     kept = {name: [tt.TensorType('bool', 3 * [False])() for _ in each]             # bool: new memory costs page faults
             for name, each in of_kind.items() if lp[name]}
-    inputs = [x, y, *flat(states), weights, *flat(kept.values())]
+    inputs = [x, y, *states, weights, *flat(kept.values())]
     masks = {name: [scaled(each, lp[name]) for each in symbols] for name, symbols in kept.items()}
-    batch = file_of(model).Batch(x, y, states, weights, masks.get('dropout', len(states) * [1]),
-                                 dict(zip(of_kind['dropconnect'], masks.get('dropconnect', []))))
+    batch = batch._replace(cost_weights=weights, h_masks=masks.get('dropout', len(batch.states) * [1]),
+                           W_masks=dict(zip(of_kind['dropconnect'], masks.get('dropconnect', []))))
     cost, outputs = model.objective(batch, trained, ops, lp, model.network)
     gradients = gradients_of(cost, trained, ops)
-    results = [outputs.costs.mean(), outputs.best, *flat([each.after for each in outputs.layers])]
+    results = [outputs.costs.mean(), outputs.best, *states_after(outputs)]
     if model.group.size == 1:
         ratios, updates = second_half(model, name, lp, gradients, outputs.costs.size)
         return function_of(model, inputs, results + ratios, updates=updates)

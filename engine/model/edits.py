@@ -22,7 +22,7 @@ TRAINING = ('network', 'layer', 'objective', 'penalty', 'optimiser', 'optimiser_
             'running_averages')
 # The static methods of CharLSTM that a class or an object may replace.
 REPLACEABLE = ('cell', 'layer', 'network', 'objective', 'penalty', 'optimiser', 'optimiser_state',
-               'initial_parameters')
+               'initial_parameters', 'memory')
 
 
 class CompiledFunctions(dict):
@@ -78,7 +78,7 @@ def refuse_ignored(model):
         if hasattr(getattr(model, name), '__self__'):
             raise ValueError(f'{name} of {type(model).__name__} is a method: write @staticmethod above it')
         function = getattr(base, name)
-        if vars(file).get(function.__name__) is not function:
+        if name != 'memory' and vars(file).get(function.__name__) is not function:
             raise ValueError(f'{name} was replaced for all models, in {file.__name__} or its CharLSTM: '
                              'replace it in a subclass or an object')
 

@@ -19,7 +19,7 @@ from engine.model.edits import CompiledFunctions, cell_of_model
 from engine.model.score import costs_of, read
 from engine.model.state import (Learning, arrays, kinds, new_kinds, new_parameters, optimiser_variables,
                                 set_parameters, set_text, shared, sizes, stream_of, stream_state, variables,
-                                vocabulary_size, zero_states)
+                                vocabulary_size, widths, zero_states)
 from engine.run import table
 from engine.run.checkpoint import opened, read_checkpoint, write
 from engine.terminal import ROOT, near, warn, warn_once
@@ -92,7 +92,7 @@ def save_params(model, filename, progress=None):
     model.group.check_in_sync(stored.values(), model.random.bit_generator.state, cell.formula)
     for prefix, states in (('carried_', model.carried), ('validation_', validation_states)):
         rows = model.group.gather(states) or []
-        stored.update({prefix + name: state for name, state in zip(in_layers('hC', layers_of(model.p)), rows)})
+        stored.update({prefix + name: state for name, state in zip(state_names(model.p), rows)})
     metadata = dict(
         lp=dict(model.lp), averaged_steps=model.averaged_steps, validation_index=validation_index,
         random=model.random.bit_generator.state, text=model.text.metadata() if model.text else {}, progress=progress,
@@ -108,6 +108,11 @@ def save_params(model, filename, progress=None):
         raise ValueError(f"{filename} was not written: the parameters or the optimiser's state are no longer finite")
     model.group.broadcast(write, filename, dict(stored, uchar=np.array(model.uchar)), metadata)
     return filename
+
+
+def state_names(p):
+    """Return the names of the states of a model with parameters p in a checkpoint: memory is last, if there is any."""
+    return [*in_layers('hC', layers_of(p)), 'memory']
 
 
 def costs_of_line(model):
@@ -195,11 +200,10 @@ def read_run(model, filename):
     state, averages = model.optimiser_state(list(p.values())), any(name.startswith('weights_') for name in stored)
     shapes = {name: np.shape(value) for name, value in named_state(state, p).items()}
     shapes.update({f'weights_{name}': array.shape for name, array in p.items() if averages})
-    widths = dict(zip(in_layers('hC', layers_of(p)), checks.widths(units(p), cell_of_model(model).counts.S)))
     for prefix, part in (('carried_', 'train'), ('validation_', 'valid')):
         if any(name.startswith(prefix) for name in stored):
-            rows = model.text.rows[part] if model.text else 0
-            shapes.update({prefix + name: (rows, width) for name, width in widths.items()})
+            rows, n = model.text.rows[part] if model.text else 0, widths(model, units(p))
+            shapes.update({prefix + name: (rows, width) for name, width in zip(state_names(p), n)})
     then = stored.metadata['optimiser'], stored.metadata['precision'], averages
     other = [name for name, shape in shapes.items() if np.shape(stored.get(name)) != shape]
     if other or then != (sorted(state), model.precision, bool(model.lp.get('average'))):

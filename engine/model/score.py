@@ -6,7 +6,7 @@ from engine.data.parameters import in_layers
 from engine.data.text import encoded
 from engine.model.compile import compiled
 from engine.model.edits import cell_of_model
-from engine.model.state import vocabulary_size, zero_states
+from engine.model.state import sizes, vocabulary_size, zero_states
 from engine.model.step import as_batch, check, cost_weights
 
 SCORED, ADAPTED = 2000, 20     # most characters scored at a time: without adapt, and with it
@@ -81,7 +81,8 @@ def read(model, x, states=None):
     """Read characters x, int (T,B) or (T,), and return the log probabilities (T,B,V) of what follows each, and states.
 
     states: those before x, as an earlier call returned them, or None for zeros: h1, C1, h2, C2 ..., (B,H) each; if a
-    cell has several states, C has them side by side. Raises ValueError for unknown numbers or states of other shapes.
+    cell has several states, C has them side by side; at the end a network's memory, if it has any. Raises ValueError
+    for unknown numbers or states of other shapes.
     """
     x = checks.characters('x', x, vocabulary_size(model))
     states = zero_states(model, x.shape[1]) if states is None else states
@@ -182,12 +183,13 @@ def alternatives(model, text, k=5):
 def states(model, text):
     """Return the states after each character of a text, from zero states: h1, C1, h2, C2 ... by name, (n,H) each."""
     x, after, pieces, cell = numbers_of(model, text), zero_states(model, 1), [], cell_of_model(model)
+    layers = len(sizes(model))
     for start in range(0, len(x), SCORED):
         found = compiled(model, 'states')(x[start:start + SCORED], *after)
-        of_steps, after = found[:len(after)], found[len(after):]
+        of_steps, after = found[:2 * layers], found[2 * layers:]
         pieces.append([part[:, 0] for k, state in enumerate(of_steps)          # C has the states side by side
                        for part in np.split(state, cell.counts.S if k % 2 else 1, axis=2)])
-    return dict(zip(in_layers(('h', *cell.states), len(after) // 2), map(np.concatenate, zip(*pieces))))
+    return dict(zip(in_layers(('h', *cell.states), layers), map(np.concatenate, zip(*pieces))))
 
 
 def correlations(model, text, states):

@@ -8,7 +8,7 @@ The first argument of each function is the model. Its attributes, besides those 
     weights, averaged_steps     the trained weights by name, if p is their running average, or {}; steps averaged so far
     average_weight, rate        shared scalars: the weight of that average in a step, and dyn_lrate
     optimiser_variables         the optimiser's state, as shared variables; {} until it is needed
-    carried                     states before the next training batch, h and C of each layer (B,H), or None
+    carried                     states before the next training batch, an array (B,n) for each of widths, or None
     validation                  states before the next validation batch, and its index
     best                        the parameters of the best epoch of fit, by name, or None
     functions                   compiled functions by name, a CompiledFunctions
@@ -165,10 +165,15 @@ def new_kinds(model, V, units):
     return kinds(new_parameters(model, V, units, 'original', np.random.default_rng(0)))
 
 
+def widths(model, units):
+    """Return the widths n of all states (B,n): h of each layer, and C, its S cell states side by side; then memory."""
+    memory = checks.whole(f'memory of {type(model).__name__}', model.memory(units), 0)
+    return checks.widths(units, cell_of_model(model).counts.S) + [memory] * bool(memory)
+
+
 def zero_states(model, B):
-    """Return the states before a text, of each layer h (B,H), and C (B,SH): its S cell states side by side."""
-    widths = checks.widths(sizes(model), cell_of_model(model).counts.S)
-    return [np.zeros((B, width), theano.config.floatX) for width in widths]
+    """Return the states before a text, (B,n) for each of widths."""
+    return [np.zeros((B, width), theano.config.floatX) for width in widths(model, sizes(model))]
 
 
 def kinds(arrays):

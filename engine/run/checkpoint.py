@@ -5,7 +5,8 @@ It is one state of a model, an npz file of these arrays, under which it can be r
     U1, W1, b1 ... V, c             the parameters, to predict with: running averages, if the run has them
     weights_U1 ...                  the trained parameters, if those are averages
     m_U1 ..., state_NAME_U1 ...     the optimiser's state: m of RMSprop (mean_squares), and all else by name
-    carried_h1, carried_C1 ...      the states before the next training batch, (B,H) and (B,SH)
+    carried_h1, carried_C1 ...      the states before the next training batch, (B,H) and (B,SH), and carried_memory,
+                                    (B,n), of a network that has any
     validation_h1 ...               those before the next validation batch
     stream_train_rmsprop_0 ...      the states of Theano's random streams, by function
     uchar                           the characters, (V,)
