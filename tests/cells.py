@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from charlstm import lstm_cell, tt
+from charlstm import CharLSTM, lstm_cell, tt
 from engine.graph.formula import OPERATIONS, PRODUCTS
 from engine.lesson.cells import GRU, GRU2014, MLSTM, RNN, SLSTM, MinGRU, Normalised, Peepholes
 from engine.page.page import LSTM
@@ -19,11 +19,15 @@ SECTIONS = [text.split('\n## Changing the model\n')[1].split('\n## ')[0] for tex
 README_CODE = re.findall(r'```python\n(.*?)```', ''.join(SECTIONS), re.DOTALL)      # two cells, Adam, networks
 
 
+def fourth_powers(parameters, l1, l2):
+    return sum(l1 * abs(p).sum() + l2 * (p ** 4).sum() for p in parameters)
+
+
 def readme_classes():
-    """Return the classes in the READMEs by name."""
+    """Return the classes in the READMEs by name, and Fourth, with another penalty."""
     names = {}
     exec(''.join(README_CODE), names)
-    return names
+    return {**names, 'Fourth': type('Fourth', (CharLSTM,), dict(penalty=staticmethod(fourth_powers)))}
 
 
 def coupled_cell(a_f, a_i, a_o, a_g, C_prev):
