@@ -134,7 +134,30 @@ def refuse_other_costs(found):
             raise SystemExit(f'nothing is timed: the costs of {name}, {costs}, are not those of {one}, {expected}')
 
 
+# ---------------------------------------------------------------- pictures
+
+def draw_curves(path, curves, **of_axes):
+    """Draw curves, (x, y, a dict of arguments of plot) each, with a legend beside them, as a PNG."""
+    from matplotlib.figure import Figure
+    axes = Figure(figsize=(8, 4.4), layout='constrained').subplots()
+    for x, y, how in curves:
+        axes.plot(x, y, **how)
+    axes.set(**of_axes)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize='small', loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
+    axes.figure.savefig(path, dpi=150)
+
+
 # ---------------------------------------------------------------- runs of train.py
+
+def write_part(path, text):
+    """Write a part of a text, and return its path. Raise ValueError if it exists and is another text."""
+    if path.exists() and path.read_bytes() != text.encode('utf-8'):
+        raise ValueError(f'{path} exists and is another text: choose another folder for --results')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode('utf-8'))
+    return path
+
 
 def trained(text, name, folder, *options):
     """Return the result of a run of train.py, a dict. Start or resume the run first, unless it is finished."""

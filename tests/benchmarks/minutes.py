@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import ROOT, print_head
+from common import ROOT, draw_curves, print_head
 
 PIECE = 256                                # characters of a piece, which is predicted from its own beginning
 SHOWN = 1, 5, 20                           # minutes
@@ -229,22 +229,15 @@ def minutes_row(name, points):
 
 def draw(curves, path):
     """Draw the best cost so far against minutes: a colour for each program, a line style for each of its runs."""
-    import matplotlib
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-    axes = plt.figure(figsize=(8, 4.4), layout='constrained').gca()
     colours = dict(charlstm=('tab:blue', ['-', '--', '-.', ':']), pytorch=('tab:red', [':', '-', '--']),
                    nanogpt=('tab:grey', ['--', '-', ':']))
+    lines, ticks = [], [0.1, 0.2, 0.5, 1, 2, 5, 10, 20]
     for name, points in curves.items():
         (seconds, costs), (colour, styles) = zip(*points), colours[name.split('-')[0]]
-        axes.plot(np.divide(seconds, 60), np.minimum.accumulate(costs), styles.pop(0), color=colour,
-                  label=CURVES[name][0])
-    axes.set(xscale='log', xlim=(0.1, 21), ylim=(1.3, 2.7), xlabel='minutes on two cores',
-             ylabel='validation cost, nats a character')
-    axes.set_xticks(ticks := [0.1, 0.2, 0.5, 1, 2, 5, 10, 20], ticks)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize='small', loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
-    plt.savefig(path, dpi=150)
+        lines.append((np.divide(seconds, 60), np.minimum.accumulate(costs), dict(
+            linestyle=styles.pop(0), color=colour, label=CURVES[name][0])))
+    draw_curves(path, lines, xscale='log', xlim=(0.1, 21), ylim=(1.3, 2.7), xticks=ticks, xticklabels=ticks,
+                xlabel='minutes on two cores', ylabel='validation cost, nats a character')
 
 
 if __name__ == '__main__':

@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 from typing import Callable, NamedTuple
 
-from common import print_head, table, trained
+from common import print_head, table, trained, write_part
 from minutes import cost_of_charlstm, minutes, minutes_row, read_curves
 from engine.run.table import ROWS
 
@@ -120,12 +120,8 @@ def published(options):
     print_head()
     print(split.title)
     parts = cut(split, options.files)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f'{name}-{title}.txt' for title, _ in zip(('train', 'valid', 'test'), parts)]
-    for part, path in zip(parts, paths):
-        if path.exists() and path.read_bytes() != part.text.encode('utf-8'):
-            raise ValueError(f'{path} exists and is another text: choose another folder for --results')
-        path.write_bytes(part.text.encode('utf-8'))
+    paths = [write_part(folder / f'{name}-{title}.txt', part.text)
+             for title, part in zip(('train', 'valid', 'test'), parts)]
     more = ['--valid', paths[1], '--test', paths[-1], '--test-adapt', *options.options]
     for units in options.units or (256, 512):
         results = []
