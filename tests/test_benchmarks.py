@@ -20,12 +20,13 @@ import numpy_model
 import produce_text
 import train
 from browser import CHROMIUM
+from cells import README_CODE
 from models import prepared, set_parameters
 from scripts import FAST, ROOT, TEXT, environment
 
-FOLDER = ROOT / 'tests' / 'benchmarks'
-sys.path.append(str(FOLDER))                               # at the end, since some modules there have the same names
+sys.path.append(str(ROOT / 'tests' / 'benchmarks'))        # at the end, since some modules there have the same names
 
+import benchmarks.cells  # noqa: E402
 import common  # noqa: E402
 import minutes  # noqa: E402
 import quality  # noqa: E402
@@ -66,7 +67,7 @@ def curve(words, cwd, *more):
 
 # What replaces attributes of the programs' modules, by name.
 STAND_INS = dict(
-    Worker=Worker, trained=trained, curve=curve, TURN=0, N=8, NOVEL=20_000, rows_of=lambda V: [('LSTM', 3, 99)],
+    Worker=Worker, trained=trained, curve=curve, TURN=0, N=8, NOVEL=20_000, rows_of=lambda V: [('LSTM', 3)],
     output=lambda compiled, *words: read_options(*words), settings=lambda compiled: dict(
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding='utf-8', env=environment(FAST)),
     subprocess=SimpleNamespace(run=lambda *words, **more: None, DEVNULL=None))
@@ -85,7 +86,6 @@ def without_pytorch(module):
 
 
 @pytest.mark.parametrize('command, names', [
-    ('cells.py costs {text} --results {folder} --cell engine/lesson/cells.py:GRU', 'trained'),
     ('cells.py speed --steps 1', 'Worker rows_of'),
     ('lesson.py --results {folder}', 'trained subprocess'),
     ('page.py --rounds 1 --seconds 0 --picture {folder}/page.png', ''),
@@ -98,21 +98,36 @@ def test_program(command, names, monkeypatch, tmp_path, text_file, capfd):
     if command.startswith('page.py') and CHROMIUM is None:
         pytest.skip('Chromium is missing: apt install chromium')
     program, *words = command.format(folder=tmp_path, text=text_file(3 * TEXT)).split()
-    spec = importlib.util.spec_from_file_location('benchmark', FOLDER / program)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = importlib.import_module(f'benchmarks.{program.removesuffix(".py")}')
     stand_ins = {name: STAND_INS[name] for name in ('TURN', *names.split())}
     if importlib.util.find_spec('torch') is None:
         stand_ins.update(without_pytorch(module))
     for owner in (module, minutes, training):
         for name in stand_ins.keys() & vars(owner).keys():
             monkeypatch.setattr(owner, name, stand_ins[name])
-    monkeypatch.setattr(sys, 'path', [*sys.path])
     monkeypatch.setattr(sys, 'argv', [program, *words])
     monkeypatch.chdir(ROOT)
     module.main()
     rows = [line for line in capfd.readouterr().out.splitlines() if line.startswith('| ')]
     assert re.search(r'\d', rows[-1])
+
+
+def test_costs_of_a_network_beside_the_lstm(tmp_path, monkeypatch, text_file, capfd):
+    """The statistics are those of the runs. The same command only reads these, unless the file of the class changes."""
+    words = *'--units 5 --epochs 1 --seeds 2 --cell'.split(), text_file(README_CODE[-1], name='mine.py') + ':Tied'
+    monkeypatch.setattr(sys, 'argv', ['', 'costs', text_file(3 * TEXT), '--results', str(tmp_path), *words])
+    monkeypatch.setattr(benchmarks.cells, 'RATES', [1])
+    benchmarks.cells.main()
+    monkeypatch.setattr(common.subprocess, 'Popen', None)          # it starts a run
+    benchmarks.cells.main()
+    *_, tied, _ = [line.split('|') for line in capfd.readouterr().out.splitlines() if ' 2x' in line]
+    runs = np.genfromtxt(tmp_path / 'costs.csv', delimiter=',', names=True, dtype=None, encoding='utf-8')
+    (of_lstm, costs, _), (most, fewer, nearest) = runs['best_valid_nats'].reshape(3, 2), runs['parameters'][::2]
+    expected = costs.mean(), np.ptp(costs) / 2 ** 0.5, np.mean(costs - of_lstm), np.ptp(costs - of_lstm) / 2
+    assert [*map(float, tied[4:8])] == pytest.approx(expected, abs=6e-5)                   # of two seeds
+    assert (tmp_path / 'costs.png').read_bytes()[1:4] == b'PNG' and abs(nearest - most) < most - fewer
+    text_file(README_CODE[-1] + '#', name='mine.py')
+    pytest.raises(TypeError, benchmarks.cells.main)
 
 
 # ---------------------------------------------------------------- published figures

@@ -1,32 +1,41 @@
-"""Compare cells: what they cost on tiny Shakespeare, and how fast they train, beside PyTorch loops over the same cells.
+"""Compare cells and networks with the LSTM: what they cost, and how fast they train, beside PyTorch loops.
 
-    python tests/benchmarks/cells.py costs FILE --results DIR [--cell FILE:CLASS]
+    python tests/benchmarks/cells.py costs FILE --results DIR [--cell FILE:CLASS [FILE:CLASS ...]]
     python tests/benchmarks/cells.py speed [--steps 15]
 
-Each cell has as many units as the standard one, 2x128, and then as many as give about as many parameters.
+Each has as many units as the LSTM, and then as many as give about as many parameters.
 
-costs    validation costs on nanoGPT's split of FILE after 15 epochs with the default recipe. Of three learning rates,
-         the default, a third of it and, if that was better, a ninth, the best for seed 1 is taken for two more seeds. A
-         finished run in DIR is only read, and another one is resumed. --cell: the rows of this class alone.
+costs    validation costs on the last 10 % of a text, with the default recipe, of eleven cells or of your classes. Of
+         three learning rates, the default, a third of it and, if that was better, a ninth, the best for seed 1 is taken
+         for the other seeds. Prints means over the seeds with their standard deviations (sd), and mean differences to
+         the LSTM of the same seed with their standard errors. DIR gets all runs in costs.csv, the curves of the best
+         rates in costs.png. A finished run in DIR is only read, and another one is resumed; edited classes begin anew.
 speed    all sides of a row take turns, each in a process of its own. They begin with the same parameters, and unless
          the costs of their first steps are those of the cell in NumPy, nothing is timed. PyTorch runs an eager loop
          over the steps of each layer.
 """
 import argparse
+import bisect
+import csv
 import functools
+import hashlib
+import inspect
 import math
 import types
 from pathlib import Path
 
-from common import ROOT, Worker, print_head, refuse_other_costs, table, trained
+import numpy as np
+
+from common import ROOT, Worker, draw_curves, print_head, refuse_other_costs, table, trained, write_part
 from training import RATE, STEPS, V, in_turns, make_batches, take_turns
 
-UNITS, BATCH, EPOCHS, RATES, SEEDS = 128, 50, 15, (1, 1 / 3, 1 / 9), (1, 2, 3)
+UNITS, BATCH, RATES = 128, 50, (1, 1 / 3, 1 / 9)
+COLUMNS = 'cell units parameters option_lrate random_seed best_valid_nats best_epoch epochs seconds run'.split()
 # Each cell's class in engine/lesson/cells.py, or CharLSTM, and the name of its function in tests/cells.py.
-CELLS = {'RNN': ('RNN', 'rnn'), 'GRU': ('GRU', 'gru'), 'minGRU': ('MinGRU', 'mingru'),
-         'LSTM, no forget gate': ('NoForgetGate', 'no_forget'), 'LSTM, coupled gates': ('NoInputGate', 'coupled'),
-         'LSTM': ('CharLSTM', 'standard'), 'LSTM, peepholes': ('Peepholes', 'peephole'), 'sLSTM': ('SLSTM', 'slstm'),
-         'GRU of 2014': ('GRU2014', 'gru_2014'), 'mLSTM': ('MLSTM', 'mlstm'),
+CELLS = {'LSTM': ('CharLSTM', 'standard'), 'RNN': ('RNN', 'rnn'), 'GRU': ('GRU', 'gru'),
+         'GRU of 2014': ('GRU2014', 'gru_2014'), 'minGRU': ('MinGRU', 'mingru'), 'sLSTM': ('SLSTM', 'slstm'),
+         'mLSTM': ('MLSTM', 'mlstm'), 'LSTM, no forget gate': ('NoForgetGate', 'no_forget'),
+         'LSTM, coupled gates': ('NoInputGate', 'coupled'), 'LSTM, peepholes': ('Peepholes', 'peephole'),
          'LSTM, normalised': ('Normalised', 'normalised')}
 
 
@@ -44,65 +53,108 @@ def option_of(name):
 
 
 @functools.cache
-def cell_of(name):
-    """Return the Cell."""
+def model_of(name):
+    """Return a model without parameters."""
     from charlstm import CharLSTM
-    from engine.graph.cell import Cell
     from engine.terminal import load_class
-    return Cell(load_class(option_of(name), CharLSTM).cell, 'float32')
+    return load_class(option_of(name), CharLSTM)(random_seed=1)
 
 
 def parameters_of(name, units, V):
     """Return how many parameters a model has."""
-    from engine.data.parameters import parameter_shapes
-    shapes = parameter_shapes(V, (units, units), cell_of(name).counts.rows, cell_of(name).parameters)
-    return sum(map(math.prod, shapes.values()))
+    from engine.model.state import new_kinds
+    return sum(math.prod(shape) for shape, _ in new_kinds(model_of(name), V, (units, units)).values())
 
 
-def rows_of(V, names=CELLS):
-    """Yield name, units and number of parameters of each row: all with UNITS, then those with as many parameters."""
-    most = parameters_of('LSTM', UNITS, V)
+def rows_of(V, units=UNITS, names=CELLS):
+    """Yield name and units of each row: all with those units, then those with about as many parameters as the LSTM."""
+    most, sizes = parameters_of('LSTM', units, V), range(1, 8 * units)
+    yield from ((name, units) for name in names)
     for name in names:
-        yield name, UNITS, parameters_of(name, UNITS, V)
-    for name in names:
-        units = min(range(64, 512), key=lambda units: abs(parameters_of(name, units, V) - most))
-        if units != UNITS:
-            yield name, units, parameters_of(name, units, V)
+        k = bisect.bisect_left(sizes, most, key=lambda n: parameters_of(name, n, V))
+        nearest = min(sizes[max(0, k - 1):k + 1], key=lambda n: abs(parameters_of(name, n, V) - most))
+        if nearest != units:
+            yield name, nearest
 
 
 # ---------------------------------------------------------------- costs
 
-def costs(options):
-    """Train or read all runs, and print the table."""
+def code_of(name):
+    """Return the first digits of the SHA-256 of the files of a class and of those that it derives from."""
+    files = dict.fromkeys(map(inspect.getfile, type(model_of(name)).__mro__[:-1]))
+    return hashlib.sha256(b''.join(Path(file).read_bytes() for file in files)).hexdigest()[:8]
+
+
+def run(options, name, code, units, factor, seed):
+    """Return the result of a run at the default rate times a factor. code: code_of the name at the start."""
     from engine.run.recipe import lrate
-    from quality import SPLITS, cut
+    if code_of(name) != code:
+        raise ValueError(f'{name} was edited meanwhile: the same command trains it anew')
+    title, folder = CELLS[name][1] if name in CELLS else name.rpartition(':')[2], options.results
+    return trained(folder / 'train.txt', f'{title}-{code}-{units}-{options.epochs}epochs-rate{factor:.2g}-seed{seed}',
+                   folder, '--valid', folder / 'valid.txt', '--epochs', options.epochs, '--num-units1', units,
+                   '--lrate', factor * lrate([units]), '--random-seed', seed, '--batch-size', 50, '--seq-length', 50,
+                   *(['--cell', option_of(name)] if option_of(name) else []))
+
+
+def results_of(options, name, code, units):
+    """Return the results of the runs of a row: those at its best rate, in the order of their seeds, and the others."""
+    found = {}
+    for factor in RATES:                                   # a lower one only if the last was better than the one before
+        if len(found) < 2 or found[RATES[1]]['best_valid_nats'] < found[1]['best_valid_nats']:
+            found[factor] = run(options, name, code, units, factor, 1)
+    best = min(found, key=lambda factor: found[factor]['best_valid_nats'])
+    first, seeds = found.pop(best), range(2, options.seeds + 1)
+    return [first, *[run(options, name, code, units, best, seed) for seed in seeds], *found.values()]
+
+
+def costs(options):
+    """Train or read all runs, write their table and curves, and print the means."""
+    from engine.data.text import read_string
+    from quality import pieces
     print_head()
-    parts = cut(SPLITS['shakespeare'], [options.file])
-    options.results.mkdir(parents=True, exist_ok=True)
-    paths = [options.results / f'{name}.txt' for name in ('train', 'valid')]
-    for part, path in zip(parts, paths):
-        path.write_text(part.text, encoding='utf-8', newline='')
+    names, parts = ['LSTM', *options.cell] if options.cell else [*CELLS], pieces(read_string(options.file)[0], (90,))
+    codes = {name: code_of(name) for name in names}
+    for name, part in zip(('train', 'valid'), parts):
+        write_part(options.results / f'{name}.txt', part)
+    rows = dict.fromkeys(rows_of(len(set(''.join(parts))), options.units, names))
+    for name, units in reversed(rows):                     # the LSTM last, since a new class may have an error
+        rows[name, units] = results_of(options, name, codes[name], units)
+    write_costs(rows, options)
+    print(f'{len(parts[0]):,} characters to train, {len(parts[1]):,} to validate; {options.epochs} epochs, '
+          f'{options.seeds} seeds; costs in nats a character\n')
+    print_costs(rows, options.seeds)
+    print(f'\nall runs: {options.results / "costs.csv"}; curves: {options.results / "costs.png"}')
 
-    def run(name, units, factor, seed):
-        """Return the best validation cost of a run, in nats."""
-        title = CELLS[name][1] if name in CELLS else name.rpartition(':')[2]
-        result = trained(paths[0], f'{title}-{units}-rate{factor:.2g}-seed{seed}', options.results, '--valid',
-                         paths[1], '--epochs', EPOCHS, '--num-units1', units, '--lrate', factor * lrate([units]),
-                         '--random-seed', seed, '--batch-size', 50, '--seq-length', 50,
-                         *(['--cell', option_of(name)] if option_of(name) else []))
-        return result['best_valid_nats']
 
-    row = table('                cell', 'units', 'parameters', '  nats', 'rate', '                each seed')
-    V = len(set(''.join(part.text for part in parts)))
-    for name, units, count in rows_of(V, [options.cell] if options.cell else CELLS):
-        first = {}
-        for factor in RATES:                               # a lower one only if the last was better than the one before
-            if len(first) < 2 or min(first, key=first.get) == [*first][-1]:
-                first[factor] = run(name, units, factor, SEEDS[0])
-        factor = min(first, key=first.get)
-        each = [first[factor], *[run(name, units, factor, seed) for seed in SEEDS[1:]]]
-        row(name, f'2x{units}', f'{count:,}', f'{sum(each) / len(each):.4f}', f'{factor * lrate([units]):.3g}',
-            ', '.join(f'{cost:.4f}' for cost in each))
+def write_costs(rows, options):
+    """Write the table, of numbers of each result, and the picture. rows: what results_of returns, by name and units."""
+    with open(options.results / 'costs.csv', 'w', encoding='utf-8', newline='') as f:
+        writer = csv.DictWriter(f, COLUMNS, extrasaction='ignore')
+        writer.writeheader()
+        writer.writerows({**result, 'cell': name} for (name, _), results in rows.items() for result in results)
+    names, curves = list(dict.fromkeys(name for name, _ in rows)), []
+    for (name, units), results in rows.items():
+        for seed, result in enumerate(results[:options.seeds], 1):
+            log = options.results / f'{result["run"]}_train.txt_epochs.out'
+            curves.append((*np.loadtxt(log, usecols=(0, 2), ndmin=2).T, dict(
+                color=f'C{names.index(name) - 1}' if name != 'LSTM' else 'black', linewidth=0.8,
+                linestyle='-' if units == options.units else '--',
+                label=f'{name} 2x{units}' if seed == 1 else None)))
+    draw_curves(options.results / 'costs.png', curves, xlabel='epochs', ylabel='validation cost, nats a character')
+
+
+def print_costs(rows, seeds):
+    """Print means over the seeds, and over their differences to the LSTM, as a table. rows: as in write_costs."""
+    row = table(f'{"cell":>{max(len(name) for name, _ in rows)}}', 'units', 'parameters', '  nats', '    sd',
+                'minus LSTM', 'standard error', '  rate')
+    lstm, *_ = [[result['best_valid_nats'] for result in results[:seeds]] for results in rows.values()]
+    for (name, units), results in rows.items():
+        each = [result['best_valid_nats'] for result in results[:seeds]]
+        difference = np.subtract(each, lstm)
+        sd, error = np.std([each, difference], axis=1, ddof=1) if seeds > 1 else (math.nan, math.nan)
+        row(name, f'2x{units}', f'{results[0]["parameters"]:,}', f'{np.mean(each):.4f}', f'{sd:.4f}',
+            f'{difference.mean():+.4f}', f'{error / math.sqrt(seeds):.4f}', f'{results[0]["option_lrate"]:.3g}')
 
 
 # ---------------------------------------------------------------- speed
@@ -192,7 +244,7 @@ def speed(options):
     print_head('torch')
     print(f'batch {BATCH} x {STEPS} characters, V = {V}')
     row = table('                cell', 'units', 'characters/s', f'of LSTM 2x{UNITS}', 'over PyTorch')
-    for name, units, _ in rows_of(V):
+    for name, units in rows_of(V):
         workers = {'LSTM': Worker(make_ours, 'LSTM', UNITS), 'ours': Worker(make_ours, name, units),
                    'PyTorch': Worker(make_pytorch, name, units)}
         found = {side: worker.ready() for side, worker in workers.items()}
@@ -204,16 +256,22 @@ def speed(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(metavar='COMMAND', required=True)
-    add = commands.add_parser('costs', help='validation costs on tiny Shakespeare')
+    add = commands.add_parser('costs', help='validation costs, beside the LSTM')
     add.set_defaults(function=costs)
-    add.add_argument('file', metavar='FILE', type=Path, help='tiny Shakespeare')
+    add.add_argument('file', metavar='FILE', type=Path, help='a text: the first 90 %% to train, the rest to validate')
     add.add_argument('--results', metavar='DIR', type=Path, required=True, help='folder of the texts and the runs')
-    add.add_argument('--cell', metavar='FILE:CLASS', help='a class of your own, as for train.py')
+    add.add_argument('--cell', metavar='FILE:CLASS', nargs='+', help='classes of your own, as for train.py')
+    for name, number, text in (('--units', UNITS, 'of each of two layers'), ('--epochs', 15, 'of each run'),
+                               ('--seeds', 3, 'number of runs at the best rate')):
+        add.add_argument(name, type=int, metavar='N', default=number, help=f'{text} (default: %(default)s)')
     add = commands.add_parser('speed', help='characters a second, and over PyTorch')
     add.set_defaults(function=speed)
     add.add_argument('--steps', type=int, default=15, help='least number of timed steps (default: %(default)s)')
     options = parser.parse_args()
-    options.function(options)
+    try:
+        options.function(options)
+    except (ValueError, OSError) as error:
+        parser.exit(2, f'cells.py: {error}\n')
 
 
 if __name__ == '__main__':
