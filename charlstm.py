@@ -294,9 +294,9 @@ class CharLSTM:
         a_NAME          a row of pre-activations, such as a gate: U[r].x + W[r].h_prev + b[r]
         x_NAME, h_NAME  a row that reads only the input, U[r].x + b[r], or only h, W[r].h_prev + b[r]
         NAME_prev       a state before the step, at least one (a GRU returns h twice); in network, C has all, (B,SH)
-        NAME=0.5        a cell parameter (1,H): one number per unit, trained like the others; 0.5 is the initial value,
-                        or a function of H and NumPy's generator that returns (H,) initial values
+        NAME=0.5        a parameter (1,H), trained: its initial value, or a function of H and NumPy's generator to (H,)
         M_NAME          a matrix (H,H) of the cell, initially like a row of W, for tt.dot(v, M_NAME) of any v (B,H)
+        K_NAME=np.tri   a constant (1,H), or a matrix (H,H), not trained: a function of H that returns (H,) or (H,H)
 
     remembers has, by name of a row, 1 if a large bias makes a new model remember, -1 if a negative one does. A change
     to these, lp or functions above takes effect at the next call; after one to anything else that they read, such as a

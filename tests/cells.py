@@ -90,6 +90,19 @@ def products_cell(a_f, x_g, C_prev, n_prev, M_a, M_b, p=lambda units, random: ra
     return tt.tanh(C) * q.sum(axis=1, keepdims=True), tt.tanh(C), tt.tanh(n)
 
 
+def ordered_cell(a_m, a_f, x_g, C_prev, K_up=lambda units: np.tri(units, k=-1) / 64,
+                 K_least=lambda units: np.linspace(0, 0.5, units)):
+    """Return h and C from a cumulative softmax, constants, a maximum, and a product of a constant."""
+    m = 0.75 * tt.cumsum(tt.nnet.softmax(a_m), axis=1) + K_least - K_least.mean(axis=1, keepdims=True)
+    C = m * C_prev + tt.nnet.sigmoid(a_f - (0.7 * a_f + x_g * C_prev).max(axis=1, keepdims=True)) * x_g
+    return tt.tanh(C + tt.dot(C_prev, K_up)), C
+
+
+def sorted_cell(a_f, C_prev):
+    """Return the same h and C from an operation that C does not have."""
+    return 2 * (0.5 * C_prev + tt.tanh(tt.sort(a_f, axis=1)),)
+
+
 # The same in NumPy. A matrix is a function of a vector.
 # keep: a function of a state and its name that may hold units of it.
 
@@ -161,12 +174,19 @@ def three_in_numpy(h_r, a_f, x_g, a_o, C_prev, n_prev, kept_prev, p_f, q, keep=s
     return sigmoid(a_o) * np.tanh(C / (1 + abs(n))) + 0.1 * kept, C, n, kept
 
 
+def ordered_in_numpy(a_m, a_f, x_g, C_prev, keep=same):
+    e = np.exp(a_m - a_m.max(axis=0))
+    m = 0.75 * (e / e.sum(axis=0)).cumsum(axis=0) + np.linspace(0, 0.5, len(a_m))[:, None] - 0.25
+    C = keep(m * C_prev + sigmoid(a_f - (0.7 * a_f + x_g * C_prev).max(axis=0)) * x_g)
+    return np.tanh(C + (C_prev[::-1].cumsum(axis=0)[::-1] - C_prev) / 64), C
+
+
 # Cells of the table of ways: in Theano and in NumPy.
 CELLS = {'standard': (lstm_cell, lstm), 'RNN': (RNN.cell, rnn_in_numpy), 'GRU': (GRU.cell, gru_in_numpy),
          'GRU of 2014': (GRU2014.cell, gru_2014_in_numpy), 'mLSTM': (MLSTM.cell, mlstm_in_numpy),
          'minGRU': (MinGRU.cell, mingru_in_numpy), 'sLSTM': (SLSTM.cell, slstm_in_numpy),
          'peepholes': (Peepholes.cell, peephole_in_numpy), 'normalised': (Normalised.cell, normalised_in_numpy),
-         'three states': (three_states, three_in_numpy)}
+         'three states': (three_states, three_in_numpy), 'ordered': (ordered_cell, ordered_in_numpy)}
 
 
 def in_lab(function):

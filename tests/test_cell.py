@@ -10,8 +10,8 @@ import pytest
 
 import cells
 import charlstm
-from cells import (coupled_cell, logical_cell, odd_cell, peephole_cell, products_cell, readme_classes, same_sums_cell,
-                   sums_cell, three_states)
+from cells import (coupled_cell, logical_cell, odd_cell, peephole_cell, products_cell, readme_classes,
+                   same_sums_cell, sorted_cell, sums_cell, three_states)
 from charlstm import CharLSTM, lstm_cell, tt
 from engine.backend import compiler
 from engine.backend.theano_setup import theano
@@ -61,6 +61,8 @@ def path(text_file):
     (lambda n_prev, h_f, x_n: (h_f + x_n, n_prev), '(x_n, h_f, n_prev): n = n_prev; h = h_f + x_n'),
     (lambda a_f, C_prev: (a_f - C_prev.mean(axis=1, keepdims=True), C_prev),       # a mean, which Theano casts
      '(a_f, C_prev): h = a_f - sum(C_prev) / units(); C = C_prev'),
+    (lambda x_f, C_prev: (tt.cumsum(tt.cumsum(C_prev, axis=1) + x_f, axis=-1), C_prev),
+     '(x_f, C_prev, triangle=ee1c6c14): h = dot(dot(C_prev, triangle) + x_f, triangle); C = C_prev'),
     (lambda x_f, C_prev: (x_f / 3 * 0.1, np.pi * C_prev), '(x_f, C_prev): h = x_f / 3 * 0.1; C = 3.1415927 * C_prev'),
     (lambda x_f, C_prev: ((2 * x_f) ** 2 + 0.1 * C_prev + 0 * x_f, 1 * C_prev + 0),
      '(x_f, C_prev): t1 = 2 * x_f; h = t1 * t1 + 0.1 * C_prev + 0 * x_f; C = C_prev')])
@@ -109,7 +111,7 @@ def cases(dtype):
 @pytest.mark.parametrize('dtype', ['float32', 'float64'])
 def test_functions_in_c_and_numpy_are_theanos(dtype, tmp_path):
     in_numpy = {text: function for name, (text, function) in formula.OPERATIONS.items()
-                if '{' not in text and name not in ('Sum', 'Units', *formula.PRODUCTS)}
+                if '{' not in text and name not in (*formula.REDUCTIONS, 'Units', *formula.PRODUCTS)}
     assert set(in_numpy) == set(FUNCTIONS)
     real, tolerance = {'float32': ('float', 3e-6), 'float64': ('double', 1e-13)}[dtype]
     wrappers = ''.join('''
@@ -229,17 +231,18 @@ def test_error_in_a_formula(formula, said, wrong):
 
 # ---------------------------------------------------------------- layers and models
 
-@pytest.mark.parametrize('cell', [odd_cell, logical_cell, sums_cell, same_sums_cell, products_cell, ORDERED])
+@pytest.mark.parametrize('cell', [odd_cell, logical_cell, sums_cell, same_sums_cell, products_cell, ORDERED,
+                                  sorted_cell])
 def test_c_numpy_and_scan_learn_the_same(float64, interpreted, path, cell, monkeypatch, capsys):
     """All gradients, from a step of SGD at rate 1, with truncation. test_every_way.py has the other cells.
 
-    A line says why NumPy runs README's ON-LSTM.
+    A line says why NumPy runs a cell.
     """
     results, cxx = [], compiler.cxx
     for kernel, in_c in ((False, False), (True, True), (True, False)):
         monkeypatch.setattr(compiler, 'cxx', cxx if in_c else '')
         model = model_with(cell, path, kernel=kernel, lrate=1, dropout=0.3, bptt_maxdepth=4)
-        assert operations(model).in_c == (in_c and cell is not ORDERED)
+        assert operations(model).in_c == (in_c and cell is not sorted_cell)
         results.append([*trained(model, 2, 'sgd'), model.generate_text('ab', 30)])
     (expected, theirs, same_text), *others = results
     for costs, ours, text in others:
@@ -248,7 +251,7 @@ def test_c_numpy_and_scan_learn_the_same(float64, interpreted, path, cell, monke
             np.testing.assert_allclose(array, theirs[name], rtol=1e-9, atol=1e-9, err_msg=name)
         assert text == same_text
     err = capsys.readouterr().err
-    assert ('Ordered.cell uses Softmax' in err and 'NumPy' in err) == (cell is ORDERED)
+    assert ('sorted_cell uses SortOp' in err and 'NumPy' in err) == (cell is sorted_cell)
 
 
 @pytest.mark.parametrize('cell, words', [
@@ -260,7 +263,9 @@ def test_c_numpy_and_scan_learn_the_same(float64, interpreted, path, cell, monke
     (lambda f, i, o, g, C: (f, C), ['argument f', 'cell(a_z, x_n, h_n, C_prev, p=0)']),
     (lambda a_f, p=0: (a_f, a_f), ['no state']), (lambda h_f, C_prev: (h_f, C_prev), ['reads the input']),
     (lambda a_f, C_prev, **a_g: (a_f, C_prev), ['**a_g']),
-    (lambda a_f, C_prev, a_g=1: (a_f, C_prev), ['a_g=1']), (lambda a_f, α_prev: (a_f, α_prev), ['α', 'ASCII']),
+    (lambda a_f, C_prev, a_g=1: (a_f, C_prev), ['a_g=1']), (lambda a_f, C_prev, K_p=1: (a_f, C_prev), ['K_p', 'units']),
+    (lambda a_f, C_prev, K_p=lambda units: 1 / 0: (a_f, C_prev), ['test_cell.py, line', 'division by zero']),
+    (lambda a_f, α_prev: (a_f, α_prev), ['α', 'ASCII']),
     (lambda a_f, h_prev: (a_f, h_prev), ['h_prev', 'return h as a state']),
     (lambda a_f, C_prev: (a_f, C_prev if a_f > 0 else a_f), ['test_cell.py, line', 'tt.switch']),
     (lambda a_f, C_prev, W=1: (a_f, C_prev * W), ["'W'"])])
@@ -274,7 +279,7 @@ def test_functions_that_are_no_cells(refused, path, cell, words):
     (lambda a_f, C_prev: (tt.sin(a_f), C_prev), 'sin'), (lambda a_f, C_prev: (a_f[:, ::-1] * 1, C_prev), 'Subtensor'),
     (lambda a_f, C_prev: (a_f - a_f.sum(axis=0), C_prev), 'Sum{axis=[0]'),
     (lambda a_f, C_prev: (a_f / tt.cast(a_f.size, 'float32'), C_prev), 'Prod'),
-    (lambda a_f, C_prev: (a_f - a_f.max(axis=1, keepdims=True), C_prev), 'MaxAndArgmax'),
+    (lambda a_f, C_prev: (a_f - tt.cast(tt.argmax(a_f, axis=1), 'float32')[:, None], C_prev), 'MaxAndArgmax'),
     (lambda a_f, C_prev, M_a: (a_f + tt.dot(C_prev, M_a * 0.5), C_prev), 'mul'),
     (lambda a_f, C_prev: (a_f + tt.dot(C_prev, tt.eye(7, dtype='float32')), C_prev), 'Eye')])
 def test_cells_that_are_no_code_for_one_unit(cell, what):
@@ -291,6 +296,8 @@ def test_initial_values_that_are_functions(path, refused):
         assert p[f'M_a{k}'].shape == (H, H) and 0.8 * H ** -0.5 < abs(p[f'M_a{k}']).max() < H ** -0.5
     with refused(ValueError, 'p', '(3,)', '(7,)'):
         model_with(lambda a_f, C_prev, p=lambda units, random: [1, 2, 3]: (a_f * p, C_prev), path)
+    with refused(ValueError, 'K_p', '(3,)', '(7,)'):
+        model_with(lambda a_f, C_prev, K_p=lambda units: [1, 2, 3]: (a_f * K_p, C_prev), path)
 
 
 @pytest.mark.parametrize('cell, words', [
@@ -364,3 +371,12 @@ def test_checkpoint_of_another_cell(path, tmp_path, refused):
     assert (peepholes.p['p_o2'].get_value() == 0).all()
     with refused(ValueError, 'the shapes of U1, W1'):
         model_with(cells.GRU.cell, path).init_params(saved[lstm_cell])
+
+
+def test_a_constant_is_no_parameter_but_tells_cells_apart(path, tmp_path, refused):
+    rising, falling = [model_with(lambda a_f, C_prev, K_p=function: 2 * (a_f + K_p * C_prev,), path)
+                       for function in (np.arange, lambda units: -np.arange(units))]
+    saved = rising.save_params(tmp_path / 'p')
+    assert [*rising.p] == [*falling.p] == [*charlstm.NAMES] and not [name for name in load(saved) if 'K_p' in name]
+    with refused(ValueError, 'another cell or network', '--cell'):
+        falling.load_params(saved)

@@ -292,7 +292,8 @@ def test_text_is_drawn_from_the_models_distribution(dtype, random, m, n, B, V, H
     prime, bits = rows(random, V, m, B), random.integers(2 ** 53, size=(n if method == 'normal' else 0, B))
     choice, states = (temperature, top_k, top_p), [reals(random, dtype, B, H) for H in (H1, H1, H2, H2)]
     p = numpy_model.random_parameters(m + n, dtype, V, H1, H2)
-    texts = ops.Texts(LIBRARIES[dtype], {name: theano.shared(p[name].astype(dtype)) for name in NAMES}, ())
+    texts = ops.Texts(LIBRARIES[dtype], {name: theano.shared(p[name].astype(dtype)) for name in NAMES},
+                      Cell(lstm_cell, dtype))
     expected, end = written(p, prime, bits, n, choice, [state.T.astype('float64') for state in states])
 
     def predict(x, *states):

@@ -91,7 +91,7 @@ CASES = [
     Case(19, 65, 65, T=27, B=34, cell='GRU of 2014', layers=1), Case(18, 31, 34, T=23, B=1, cell='mLSTM', layers=3),
     Case(14, 67, 19, T=29, B=5, cell='minGRU'), Case(15, 37, 68, T=31, B=4, cell='sLSTM'),
     Case(16, 33, 33, T=21, B=4, layers=1), Case(17, 31, 34, T=27, B=3, cell='three states', layers=3),
-    Case(20, 33, (65, 18), T=23, B=35, layers=3)]
+    Case(20, 33, (65, 18), T=23, B=35, layers=3), Case(21, 37, (18, 65), T=21, B=5, cell='ordered', layers=3)]
 # Between them, these run every line of the kernel and of the graph: without W, with rows of all kinds, any layers.
 EVERY_LINE = [case for case in CASES if case.cell in ('standard', 'minGRU') or case.layers == 3]
 
@@ -266,7 +266,8 @@ class InJavaScript:
 
     def value(self, case, expression):
         """Return the value of an expression for the parameters of a case."""
-        arrays = {name: array.ravel().tolist() for name, array in case.parameters.items()}
+        p = Cell(CELLS[case.cell][0], 'float32').with_constants(case.parameters)
+        arrays = {name: array.ravel().tolist() for name, array in p.items()}
         call = f'use("{case.cell}", {json.dumps(arrays)}); JSON.stringify({expression})'
         return json.loads(self.context.eval(call))
 
@@ -294,7 +295,7 @@ class InLearner(InJavaScript):
                                  f'{STEPS_OF_PAGE})')
         found = {f'{kind} {name} {step}': np.reshape(values, case.parameters[name].shape)
                  for step, left in enumerate(steps, 1) for kind, arrays in left['arrays']
-                 for name, values in arrays.items()}
+                 for name, values in arrays.items() if name in case.parameters}
         return dict(found, reported=np.array([[left['cost']] for left in steps]))
 
 

@@ -31,7 +31,7 @@ def write(path, cell, p, uchar):
     ending = format_of(path)
     if ending == '.safetensors' and not cell.standard:
         raise ValueError(f"PyTorch's nn.LSTM has only the standard cell, but this model has {cell.name}: export .c")
-    contents = (c_file if ending == '.c' else tensors_file)(cell, p, uchar)
+    contents = (c_file if ending == '.c' else tensors_file)(cell, cell.with_constants(p), uchar)
     with write_whole(path) as f:
         f.write(contents)
 
@@ -50,17 +50,10 @@ def _string(character):
     return '"' + ''.join(chr(b) if 32 <= b < 127 and b not in b'"\\?' else f'\\{b:03o}' for b in encoded) + '"'
 
 
-def _staged(cell):
-    """Return the stages of a cell, without what is kept for a gradient."""
-    forward = cell.program.forward
-    lines = {name: (operation, *arguments) for name, operation, arguments in forward.lines}
-    return Staged(code_of(lines, forward.outputs[:1 + cell.counts.S]), places('a', cell.counts.b))
-
-
 def _cell_p(cell, products, p, k):
     """Return the cell's own parameters of layer k one after the other, then the matrix of each StageProduct."""
-    names = [f'{name}{k}' for name in cell.parameters]
-    vectors, matrices = names[:cell.counts.cell_p], dict(zip(places('M', cell.counts.M), names[cell.counts.cell_p:]))
+    names, counts = [f'{name}{k}' for name in cell.read], cell.program.counts
+    vectors, matrices = names[:counts.cell_p], dict(zip(places('M', counts.M), names[counts.cell_p:]))
     read = [(p[matrices[product.matrix]], product.operation) for product in products]
     return np.concatenate([[], *[p[name] for name in vectors],
                            *[(M.T if operation == 'DotT' else M).ravel() for M, operation in read]])
@@ -68,11 +61,13 @@ def _cell_p(cell, products, p, k):
 
 def _cell(cell, staged):
     """Return the lines of a step of a layer: for each stage products, what follows from sums, and a loop over units."""
-    counts = cell.counts
+    counts = cell.program.counts
     parts = {name: name[:-1].split('[') for name in cell.named}                            # of a[0]: a and 0
     names = {**{name: array + i for name, (array, i) in parts.items()},
              **{value: f'total{i}' for i, value in enumerate(staged.sums)},
              **{product.name: f'products[{i}][k]' for i, product in enumerate(staged.products)}}
+    begun = {**{v: (0, f'{names[v]} += {{}};') for v in staged.sums},
+             **{v: ('-INFINITY', f'{names[v]} = cell_max({names[v]}, {{}});') for v in staged.maxima}}
     carried = {value: f'carried[{i}][k]' for i, value in enumerate(staged.carried)}
     arrays = dict(carried=len(carried), vectors=len(staged.vectors), products=len(staged.products))
     text = [f'float {name}[{n}][LARGEST];' for name, n in arrays.items() if n]
@@ -81,20 +76,20 @@ def _cell(cell, staged):
         text += [f'add_product(H, H, vectors[{staged.vectors.index(product.vector)}], '
                  f'cell_p + ({counts.cell_p} + {i} * H) * H, products[{i}]);'
                  for i, product in enumerate(staged.products) if product.stage == k]
-        text += written(row, names, **IN_FLOAT)[0] + [f'float {names[value]} = 0;' for value in sums]
+        text += written(row, names, **IN_FLOAT)[0] + [f'float {names[v]} = {begun[v][0]};' for v in sums]
         computed = {*carries, *[name for name, *_ in of_units.lines]}
         known = names | {v: at for v, at in carried.items() if v not in computed}
         statements, values = written(of_units, known, **IN_FLOAT)
         read = {v for _, _, arguments in of_units.lines for v in arguments} | {*of_units.outputs}
         inputs = [f'{names[name]} = {"C" if array == "before" else array}[{i} * H + k]'
                   for name, (array, i) in parts.items() if name in read and (name in carries or name not in carried)]
-        results = [*[f'{carried[v]} =' for v in carries], *[f'{names[v]} +=' for v in sums],
-                   *[f'vectors[{staged.vectors.index(v)}][k] =' for v in vectors], 'h[k] =',
-                   *[f'C[{s} * H + k] =' for s in range(counts.S)]]
+        results = [*[f'{carried[v]} = {{}};' for v in carries], *[begun[v][1] for v in sums],
+                   *[f'vectors[{staged.vectors.index(v)}][k] = {{}};' for v in vectors], 'h[k] = {};',
+                   *[f'C[{s} * H + k] = {{}};' for s in range(counts.S)]]
         text.append('\n        '.join([
             'for (size_t k = 0; k < H; k++) {',
             *[f'const float {", ".join(inputs[start:start + 4])};' for start in range(0, len(inputs), 4)],
-            *statements, *[f'{place} {value};' for place, value in zip(results, values)]]) + '\n    }')
+            *statements, *[text.format(value) for text, value in zip(results, values)]]) + '\n    }')
     return '\n    '.join(text).replace('cell_units()', '(float)H')
 
 
@@ -109,7 +104,9 @@ def _functions(text):
 
 def c_file(cell, p, uchar):
     """Return the C file as bytes. The arguments are those of `write`."""
-    staged, strings, counts = _staged(cell), ',\n'.join(map(_string, uchar)), cell.counts
+    strings, counts, forward = ',\n'.join(map(_string, uchar)), cell.counts, cell.program.forward
+    lines = {name: (operation, *arguments) for name, operation, arguments in forward.lines}
+    staged = Staged(code_of(lines, forward.outputs[:1 + counts.S]), places('a', counts.b))       # none for a gradient
     lines = _cell(cell, staged)
     layers = range(1, layers_of(p) + 1)
     arrays = {name: array for k in layers for name, array in {
@@ -123,9 +120,9 @@ def c_file(cell, p, uchar):
                  functions=_functions(lines), cell_p_argument='', cell_p='', cell_p_comment='',
                  declarations='\n'.join(f'static const float {name}[{array.size}];' for name, array in arrays.items()),
                  layers=', '.join(f'{{{", ".join(map(str, row))}}}' for row in table))
-    if cell.parameters:
+    if cell.read:
         parts.update(cell_p_argument=', const float *restrict cell_p', cell_p=', layers[k].cell_p',
-                     cell_p_comment=f', and cell_p: {", ".join(cell.parameters)}')
+                     cell_p_comment=f', and cell_p: {", ".join(cell.read)}')
     numbers = [f'static const char characters[V][5] = {{\n{strings}\n}};',
                *[_array(f'{name}[{array.size}]', array) for name, array in arrays.items()]]
     parts['numbers'] = '\n\n'.join(numbers)

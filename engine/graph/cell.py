@@ -16,11 +16,12 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import PREFIXES, cell_parameter_shape, is_matrix
-from engine.graph.formula import COSTLY, Code, Trace, code_of, equations
+from engine.data.parameters import PREFIXES, cell_parameter_shape, is_matrix, units
+from engine.graph.formula import COSTLY, Code, Constant, Trace, code_of, equations
 
 STANDARD = 'b9d82cea2d1907f4'      # start of the SHA-256 of the standard formula, which checkpoints leave out
 STANDARD_ARGUMENTS = 'a_f', 'a_i', 'a_o', 'a_g', 'C_prev'
+CUMSUM = [tt.extra_ops.CumOp(axis, 'add') for axis in (1, -1)]
 EXAMPLE = 'expected, for example, cell(a_z, x_n, h_n, C_prev, p=0), which returns h and C'
 # Names that others have: of parameters, of values in a formula, and of arrays in a checkpoint.
 TAKEN = re.compile(rf'(U|W|b|h|M_|t\d+|)$|{PREFIXES}')
@@ -58,7 +59,7 @@ class Declared(NamedTuple):
 
     @property
     def names(self):
-        """Return the names of all arguments: the rows, the states and the own parameters."""
+        """Return the names of the arguments but K_NAME: the rows, the states and the own parameters."""
         return (*self.rows, *[f'{state}_prev' for state in self.states], *self.parameters)
 
     @property
@@ -71,15 +72,16 @@ class Declared(NamedTuple):
 
 def declared(function, name):
     """Return what the signature of a cell declares. Raise ValueError if it is not the signature of a cell."""
-    kinds, cell_p = dict(x=[], a=[], h=[], M=[], state=[]), {}
+    kinds, cell_p = dict(x=[], a=[], h=[], M=[], K=[], state=[]), {}
     if hasattr(function, '__self__') or not callable(function):
         raise ValueError(f'the cell {name} is no function, or a method: write @staticmethod above it')
     for argument in inspect.signature(function).parameters.values():
         is_own = argument.default is not argument.empty
-        kind = 'state' if argument.name.endswith('_prev') else re.match('([xahM])_.|', argument.name)[1]
-        if is_own == bool(kind) or argument.kind not in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY):
+        kind = 'state' if argument.name.endswith('_prev') else re.match('([xahMK])_.|', argument.name)[1]
+        if is_own != (kind in (None, 'K')) or argument.kind not in (argument.POSITIONAL_OR_KEYWORD,
+                                                                    argument.KEYWORD_ONLY):
             raise ValueError(f'the cell {name} has an argument {argument}: {EXAMPLE}')
-        if is_own:
+        if kind is None:
             cell_p[argument.name] = argument.default if callable(argument.default) else checks.real(
                 f'the initial value of {argument.name} in the cell {name}', argument.default, 'for all units',
                 lambda v: True)
@@ -87,7 +89,8 @@ def declared(function, name):
             kinds[kind].append(argument.name)
     states = [state.removesuffix('_prev') for state in kinds['state']]
     found = Declared((*kinds['x'], *kinds['a'], *kinds['h']), tuple(states),
-                     {**cell_p, **dict.fromkeys(kinds['M'], like_W)})
+                     {**cell_p, **dict.fromkeys(kinds['M'], lambda units, random: random.uniform(         # like W
+                         -units ** -0.5, units ** -0.5, (units, units)))})
     refused = {*states} & {*found.rows, *cell_p} | {each for each in (*states, *cell_p) if TAKEN.match(each)} | {
         each for each in found.names if not each.isascii()}
     if 'h' in states:
@@ -100,15 +103,12 @@ def declared(function, name):
     return found
 
 
-def like_W(units, random):
-    """Return a new matrix (H,H) with initial values like those of W."""
-    return random.uniform(-units ** -0.5, units ** -0.5, (units, units))
-
-
 def initial_cell_parameters(cell, H, random):
     """Return the initial values of a cell's own parameters for H units by name. Raise ValueError for another shape."""
     cell_p = {name: np.asarray(value(H, random) if callable(value) else np.full(H, value), cell.dtype)
               for name, value in cell.parameters.items()}
+    for constant in cell.constants:
+        constant.array(H)                                  # raises for another shape
     for name, array in cell_p.items():
         if array.shape != cell_parameter_shape(name, H):
             raise ValueError(f'the cell {cell.name} has initial values of {name} of the shape {array.shape}: expected '
@@ -129,6 +129,21 @@ def inputs_of(counts):
 def cell_p_places(counts):
     """Return the names in code of a cell's own parameters and matrices."""
     return places('cell_p', counts.cell_p) + places('M', counts.M)
+
+
+def triangle(units):
+    """Return the matrix (H,H) whose product with v (B,H) is the cumulative sum of v over the units."""
+    return np.triu(np.ones((units, units)))
+
+
+def with_products(outputs):
+    """Return outputs in a list, with products with a `triangle` in the place of each tt.cumsum(v, axis=1)."""
+    for node in theano.gof.graph.io_toposort([], outputs):
+        if node.op in CUMSUM and node.inputs[0].type == outputs[0].type:
+            v, = node.inputs
+            product = tt.dot(v, Constant('triangle', triangle, v.dtype)(v.shape[1]))
+            return with_products(theano.clone([*outputs], {node.outputs[0]: product}))         # another may read it
+    return outputs
 
 
 # ---------------------------------------------------------------- the Program
@@ -199,9 +214,10 @@ def _program(trace, counts, variables, outputs, d_outputs):
     # Copies, since an output may be another one, or an input.
     known = collections.OrderedDict(zip(map(tt.tensor_copy, outputs), d_outputs))
     found = theano.grad(None, variables, known_grads=known, disconnected_inputs='ignore', return_disconnected='None')
-    n = counts.b + counts.S + counts.cell_p
+    n, matrices = counts.b + counts.S + counts.cell_p, sum(constant.is_matrix for constant in trace.constants)
+    counts = counts._replace(cell_p=counts.cell_p + len(trace.constants) - matrices, M=counts.M + matrices)
     gradients = trace.add([tt.zeros_like(v) if gradient is None else gradient
-                           for v, gradient in zip(variables, found[:n])])
+                           for v, gradient in zip(variables, found[:n])]) + [0.0] * (len(trace.constants) - matrices)
     pairs = [(k, *trace.add(pair)) for k, gradient in enumerate(found[n:]) for pair in factors_of(gradient)]
     if trace.unknown is not None:
         return None
@@ -232,12 +248,6 @@ def line_that_makes(variable, functions):
     return in_files(functions, (getattr(variable.tag, 'trace', None) or [[]])[0])
 
 
-def unsupported(function, variable):
-    """Return the operation that makes a variable and, if a function's file has it, its line, as text."""
-    place = line_that_makes(variable, [function])
-    return f'{variable.owner.op if variable.owner else variable}' + (f', in {place}' if place else '')
-
-
 @contextlib.contextmanager
 def lines_of(functions, what, values={}):
     """Raise ValueError with the line, for errors in functions. values: of symbols, computed with in the block, too."""
@@ -263,6 +273,7 @@ class Cell:
 
     function    of symbols, like lstm_cell; dtype: the type of all numbers
     rows, states, parameters: what its signature declares, as in Declared; counts: how many of each
+    constants   the Constants of its program; read: names of these and of parameters in the order of C
     remembers   numbers of the rows whose biases make a unit remember, to their signs
     formula     its graph as text; standard: whether it is the standard formula, which checkpoints leave out
     program     the Program, or None if an operation cannot be code for one unit
@@ -284,21 +295,35 @@ class Cell:
         variables = [tt.matrix(name, dtype) for name in (*inputs, *gradients)]
         n, trace = len(inputs), Trace(dict(zip(variables, (*inputs, *gradients))), dtype, of_cell=True)
         with lines_of([function], f'the cell {self.name}'):
-            outputs = self(variables[:n])
+            self._constants = [Constant(name, argument.default, dtype) for name, argument in inspect.signature(
+                function).parameters.items() if name.startswith('K_') and argument.default is not argument.empty]
+            outputs = with_products(self(variables[:n]))
         code = code_of(trace.lines, trace.add(outputs))
+        self.named.update({place: constant.name for constant, place in trace.constants.items()})
         # Constants are rounded to float32, so that the formula is the same for both types.
         self.formula = '; '.join(equations(code, self.named, ('h', *self.states),
                                            lambda value: re.sub(r'\.0$', '', str(np.float32(value)))))
         rows_and_states = arguments.names[:counts.b + counts.S]
-        if rows_and_states != STANDARD_ARGUMENTS:
-            self.formula = f'({", ".join(rows_and_states)}): {self.formula}'
+        if rows_and_states != STANDARD_ARGUMENTS or trace.constants:
+            self.formula = f'({", ".join((*rows_and_states, *[v.text for v in trace.constants]))}): {self.formula}'
         self.standard = hashlib.sha256(self.formula.encode()).hexdigest().startswith(STANDARD)
         known = trace.unknown is None                      # in the formula; the gradient may have others
         self.program = _program(trace, counts, variables[:n], outputs, variables[n:]) if known else None
-        self.unknown = None if trace.unknown is None else unsupported(function, trace.unknown)
+        self.unknown, unknown = None, trace.unknown
+        if unknown is not None:
+            place = line_that_makes(unknown, [function])
+            self.unknown = f'{unknown.owner.op if unknown.owner else unknown}' + (f', in {place}' if place else '')
+        self.constants = [*trace.constants] if self.program else []
+        self.read = [self.named[place] for place in cell_p_places(self.program.counts if self.program else counts)]
+
+    def with_constants(self, p):
+        """Return parameters by name, arrays, and the constants of each layer."""
+        return {**p, **{f'{constant.name}{k}': constant.array(H) for k, H in enumerate(units(p), 1)
+                        for constant in self.constants}}
 
     def __call__(self, inputs):
-        returned = self.function(**dict(zip(self.declared.names, inputs)))
+        constants = {constant.name: constant(inputs[0].shape[1]) for constant in self._constants}
+        returned = self.function(**dict(zip(self.declared.names, inputs)), **constants)
         expected = ('h', *self.states)
         if not isinstance(returned, (list, tuple)) or len(returned) != len(expected):
             raise ValueError(f'the cell {self.name} returns {returned}: expected {" and ".join(expected)}, as in '

@@ -38,24 +38,9 @@ def softplus(x, out=None):
     return np.logaddexp(0, x, out)
 
 
-def sum_of_units(x):
-    """Return the sums of x (B,H) over its units, (B,1), by a product, which is faster than sum()."""
-    return x.dot(np.ones(x.shape[-1:], x.dtype))[..., None]
-
-
-def number_of_units(x):
-    """Return the number of units of x (B,H)."""
-    return float(x.shape[-1])
-
-
 def product(x, M, out):
     """Return the matrix product of x, (B,H) or the same for all units, and M (H,H), in out (B,H)."""
     return np.matmul(x if np.shape(x) == out.shape else np.broadcast_to(x, out.shape), M, out)
-
-
-def product_t(x, M, out):
-    """Return the matrix product of x and the transpose of M, as in product."""
-    return product(x, M.T, out)
 
 
 # Theano's scalar operations by name: a template of its text, and its function in NumPy, whose last argument may be an
@@ -70,9 +55,11 @@ OPERATIONS = {
     'LE': ('less_equal', np.less_equal), 'GE': ('greater_equal', np.greater_equal), 'EQ': ('equal', np.equal),
     'NEQ': ('not_equal', np.not_equal), 'AND': ('{} * {}', np.multiply), 'OR': ('max', np.maximum),    # of 0 and 1
     'Switch': ('where', where),
-    'Sum': ('sum', sum_of_units), 'Units': ('units', number_of_units),     # in a cell: over its units, and how many
-    'Dot': ('dot', product), 'DotT': ('dot_t', product_t)}                 # and with a matrix of its own
-PRODUCTS = 'Dot', 'DotT'
+    # In a cell: over its units (a product is faster than sum()), how many there are, and products with a matrix.
+    'Sum': ('sum', lambda x: x.dot(np.ones(x.shape[-1:], x.dtype))[..., None]),
+    'Max': ('largest', lambda x: x.max(axis=-1, keepdims=True)), 'Units': ('units', lambda x: float(x.shape[-1])),
+    'Dot': ('dot', product), 'DotT': ('dot_t', lambda x, M, out: product(x, M.T, out))}
+PRODUCTS, REDUCTIONS = ('Dot', 'DotT'), ('Sum', 'Max')
 # Their results are kept or carried; those of all others may be computed again.
 COSTLY = ('Pow', 'Exp', 'Expm1', 'Log', 'Log1p', 'Sqrt', 'Tanh', 'ScalarSigmoid', 'ScalarSoftplus', *PRODUCTS)
 PRECEDENCE = {'{} + {}': 1, '{} - {}': 1, '{} * {}': 2, '{} / {}': 2, '-{}': 3}         # all others: 4
@@ -90,6 +77,32 @@ class Code(NamedTuple):
 
 
 # ---------------------------------------------------------------- from a graph to lines
+
+class Constant(theano.Op):
+    """An array that a function makes from the number of units, (1,H), or a matrix (H,H). It is not trained."""
+    __props__ = ('name', 'function', 'dtype')
+
+    def __init__(self, name, function, dtype):
+        try:
+            example = np.float32(function(960))            # many sizes of groups divide it
+        except TypeError as error:
+            raise ValueError(f'the constant {name} is no function of the number of units: {error}') from None
+        self.name, self.function, self.dtype, self.is_matrix = name, function, dtype, example.ndim > 1
+        self.text = f'{name}={zlib.crc32(example.tobytes()):08x}'      # which tells it from others in a formula
+
+    def array(self, H):
+        """Return it for H units, (H,) or (H,H). Raise ValueError for another shape."""
+        array, expected = np.asarray(self.function(H), self.dtype), (1 + self.is_matrix) * (H,)
+        if array.shape != expected:
+            raise ValueError(f'the constant {self.name} has the shape {array.shape}: expected {expected}')
+        return array
+
+    def make_node(self, H):
+        return theano.Apply(self, [H], [tt.TensorType(self.dtype, (not self.is_matrix, False))()])
+
+    def perform(self, node, inputs, outputs):
+        outputs[0][0] = np.array(self.array(int(inputs[0])), ndmin=2)
+
 
 def of_any_size(what):
     """Return a type or an operation as text that is the same in float32 and float64."""
@@ -109,16 +122,18 @@ class Trace:
     """The lines of a graph by name, the values of variables, and `unknown`: the first that is not supported, or None.
 
     of_cell: whether matrices are (B,H), so that sums over the units are supported, and products with M[0], M[1] ...
+    constants: Constants to their places, which follow those of the cell's own parameters and matrices.
     """
 
     def __init__(self, inputs, dtype, of_cell=False):
         self.values, self.dtype, self.lines, self.unknown, self._of_cell = inputs, dtype, {}, None, of_cell
+        self.constants = {}
 
     def add(self, variables):
         """Add the graphs of variables to the lines; return the variables' values."""
         for node in theano.gof.graph.io_toposort(list(self.values), variables):
             arguments = [self._value(variable) for variable in node.inputs]
-            for index, output in enumerate(node.outputs):
+            for index, output in enumerate(node.outputs[:1] if isinstance(node.op, tt.MaxAndArgmax) else node.outputs):
                 value = self._translated(node.op, output, node.inputs, arguments)
                 if value is None:
                     self._note(output)
@@ -145,6 +160,10 @@ class Trace:
     def _translated(self, op, output, inputs, arguments):
         """Return the value of an operation, or None if it is not supported."""
         constant = all(isinstance(v, float) for v in arguments)
+        if isinstance(op, Constant) and self._of_cell:
+            kind = 'M[' if op.is_matrix else 'cell_p['
+            taken = {value for value in self.values.values() if str(value).startswith(kind) and value[-1] == ']'}
+            return self.constants.setdefault(op, f'{kind}{len(taken)}]')
         if isinstance(op, tt.elemwise.DimShuffle) and constant:
             return arguments[0]                # the same number for every unit
         if self._of_cell and any(str(value).startswith('M[') for value in arguments):
@@ -173,17 +192,25 @@ class Trace:
             name, arguments = 'NEQ', [*arguments, 0.0]
         return self._simple(name, *arguments)
 
+    def _reduced(self, operation, value):
+        """Return the sum or the maximum over the units."""
+        same = of_row([(name, known, values) for name, (known, *values) in self.lines.items()])
+        if isinstance(value, float) or value in same:
+            return value if operation == 'Max' else self._simple('Mul', value, self._line('Units'))
+        return self._line(operation, value)
+
     def _of_units(self, op, x, arguments):
         """Return the value of an operation on all units of a sequence, or None. A sum is a number for each of them."""
-        of_matrix = getattr(x, 'broadcastable', None) == (False, False)
+        of_matrix = getattr(x, 'broadcastable', ())[1:] == (False,)
         is_number = self.lines.get(arguments[0]) == ('Units',)
-        if isinstance(op, tt.Sum) and op.axis == (1,):
-            if not of_matrix:
-                return arguments[0]
-            same = of_row([(name, operation, values) for name, (operation, *values) in self.lines.items()])
-            if isinstance(arguments[0], float) or arguments[0] in same:
-                return self._simple('Mul', *arguments, self._line('Units'))
-            return self._line('Sum', *arguments)
+        if isinstance(op, (tt.Sum, tt.MaxAndArgmax)) and op.axis == (1,):
+            return self._reduced('Sum' if isinstance(op, tt.Sum) else 'Max', *arguments) if of_matrix else arguments[0]
+        if isinstance(op, tt.nnet.Softmax) and of_matrix:
+            e = self._simple('Exp', self._simple('Sub', *arguments, self._reduced('Max', *arguments)))
+            return self._simple('TrueDiv', e, self._reduced('Sum', e))
+        if isinstance(op, tt.nnet.SoftmaxGrad):
+            d, p = arguments
+            return self._simple('Mul', self._simple('Sub', d, self._reduced('Sum', self._simple('Mul', d, p))), p)
         if isinstance(op, tt.elemwise.DimShuffle) and op.new_order in ORDERS and not of_matrix:
             return arguments[0]
         is_cast = isinstance(getattr(op, 'scalar_op', op), theano.scalar.Cast)
@@ -232,10 +259,10 @@ class Trace:
 
 
 def of_row(lines):
-    """Return the names of lines whose values are the same for all units: sums, and what follows from them alone."""
+    """Return the names of lines whose values are the same for all units: REDUCTIONS, and what follows from these."""
     found = []
     for name, operation, arguments in lines:
-        if operation == 'Sum' or all(isinstance(value, float) or value in found for value in arguments):
+        if operation in REDUCTIONS or all(isinstance(value, float) or value in found for value in arguments):
             found.append(name)
     return found
 

@@ -3,7 +3,7 @@ import collections
 from typing import NamedTuple
 
 from engine.graph.cell import places
-from engine.graph.formula import COSTLY, IN_C, PRODUCTS, Code, filled, of_row, written
+from engine.graph.formula import COSTLY, IN_C, PRODUCTS, REDUCTIONS, Code, filled, of_row, written
 
 
 class StageProduct(NamedTuple):
@@ -32,13 +32,15 @@ class Stage(NamedTuple):
 class Staged:
     """The stages of code. of_row, carried, sums, vectors: names of values in the order of their places.
 
+    maxima: the sums that are maxima, and what of; its equality with them must not depend on rounding, so it is carried.
     products: StageProducts in the order of stages. early: the inputs that only the first stage can read.
     """
 
     def __init__(self, code, early):
         self._lines, self._early = {line[0]: line for line in code.lines}, early
         self._levels = collections.Counter()               # the stage that computes a value, or adds to a sum
-        self.carried, self.sums = [], [name for name, operation, _ in code.lines if operation == 'Sum']
+        self.carried, self.sums = [], [name for name, operation, _ in code.lines if operation in REDUCTIONS]
+        self.maxima = {name: arguments[0] for name, operation, arguments in code.lines if operation == 'Max'}
         self.of_row = of_row(code.lines)
         for name, operation, arguments in code.lines:
             self._levels[name] = max([0, *map(self._first, arguments)]) + (operation in PRODUCTS)
@@ -75,7 +77,7 @@ class Staged:
         if value not in self._lines:
             return value not in self._early
         _, operation, arguments = self._lines[value]
-        return operation not in COSTLY and all(map(self._is_at_hand, arguments))
+        return operation not in COSTLY and value not in self.maxima.values() and all(map(self._is_at_hand, arguments))
 
     def _need(self, value, stage):
         """Let a stage have a value: computed in it, or carried to it, unless it has it anyway."""
@@ -111,11 +113,12 @@ def bodies_of(staged, results):
     """Return the bodies of a cell's function in C, and of its function of a row. results: places of the outputs."""
     bodies, of_rows = [], []
     places = {v: f'm->of_row[{k}]' for k, v in enumerate(staged.of_row)}
+    numbers = {v: f'{int(v in staged.maxima)}, {k}' for k, v in enumerate(staged.sums)}          # 1 if it is a maximum
     for row, units, products, carries, sums, vectors in staged.stages:
         totals = {v: f'total{k}' for k, v in enumerate(staged.sums) if v in row.outputs}
         names = {v: f'number({place})' for v, place in places.items()}
         statements, values = written(row, {**{v: names[v] for v in names if v not in row.outputs}, **totals}, **IN_C)
-        of_rows.append([*[f'const vector {name} = total(m, {staged.sums.index(v)});' for v, name in totals.items()],
+        of_rows.append([*[f'const vector {name} = total(m, {numbers[v]});' for v, name in totals.items()],
                         *statements, *[f'{places[v]} = {value}[0];' for v, value in zip(row.outputs, values)]])
         names.update({v: f'load(m->carried + {k} * m->width, LANES)' for k, v in enumerate(staged.carried)})
         computed = {*carries, *[name for name, *_ in units.lines]}
@@ -123,7 +126,7 @@ def bodies_of(staged, results):
         names.update({v: f'product_at(m, {k})' for k, v in enumerate(products)})
         statements, values = written(units, names, **IN_C)
         formats = [*[f'store(m->carried + {staged.carried.index(v)} * m->width, {{}}, LANES);' for v in carries],
-                   *[f'add_up(m, {staged.sums.index(v)}, {{}});' for v in sums],
+                   *[f'add_up(m, {numbers[v]}, {{}});' for v in sums],
                    *[f'pack_vector(m, {staged.vectors.index(v)}, {{}});' for v in vectors],
                    *[f'{v} = {{}};' for v in results]]
         bodies.append([*statements, *[text.format(value) for text, value in zip(formats, values)]])
@@ -141,11 +144,6 @@ def _in_stages(bodies):
     cases = ' else '.join(['\n        '.join([f'if (stage == {k}) {{', *statements]) + '\n    }'
                            for k, statements in enumerate(bodies)])
     return '(void)stage, (void)m;\n    ' + ('\n    '.join(bodies[0]) if len(bodies) == 1 else cases)
-
-
-def table_in_c(rows):
-    """Return rows of numbers as the values of an array of structs."""
-    return '{' + ', '.join('{' + ', '.join(map(str, row)) + '}' for row in rows) + '}'
 
 
 def c_functions(program, template):
@@ -167,5 +165,6 @@ def c_functions(program, template):
     tables = dict(forward_products=products_of(forward), backward_products=products_of(backward),
                   factor_pairs=program.pairs)
     parts = dict(zip(names, bodies), sizes=', '.join(f'{name} = {n}' for name, n in sizes.items()),
-                 **{name: table_in_c(rows) for name, rows in tables.items()})
+                 **{name: ', '.join(f'{{{", ".join(map(str, row))}}}' for row in rows).join('{}')
+                    for name, rows in tables.items()})                # an array of structs each
     return filled(template.partition('*/\n')[2], parts)           # without its comment, so that an edit there is none

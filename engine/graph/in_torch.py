@@ -95,7 +95,8 @@ FUNCTIONS = {
     'Clip': of_tensors(lambda x, low, high: torch.where(x < low, low, torch.where(x > high, high, x))),
     'Abs': lambda x: x if x.dtype == torch.bool else x.abs(),
     'ScalarSoftplus': lambda x: torch.logaddexp(x, torch.zeros_like(x)),
-    'Sum': lambda x: x.sum(dim=-1, keepdim=True), 'Dot': torch.matmul, 'DotT': lambda x, M: torch.matmul(x, M.t())}
+    'Sum': lambda x: x.sum(dim=-1, keepdim=True), 'Max': lambda x: x.amax(dim=-1, keepdim=True),
+    'Dot': torch.matmul, 'DotT': lambda x, M: torch.matmul(x, M.t())}
 
 
 def function_of(name):
@@ -484,16 +485,13 @@ class Step:
             return found
         self.replay = replay
 
-    def may_be_recorded(self):
-        """Return whether this is a device that records, and nothing was copied to it from the processor in a call."""
-        tensors = all(isinstance(x, torch.Tensor) for x in self._read)
-        return self._graph.device.type == 'cuda' and tensors and not self._graph.copied
-
     def __call__(self, inputs):
         for tensor, x in zip(self.tensors, inputs):
             tensor.copy_(torch.from_numpy(np.array(x)))
         self.calls += 1
-        if self.calls == 1 + self.EAGER and self.may_be_recorded():
+        # What was copied from the processor in a call cannot be recorded.
+        on_device = all(isinstance(x, torch.Tensor) for x in self._read) and not self._graph.copied
+        if self.calls == 1 + self.EAGER and on_device and self._graph.device.type == 'cuda':
             self.record()
         numbers, begin, arrays = self.replay().cpu().numpy(), 0, []            # the only copy from the device
         for shape, dtype in self.kinds:

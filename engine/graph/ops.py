@@ -299,14 +299,14 @@ class _Sampling(ctypes.Structure):
 
 
 class Texts:
-    """A model that reads and writes texts in C. p: shared variables by name. cell_p: names of the cell's own.
+    """A model that reads and writes texts in C. p: shared variables by name. cell: a Cell.
 
     The weights are packed in the first call, and again after `begin`, set_value or a function with updates. The states
     are contiguous arrays of the library's type, which become the new states.
     """
 
-    def __init__(self, library, p, cell_p):
-        self._library, self._p, self._cell_p, self._packed = library, p, cell_p, None
+    def __init__(self, library, p, cell):
+        self._library, self._p, self._cell, self._packed = library, p, cell, None
         self._kernel = loaded(library)
 
     def begin(self):
@@ -318,8 +318,8 @@ class Texts:
         if self._packed == CHANGES[0]:
             return self._struct
         p = {name: np.require(v.get_value(borrow=True), requirements='CAW') for name, v in self._p.items()}
-        p['U1'] = np.ascontiguousarray(stacked(p['U1']))
-        cell_p = [passed([p[f'{name}{k}'] for name in self._cell_p]) for k in range(1, 1 + layers_of(p))]
+        p = self._cell.with_constants({**p, 'U1': np.ascontiguousarray(stacked(p['U1']))})
+        cell_p = [passed([p[f'{name}{k}'] for name in self._cell.read]) for k in range(1, 1 + layers_of(p))]
         self._layers = (_Layer * len(cell_p))(*[
             (H, *[passed(p[f'{name}{k}']) for name in 'UWb'], ctypes.addressof(cell_p[k - 1]))
             for k, H in enumerate(units(p), 1)])
@@ -393,7 +393,9 @@ class Kernel:
     def layer(self, a_x, W, b, cell_parameters, before, truncate):
         if self._layer:
             return self._layer(a_x, W, b, cell_parameters, before, truncate, self._cell)
-        h, C, _, h_end, C_end = LSTM(self.library, truncate)(a_x, W, b, *before, *cell_parameters)
+        H, named = b.shape[1], dict(zip(self.cell_parameters, cell_parameters))
+        named.update({each.name: each(H) if each.is_matrix else each(H)[0] for each in self._cell.constants})
+        h, C, _, h_end, C_end = LSTM(self.library, truncate)(a_x, W, b, *before, *map(named.get, self._cell.read))
         return h, C, (h_end, C_end)
 
     def cross_entropy(self, scores, c, y):
@@ -402,4 +404,4 @@ class Kernel:
 
     def texts(self, p):
         """Return the Texts of parameters p, shared variables by name."""
-        return Texts(self.library, p, self.cell_parameters)
+        return Texts(self.library, p, self._cell)

@@ -74,21 +74,23 @@ INLINE void pack_vector(const between *m, long k, vector x)
 
 #define vector_units() number((REAL)m->units)
 
-/* Adds these units' x to sum k. */
-INLINE void add_up(const between *m, long k, vector x)
+/* Adds these units' x to sum k or, if it is a maximum, takes the larger. */
+INLINE void add_up(const between *m, int is_max, long k, vector x)
 {
-    REAL *sum = m->addends + k * LANES, units[LANES];
-    store(units, x, LANES);
-    const vector addend = load(units, m->n); /* past the last unit there is nothing to add */
-    store(sum, m->begins ? addend : load(sum, LANES) + addend, LANES);
+    REAL *sum = m->addends + k * LANES;
+    for (long l = m->n; l < LANES; l++) x[l] = is_max ? -INFINITY : 0; /* past the last unit */
+    store(sum, m->begins ? x : is_max ? vector_max(load(sum, LANES), x) : load(sum, LANES) + x, LANES);
 }
 
-/* Returns sum k, in all lanes, for units that begin with the first. */
-INLINE vector total(const between *m, long k)
+/* Returns sum or maximum k, in all lanes, for units that begin with the first. */
+INLINE vector total(const between *m, int is_max, long k)
 {
-    vector lanes = {0};
-    for (long i = 0; i < m->strips; i++) lanes += load(m->addends + i * m->strip_step + k * LANES, LANES);
-    return number(sum_of_lanes(lanes));
+    const REAL *sum = m->addends + k * LANES;
+    vector lanes = number(is_max ? -INFINITY : 0);
+    for (long i = 0; i < m->strips; i++, sum += m->strip_step)
+        lanes = is_max ? vector_max(lanes, load(sum, LANES)) : lanes + load(sum, LANES);
+    for (long l = 1; is_max && l < LANES; l++) lanes = vector_max(lanes, number(lanes[l]));
+    return number(is_max ? lanes[0] : sum_of_lanes(lanes));
 }
 
 #endif

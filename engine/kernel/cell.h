@@ -1,17 +1,17 @@
 /* The cell of a layer: a template.  in_c.py replaces each name in braces by code that it generates from the cell's
  * formula (lstm_cell in charlstm.py).
  *
- * Both work on LANES units of one row.  a (ROWS): pre-activations.  before, after (STATES): the cell states before and
- * after the step.  h: the hidden state.  own (OWN): the cell's own parameters.  kept (KEPT): what the forward pass
- * keeps for the backward pass.  A name that begins with d is a gradient: d_after comes from the next step.  factors
- * (FACTORS): with da, vectors whose products are the gradients of the cell's own matrices.
+ * Both work on LANES units of one row.  a (ROWS): pre-activations.  before, after (STATES): the states.  h: the hidden
+ * state.  cell_p (CELL_P): the cell's parameters and constants.  kept (KEPT): what the forward pass keeps for the
+ * backward pass.  A name that begins with d is a gradient: d_after comes from the next step.  factors (FACTORS): with
+ * da, vectors whose products are the gradients of the cell's own matrices.
  *
  * The first OF_U rows read the input, the last OF_W rows h of the step before.
  *
- * A cell with sums over its units, or products with a matrix of its own, runs in stages, each of which all units of a
- * row pass before the next begins:
+ * A cell with sums or maxima over its units, or products with matrices of its own, runs in stages, each of which all
+ * units of a row pass before the next begins:
  *   1. a _row function, once for each row, finishes the sums of the stage before and computes what follows from sums
- *      alone (OF_ROW numbers);
+ *      alone (OF_ROW numbers; a maximum is one of the sums, too);
  *   2. products of the vectors that the stage before has packed are computed, for a strip of units (at most AT_ONCE);
  *   3. for all units, in `between`, values that later stages read are stored (CARRIED), sums are added to (SUMS), and
  *      vectors are packed for products of the next stage (VECTORS).

@@ -1,7 +1,5 @@
-/* An LSTM layer over whole sequences, forward and backward: matrix products, and the cell for each unit.
- *
- * The cell is two functions, cell_forward and cell_backward, which engine/graph/in_c.py generates from the
- * formula.  cell.h declares them. */
+/* An LSTM layer over whole sequences, forward and backward: matrix products, and the cell for each unit, the functions
+ * cell_forward and cell_backward, which engine/graph/in_c.py generates from the formula.  cell.h declares them. */
 #ifndef LAYER_C
 #define LAYER_C
 

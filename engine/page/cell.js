@@ -3,9 +3,9 @@
 //     cell.forward    computes after, h, kept from a, before, cell_p, M
 //     cell.backward   computes da, factors, d_before, d_cell_p from kept, before, after, cell_p, M, dh, d_after
 //
-// a: rows, such as a_f. before, after: the states. cell_p: the cell's own parameters. kept: what the gradient reads.
-// M: its own matrices, which are followed by their width. A pair [k, v, g] of cell.pairs is two vectors of da and
-// factors, v and g, whose product is a part of the gradient of matrix k.
+// a: rows, such as a_f. before, after: the states. cell_p: own parameters and constants. kept: what the gradient reads.
+// M: such matrices, which are followed by their width. A pair [k, v, g] of cell.pairs is two vectors of da and factors,
+// v and g, whose product is a part of the gradient of matrix k.
 // Both are code: inputs, outputs, and lines [name, operation, arguments], as ['t4', 'Mul', ['t3', 'before[0]']]. An
 // argument is an input, an earlier line, or a number as text. An interpreter computes a line for all units, then the
 // next: a page may not run scripts made from them.
@@ -27,17 +27,15 @@ const LOOPS = {
   ScalarSoftplus: each(x => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)))),
   Minimum: each((x, y) => Math.min(x, y)), Maximum: each((x, y) => Math.max(x, y)), Abs: each(Math.abs),
   Sum: (n, to, x, y, z, H) => n.fill(n.subarray(x, x + H).reduce((a, b) => a + b), to, to + H),
+  Max: (n, to, x, y, z, H) => n.fill(n.subarray(x, x + H).reduce((a, b) => Math.max(a, b)), to, to + H),
   Units: (n, to, x, y, z, H) => n.fill(H, to, to + H),
   Dot: (n, to, x, M, width, H) => {
     n.fill(0, to, to + H);
     for (let k = 0; k < H; k++) for (let j = 0; j < H; j++) n[to + j] += n[x + k] * n[M + k * width + j];
   },
   DotT: (n, to, x, M, width, H) => {
-    for (let j = 0; j < H; j++) {
-      let sum = 0;
-      for (let k = 0; k < H; k++) sum += n[x + k] * n[M + j * width + k];
-      n[to + j] = sum;
-    }
+    n.fill(0, to, to + H);
+    for (let j = 0; j < H; j++) for (let k = 0; k < H; k++) n[to + j] += n[x + k] * n[M + j * width + k];
   },
   Switch: each((which, yes, no) => which !== 0 ? yes : no),
   Clip: each((x, low, high) => x < low ? low : x > high ? high : x), LT: each((x, y) => Number(x < y)),

@@ -3,7 +3,6 @@ import json
 
 import numpy as np
 
-from engine.data.parameters import is_matrix
 from engine.graph.cell import cell_p_places, initial_cell_parameters, inputs_of, places, reads_of
 from engine.graph.formula import COSTLY, PRODUCTS, code_of, equations, of_row
 
@@ -23,8 +22,8 @@ def code_for_page(inputs, code, outputs):
 def formula_for_page(cell):
     """Return the formula of a Cell for inside.js: lines of a name, an expression, and the value's name in cell.forward.
 
-    Names are h, the states, the own parameters, f for the last costly function of the row a_f and of no other one, if
-    it is not the same for all units, and t0, t1 ... for other values that are read twice.
+    Names are h, the states, parameters, constants, f for the last costly function of the row a_f and of no other one,
+    if it is not the same for all units, and t0, t1 ... for other values that are read twice.
     """
     S, forward, rows = cell.counts.S, cell.program.forward, places('a', cell.counts.b)
     outputs, results, gates = forward.outputs[:1 + S], ('h', *cell.states), {}
@@ -32,7 +31,7 @@ def formula_for_page(cell):
     reads, same = reads_of(lines, outputs[1:], rows), of_row(forward.lines)
     for name, (operation, *_) in reversed(lines.items()):
         of_rows = [row[2:] for row, place in zip(cell.rows, rows) if place in reads[name]]
-        taken = {*results, *cell.parameters, *gates.values()}
+        taken = {*results, *cell.read, *gates.values()}
         if operation in COSTLY and name not in same and len(of_rows) == 1 and of_rows[0] not in taken:
             gates[name] = of_rows[0]
     values = {**{gate: name for name, gate in gates.items()}, **dict(zip(results, outputs))}
@@ -43,23 +42,19 @@ def formula_for_page(cell):
     return [[name, expression, as_text(values.get(name, name))] for name, expression in shown]
 
 
-def initial_for_page(cell, sizes):
-    """Return the initial values of a cell's own parameters (H,) by name, each a number or, by size, a list."""
-    arrays = {H: initial_cell_parameters(cell, H, np.random.default_rng(1)) for H in sizes}
-    return {name: {H: cell_p[name].tolist() for H, cell_p in arrays.items()} if callable(value) else value
-            for name, value in cell.parameters.items() if not is_matrix(name)}
-
-
 def cell_for_page(cell, sizes=()):
     """Return a Cell as a dict for cell.js, network.js, learner.js and inside.js. sizes: units of layers to train."""
-    b, of_U, of_W, S, cell_p, M = counts = cell.counts
+    b, of_U, of_W, S, cell_p, M = counts = cell.program.counts
     _, n_kept, forward, backward, pairs = cell.program
     h, after, kept = forward.outputs[0], forward.outputs[1:1 + S], forward.outputs[1 + S:]
-    width = ['width'] * bool(M)
+    width, arrays = ['width'] * bool(M), {H: initial_cell_parameters(cell, H, np.random.default_rng(1)) for H in sizes}
+    # Of parameters (H,) and constants by name: a number or, by size, a list.
+    constants = {each.name: {H: each.array(H).ravel().tolist() for H in sizes} for each in cell.constants}
+    initial = {name: {H: p[name].tolist() for H, p in arrays.items()} if callable(value) else value
+               for name, value in {**cell.parameters, **constants}.items() if name in cell.read[:cell_p]}
     read = *places('kept', n_kept), *places('before', S), *places('after', S), *cell_p_places(counts), *width, 'dh'
-    return dict(rows=b, ofU=of_U, ofW=of_W, matrices=[*filter(is_matrix, cell.parameters)],
-                factors=cell.program.factors, pairs=pairs, names=cell.rows,
-                states=cell.states, cell_p=initial_for_page(cell, sizes), remembers=cell.remembers,
-                standard=cell.standard, formula=formula_for_page(cell),
+    return dict(rows=b, ofU=of_U, ofW=of_W, matrices=cell.read[cell_p:], constants=constants,
+                factors=cell.program.factors, pairs=pairs, names=cell.rows, states=cell.states, cell_p=initial,
+                remembers=cell.remembers, standard=cell.standard, formula=formula_for_page(cell),
                 forward=code_for_page((*inputs_of(counts), *width), forward, (*after, h, *kept)),
                 backward=code_for_page((*read, *places('d_after', S)), backward, backward.outputs))

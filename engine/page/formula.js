@@ -206,7 +206,7 @@ function cellOf(source) {
   const [, said] = REMEMBERS.exec(code) || [0, "'f': 1, 'i': -1"];      // as in the class
   const remembers = Array.from(said.matchAll(/(\w+)['"] *: *(-?1)/g), ([, name, sign]) => (
     [names.findIndex(row => row.slice(2) === name), Number(sign)]));
-  return {...declared, source, matrices: [], factors: 0, pairs: [], standard: false,
+  return {...declared, source, matrices: [], constants: {}, factors: 0, pairs: [], standard: false,
     remembers: Object.fromEntries(remembers.filter(([row]) => row >= 0)),
     ...programsOf(lines, outputs, names.length, Object.keys(cell_p).length)};
 }

@@ -29,7 +29,7 @@ class Streams {
  * numbers of its own, from the seed and its name: rows of one name begin equal in all cells.
  */
 function initialParameters(cell, V, units, seed) {
-  const {names, rows, ofU, ofW, remembers, cell_p, matrices} = cell, p = {}, last = units.at(-1);
+  const {names, rows, ofU, ofW, remembers, cell_p, matrices, constants} = cell, p = {}, last = units.at(-1);
   const randomOf = name => new Random(Array.from(name).reduce((sum, one) => (
     Math.imul(31, sum) + one.codePointAt(0) >>> 0), seed));
   const uniform = (letter, parts, length, H) => Float32Array.from(parts.flatMap(name => {
@@ -49,6 +49,7 @@ function initialParameters(cell, V, units, seed) {
       p[name + number] = Float32Array.from({length: H}, (_, j) => initial[j] ?? initial);
     }
     for (const name of matrices) p[name + number] = uniform(number, [name], H * H, H);
+    for (const name of Object.keys(constants)) p[name + number] = Float32Array.from(constants[name][H]);
   }
   return {...p, V: uniform('V', [''], V * last, last), c: uniform('c', [''], V, last)};
 }
@@ -58,7 +59,8 @@ class Learner {
   /** p, cell: as for Network. B, T: streams and characters in a step. recipe: options of train.py for update(). */
   constructor(p, cell, B, T, recipe) {
     const network = this.network = new Network(p, cell, B, T), {memory, rows, size} = network;
-    Object.assign(this, {B, recipe, size, averagedSteps: 0});
+    const [squares, sums] = [0, 0].map(() => new Float32Array(size));
+    Object.assign(this, {B, recipe, size, squares, sums, averages: network.numbers.slice(0, size), averagedSteps: 0});
     this.gradients = memory.place(1, size).at;             // their offset in the memory
     const weights = Object.keys(p).filter(name => /^(W\d|U[2-9]|V)$/.test(name));
     this.back = Object.fromEntries(weights.map(name => {   // transposed, for the backward pass
@@ -73,9 +75,8 @@ class Learner {
       layer.factors = memory.place(rows, cell.factors * layer.H);
     }
     this.gradient = new Program(cell.backward, memory, Math.max(...network.layers.map(({H}) => H)));
-    this.squares = new Float32Array(size);
-    this.sums = new Float32Array(size);
-    this.averages = network.numbers.slice(0, size);
+    this.decay = new Float32Array(size).fill(recipe.weight_decay);
+    for (const {at, rows: height, width} of network.constants) this.decay.fill(0, at, at + height * width);
     this.prepare();
   }
 
@@ -190,9 +191,9 @@ class Learner {
 
   /** Update the weights and their averages, like clip, rmsprop, limited and running_averages in charlstm.py. */
   update(rate) {
-    const {squares, sums, averages, size, network: {numbers}} = this;
+    const {squares, sums, averages, decay, size, network: {numbers}} = this;
     const gradients = numbers.subarray(this.gradients, this.gradients + size);
-    const {drate, eps, momentum, weight_decay, grad_clip, step_clip, average} = this.recipe;
+    const {drate, eps, momentum, grad_clip, step_clip, average} = this.recipe;
     let sum = 0;
     for (const g of gradients) sum += g * g;
     const norm = Math.sqrt(sum), scale = grad_clip && norm > grad_clip ? grad_clip / norm : 1;
@@ -202,7 +203,7 @@ class Learner {
     for (let k = 0; k < size; k++) {
       const g = scale * gradients[k], square = squares[k] = drate * squares[k] + (1 - drate) * g * g;
       const v = sums[k] = momentum * sums[k] + g;
-      const step = rate * ((1 - momentum) * v / (Math.sqrt(square) + eps) + weight_decay * numbers[k]);
+      const step = rate * ((1 - momentum) * v / (Math.sqrt(square) + eps) + decay[k] * numbers[k]);
       numbers[k] -= Math.max(-limit, Math.min(limit, step));
       averages[k] += (1 - weight) * (numbers[k] - averages[k]);
     }

@@ -88,7 +88,8 @@ class Network {
       const ofCell = cell.matrices.includes(name.slice(0, -1));
       return [name, {...place(columns && p[name].length / columns, columns), ofCell}];
     }));
-    this.size = memory.size;                               // of all parameters
+    this.constants = names.filter(name => name.slice(0, -1) in cell.constants).map(name => this.places[name]);
+    this.size = memory.size;                               // of all parameters and constants
     this.layers = units.map((H, k) => {
       const number = k + 1, of = letter => this.places[letter + number];
       const after = columns => place((T + 1) * rows, columns);             // before the first step, and after each

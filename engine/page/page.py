@@ -13,8 +13,9 @@ from engine.data.batches import characters_to_train
 from engine.data.text import encoded, read_string
 from engine.files import readable, write_whole
 from engine.graph.formula import filled
+from engine.model.edits import cell_of_model
 from engine.model.saving import other_program_cell
-from engine.model.state import sizes
+from engine.model.state import arrays, sizes
 from engine.page.cell import cell_for_page
 from engine.run import info, logs, recipe, table
 from engine.run.checkpoint import opened
@@ -152,7 +153,8 @@ def page_data(model, checkpoint, shown):
         source=shown.source, written=shown.written, epochs=epochs,
         info=[line.partition(': ')[::2] for line in described], learning=learning(checkpoint, epochs),
         learner=for_learning(), **cells(model, text, (held_out(stored) or shown).text),
-        parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
+        parameters={name: array_for_json(to_float16(array))
+                    for name, array in cell_of_model(model).with_constants(arrays(model.p)).items()})
 
 
 # ---------------------------------------------------------------- the text of a page
