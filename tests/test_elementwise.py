@@ -266,3 +266,13 @@ def test_numpy_uses_one_thread_in_a_step():
     f(np.ones(3, 'float32'))
     set_threads(before)
     assert seen == [1]
+
+
+def test_again_computes_anew_what_depends_on_the_inputs(by):
+    """And what is overwritten: the product of parameters, by the formula."""
+    x, p = tt.matrix('x', 'float32'), RANDOM.normal(size=(3, 3)).astype('float32')
+    f = SameArrays([x], [tt.dot(theano.shared(p), theano.shared(p).T) * x, tt.concatenate([x, tt.exp(x)])])
+    for k, call in enumerate((f, f, f.again, f.again, f, f.again, f.again), 1):
+        value = np.full((3, 3), k / 7, 'float32')
+        for found, expected in zip(call(value), (p @ p.T * value, np.concatenate([value, np.exp(value)]))):
+            np.testing.assert_allclose(found, expected, rtol=1e-5)

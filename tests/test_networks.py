@@ -279,6 +279,7 @@ def test_costs_that_are_not_the_same_twice_are_not_recorded(make, path, capsys):
         batch, {**p, 'c': p['c'] * random.uniform((V,))}, *more)
     model.load_params(model.save_params(path))
     assert read_about(path)['predicts'] is None and 'not the same twice' in capsys.readouterr().err
+    assert len({*model.generate_text('ab', 60, 'argmax')[9:]}) > 2           # it draws for each character
 
 
 def test_metrics_of_a_network_are_reported(make, tmp_path):

@@ -141,9 +141,9 @@ class Formula:
         arrays = [arrays[k] for k in self.used]
         if self.path and self.suits_c(arrays, shape):
             n = shape[-1] if 'row' in self.kinds else out.size
-            function, arrays = getattr(compiler.load(self.path), self.name), [*arrays, out]
-            function.argtypes, function.restype = [ctypes.c_long] * 2 + [ctypes.c_void_p] * len(arrays), None
-            return [out], functools.partial(function, out.size // max(1, n), n, *[x.ctypes.data for x in arrays])
+            function, sizes = compiler.load(self.path)[self.name], (out.size // max(1, n), n)
+            pointers = [ctypes.c_void_p.from_param(x.ctypes.data) for x in (*arrays, out)]         # converted once
+            return [out], functools.partial(function, *map(ctypes.c_long.from_param, sizes), *pointers)
         in_numpy = formula.InNumPy(self.code, [f'x{k}' for k in self.used])
 
         def compute():
@@ -280,7 +280,7 @@ class SameArrays:
     """
 
     def __init__(self, inputs, outputs, borrowed=(), **settings):
-        self.copied, self.dtypes, self.arrays = len(outputs), [v.dtype for v in inputs], []
+        self.copied, self.dtypes, self.arrays, self.steps = len(outputs), [v.dtype for v in inputs], [], None
         outputs = [theano.Out(v, borrow=True) for v in (*outputs, *borrowed)]
         self.function = theano.function(inputs, outputs, on_unused_input='ignore', **settings)
         self.streams = random_streams(self.function.get_shared())
@@ -294,7 +294,7 @@ class SameArrays:
         self.function.trust_input = known                  # Theano has checked arrays like these
         with blas_threads():
             results = self.function(*arrays)
-        self.arrays = arrays                               # not before, since Theano may raise an error
+        self.arrays, self.steps = arrays, None             # not before, since Theano may raise an error
         return [*[v.copy() for v in results[:self.copied]], *results[self.copied:]]
 
     def again(self, *inputs):
@@ -302,21 +302,32 @@ class SameArrays:
 
         Nothing but these inputs may have changed since the last call, such as a parameter.
         """
-        runs = getattr(self.function.fn, 'runs', None)     # of a Loop, unless Theano profiles
-        if not runs:
-            return self(*inputs)
-        for container, array, x in zip(self.function.input_storage, self.arrays, inputs):
-            array[...], container.storage[0] = x, array    # Theano has emptied it
-        for run, _, _ in runs:
+        if not self.steps:
+            function, graph = self.function.fn, self.function.maker.fgraph
+            changed, destroyers = {*graph.inputs[:len(inputs)]}, getattr(graph, 'destroyers', lambda v: ())
+            if self.streams or not getattr(function, 'runs', None):    # those of a Loop, unless Theano profiles
+                return self(*inputs)
+            for node in (*function.nodes, *reversed(function.nodes)):  # what is overwritten is computed again, too
+                overwriting = [w for v in node.outputs for other in destroyers(v) for w in other.outputs]
+                if changed.intersection(node.inputs + overwriting):
+                    changed.update(node.outputs)
+            self.steps = [run for run, node, _ in function.runs if changed.intersection(node.outputs)]
+            for container, array in zip(self.function.input_storage, self.arrays):
+                container.storage[0] = array                           # Theano has emptied it
+        for array, x in zip(self.arrays, inputs):
+            array[...] = x
+        for run in self.steps:
             run()
         return [container.storage[0] for container in self.function.output_storage]
 
 
 # From which input on operations read sizes and indices. These compute sizes, or views, which may be of sizes.
 SIZES = {tt.Elemwise: 0, tt.opt.MakeVector: 0, tt.ScalarFromTensor: 0, tt.TensorFromScalar: 0,
-         theano.compile.ops.Shape_i: 1, tt.DimShuffle: 1, tt.Reshape: 1, tt.subtensor.Subtensor: 1}
-# Theano performs these in Python, into arrays that stay the same.
-PERFORMED = {tt.Sum: 1, tt.Alloc: 1, tt.Split: 1, tt.IncSubtensor: 2, **SIZES}
+         tt.ARange: 0, theano.compile.ops.Shape_i: 1, tt.DimShuffle: 1, tt.Reshape: 1, tt.subtensor.Subtensor: 1}
+# Theano performs these in Python, into arrays that stay the same. The last ones read no sizes.
+PERFORMED = {tt.Sum: 1, tt.Alloc: 1, tt.Split: 1, tt.IncSubtensor: 2, **SIZES, **dict.fromkeys((
+    tt.Join, tt.Dot, tt.blas.Dot22, tt.blas.BatchedDot, tt.elemwise.CAReduce, tt.nnet.nnet.Softmax,
+    tt.nnet.nnet.SoftmaxWithBias, tt.extra_ops.CumOp), 99)}
 
 
 def is_size(v):

@@ -9,26 +9,27 @@ from engine.graph.elementwise import blas_threads
 
 
 def likely(p, top_k, top_p):
-    """Return probabilities p (B,V), zero except the top_k largest and, of these, the fewest with a share top_p.
+    """Return probabilities p (V,B) or (V,), zero except the top_k largest and, of these, the fewest with a share top_p.
 
     Characters as probable as the last of these stay, too (top_p: Holtzman et al. 2020).
     """
-    if top_k >= p.shape[1] and top_p >= 1:
+    if top_k >= len(p) and top_p >= 1:
         return p
-    largest_first = -np.sort(-p, axis=1)
-    p = np.where(p < largest_first[:, [min(top_k, p.shape[1]) - 1]], 0, p)
+    largest_first = -np.sort(-p, axis=0)
+    p = np.where(p < largest_first[min(top_k, len(p)) - 1], 0, p)
     if top_p >= 1:
         return p
-    sums_before = np.cumsum(largest_first, axis=1, dtype=np.float64) - largest_first
-    kept = (sums_before < top_p * p.sum(axis=1, keepdims=True, dtype=np.float64)).sum(axis=1)
-    return np.where(p < largest_first[np.arange(len(p)), np.maximum(kept, 1) - 1][:, None], 0, p)
+    sums_before = np.cumsum(largest_first, axis=0, dtype=np.float64) - largest_first
+    kept = sums_before < top_p * p.sum(axis=0, dtype=np.float64)
+    return np.where(p < largest_first.min(axis=0, where=kept, initial=1), 0, p)
 
 
-def choose(p, bits):
-    """Return a character for each row of p (B,V), drawn with 53 random bits (B,)."""
-    cumulative = p.cumsum(axis=1, dtype=np.float64)
+def choose(p, numbers):
+    """Return characters (B,) drawn by p (V,B), or p (V,) if B is 1, with random numbers (B,) from 0 to 1."""
+    sums = np.add.accumulate(p, dtype=np.float64)
+    drawn = numbers * sums[-1]
     # The first above the draw: exactly by the distribution, and never a character of probability 0.
-    return (cumulative > bits[:, None] * 2.0 ** -53 * cumulative[:, -1:]).argmax(axis=1).astype(np.int32)
+    return sums.searchsorted(drawn, 'right') if sums.ndim == 1 else (sums > drawn).argmax(axis=0)
 
 
 class StepByStep:
@@ -55,17 +56,16 @@ class StepByStep:
     def write(self, prime, bits, n, choice, *states):
         """Return what Texts.write does."""
         (temperature, top_k, top_p), B, compute = map(float, choice), prime.shape[1], self._compiled('scores')
-        texts, unread = [prime], prime
+        texts, unread, numbers = np.concatenate([prime, np.empty((n, B), np.int32)]), prime, bits * 2.0 ** -53
         with np.errstate(over='ignore'):                   # to -inf, at low temperatures
             for k in range(n):
                 if k == 2:                                 # all shapes are those of the step before
                     compute = compute.again
                 scores, *states = compute(unread, *states)
-                scores = scores[-B:]                                               # (B, V) after the last step
+                scores, unread = scores[-1] if B == 1 else scores[-B:].T, texts[len(prime) + k:][:1]   # the last step's
                 if len(bits):
-                    p = np.exp((scores - scores.max(axis=1, keepdims=True)) / temperature)
-                    unread = choose(likely(p, int(top_k), top_p), bits[k])[None]
+                    p = np.exp((scores - scores.max(axis=0)) / temperature)        # (V, B) or (V)
+                    unread[:] = choose(likely(p, int(top_k), top_p), numbers[k])
                 else:
-                    unread = scores.argmax(axis=1).astype(np.int32)[None]
-                texts.append(unread)
-        return [np.concatenate(texts), *[state.copy() for state in states]]        # the next call overwrites them
+                    unread[:] = scores.argmax(axis=0)
+        return [texts, *[state.copy() for state in states]]                        # the next call overwrites them

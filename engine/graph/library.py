@@ -64,9 +64,10 @@ class Library(NamedTuple):
 
         It adds the number of threads if the function takes one. It does not keep arrays alive.
         """
-        C, given = loaded(self), list(map(passed, arguments))
-        function = getattr(C, name)
-        if len(function.argtypes) > len(given):
+        C, function = loaded(self), loaded(self)[name]     # without argtypes: arguments are converted once, here
+        kinds, function.errcheck = getattr(C, name).argtypes, checked
+        given = [kind.from_param(passed(value)) for kind, value in zip(kinds, arguments)]
+        if len(kinds) > len(given):
             return lambda: function(*given, C.threads())
         return functools.partial(function, *given)
 

@@ -238,11 +238,12 @@ static void multiply_panel(long rows, order by, long K, const REAL *tiles, long 
 
 INLINE REAL sum_of_lanes(vector v)
 {
-    REAL lanes[LANES];
-    memcpy(lanes, &v, sizeof v);
-    for (long half = LANES / 2; half > 0; half /= 2)
-        for (long l = 0; l < half; l++) lanes[l] += lanes[l + half];
-    return lanes[0];
+    typedef REAL part __attribute__((vector_size(16)));    /* the smallest register: nothing goes through memory */
+    part parts[VECTOR_BYTES / 16];
+    memcpy(parts, &v, sizeof v);
+    for (long i = 1; i < VECTOR_BYTES / 16; i++) parts[0] += parts[i];
+    for (long l = 1; l < 16 / (long)sizeof(REAL); l++) parts[0][0] += parts[0][l];
+    return parts[0][0];
 }
 
 /* c = or += row (K) . columns of B that are b_column apart.  `columns` is a constant, so that sums stay in registers. */
@@ -259,8 +260,7 @@ INLINE void dot_columns(const long columns, long K, const REAL *row, const REAL 
     for (long j = 0; j < columns; j++) c[j] = accumulate ? c[j] + sum_of_lanes(sum[j]) : sum_of_lanes(sum[j]);
 }
 
-/* C (M, N) = or += A (M, K) . B (K, N), for few rows.  The numbers of a row of A, of a row of C, and of a column of B
- * are adjacent. */
+/* C (M, N) = or += A (M, K) . B (K, N), for few rows.  The numbers of A's rows, C's rows and B's columns are adjacent. */
 static void multiply_few(long M, long N, long K, const REAL *a, long a_row, const REAL *b, long b_column, REAL *c,
                          long c_row, int accumulate)
 {
