@@ -293,7 +293,7 @@ class CharLSTM:
 
         a_NAME          a row of pre-activations, such as a gate: U[r].x + W[r].h_prev + b[r]
         x_NAME, h_NAME  a row that reads only the input, U[r].x + b[r], or only h, W[r].h_prev + b[r]
-        NAME_prev       a state before the step, at least one (a GRU returns h twice); in network, C has all, (B,SH)
+        NAME_prev       a state before the step, at least one (a GRU returns h twice); NAME_prev: 4 is a list of 4
         NAME=0.5        a parameter (1,H), trained: its initial value, or a function of H and NumPy's generator to (H,)
         M_NAME          a matrix (H,H) of the cell, initially like a row of W, for tt.dot(v, M_NAME) of any v (B,H)
         K_NAME=np.tri   a constant (1,H), or a matrix (H,H), not trained: a function of H that returns (H,) or (H,H)

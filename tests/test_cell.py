@@ -288,6 +288,18 @@ def test_cells_that_are_no_code_for_one_unit(cell, what):
     assert found.unknown.endswith(f', in {__file__}, line {cell.__code__.co_firstlineno}')
 
 
+def test_a_list_of_states_is_as_many_states():
+    def listed(a_f, a_g, C_prev: 3, n_prev):
+        C = [k * a_g + tt.nnet.sigmoid(a_f) * each for k, each in enumerate(C_prev)]
+        return tt.tanh(sum(C) + n_prev), C, C_prev[1]
+
+    def plain(a_f, a_g, C0_prev, C1_prev, C2_prev, n_prev):
+        return listed(a_f, a_g, [C0_prev, C1_prev, C2_prev], n_prev)[0], *[
+            k * a_g + tt.nnet.sigmoid(a_f) * each for k, each in enumerate((C0_prev, C1_prev, C2_prev))], C1_prev
+    first, second = Cell(listed, 'float64'), Cell(plain, 'float64')
+    assert (first.formula, first.states) == (second.formula, second.states)
+
+
 def test_initial_values_that_are_functions(path, refused):
     """In each layer; those of a matrix are in the range of W's. A wrong shape is refused."""
     p = {name: v.get_value() for name, v in model_with(products_cell, path).p.items()}

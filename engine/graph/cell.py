@@ -70,6 +70,12 @@ class Declared(NamedTuple):
                       len(self.parameters) - matrices, matrices)
 
 
+def several(argument):
+    """Return the names that an argument stands for: C0_prev, C1_prev and C2_prev for C_prev: 3, else its own."""
+    n = argument.annotation
+    return [argument.name.replace('_prev', f'{k}_prev') for k in range(n)] if isinstance(n, int) else [argument.name]
+
+
 def declared(function, name):
     """Return what the signature of a cell declares. Raise ValueError if it is not the signature of a cell."""
     kinds, cell_p = dict(x=[], a=[], h=[], M=[], K=[], state=[]), {}
@@ -86,7 +92,7 @@ def declared(function, name):
                 f'the initial value of {argument.name} in the cell {name}', argument.default, 'for all units',
                 lambda v: True)
         else:
-            kinds[kind].append(argument.name)
+            kinds[kind] += several(argument)
     states = [state.removesuffix('_prev') for state in kinds['state']]
     found = Declared((*kinds['x'], *kinds['a'], *kinds['h']), tuple(states),
                      {**cell_p, **dict.fromkeys(kinds['M'], lambda units, random: random.uniform(         # like W
@@ -295,8 +301,10 @@ class Cell:
         variables = [tt.matrix(name, dtype) for name in (*inputs, *gradients)]
         n, trace = len(inputs), Trace(dict(zip(variables, (*inputs, *gradients))), dtype, of_cell=True)
         with lines_of([function], f'the cell {self.name}'):
-            self._constants = [Constant(name, argument.default, dtype) for name, argument in inspect.signature(
-                function).parameters.items() if name.startswith('K_') and argument.default is not argument.empty]
+            given = inspect.signature(function).parameters
+            self._constants = [Constant(name, argument.default, dtype) for name, argument in given.items()
+                               if name.startswith('K_') and argument.default is not argument.empty]
+            self._lists = {name: several(argument) for name, argument in given.items() if several(argument) != [name]}
             outputs = with_products(self(variables[:n]))
         code = code_of(trace.lines, trace.add(outputs))
         self.named.update({place: constant.name for constant, place in trace.constants.items()})
@@ -322,8 +330,12 @@ class Cell:
                         for constant in self.constants}}
 
     def __call__(self, inputs):
-        constants = {constant.name: constant(inputs[0].shape[1]) for constant in self._constants}
-        returned = self.function(**dict(zip(self.declared.names, inputs)), **constants)
+        values = {**dict(zip(self.declared.names, inputs)), **{
+            constant.name: constant(inputs[0].shape[1]) for constant in self._constants}}
+        lists = {name: [values.pop(each) for each in names] for name, names in self._lists.items()}
+        returned = self.function(**values, **lists)
+        if isinstance(returned, (list, tuple)):
+            returned = [v for each in returned for v in (each if isinstance(each, (list, tuple)) else [each])]
         expected = ('h', *self.states)
         if not isinstance(returned, (list, tuple)) or len(returned) != len(expected):
             raise ValueError(f'the cell {self.name} returns {returned}: expected {" and ".join(expected)}, as in '

@@ -45,7 +45,7 @@ def check_parameters(model, cell):
     if model.p:
         carried = [state.shape[1] for state in model.carried or model.validation[0] or ()]
         expected = new_kinds(model, vocabulary_size(model), sizes(model))
-        if kinds(arrays(model.p)) != expected or carried not in ([], widths(model, sizes(model))):
+        if kinds(arrays(model.p)) != expected or carried not in ([], [*widths(model, sizes(model)).values()]):
             raise ValueError(f'{type(model).__name__}, with the cell {cell.name}, has other parameters or states than '
                              'before: call model_setup')
 
@@ -219,7 +219,7 @@ def build_texts(model, ops, name):
     elif ops.in_c:
         return ops.texts(model.p)
     from engine.graph.fallback import StepByStep          # late: C runs most models
-    return StepByStep(functools.partial(compiled, model), lambda: widths(model, sizes(model)))
+    return StepByStep(functools.partial(compiled, model), lambda: widths(model, sizes(model)).values())
 
 
 def build_train(model, ops, name):

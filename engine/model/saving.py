@@ -12,7 +12,7 @@ import numpy as np
 
 from engine import VERSION, checks
 from engine.backend.theano_setup import theano
-from engine.data.parameters import in_layers, layers_of, named_state, parameter_shapes, units
+from engine.data.parameters import named_state, parameter_shapes, units
 from engine.model import edits
 from engine.model.compile import compiled, computes_on
 from engine.model.edits import CompiledFunctions, cell_of_model
@@ -92,7 +92,7 @@ def save_params(model, filename, progress=None):
     model.group.check_in_sync(stored.values(), model.random.bit_generator.state, cell.formula)
     for prefix, states in (('carried_', model.carried), ('validation_', validation_states)):
         rows = model.group.gather(states) or []
-        stored.update({prefix + name: state for name, state in zip(state_names(model.p), rows)})
+        stored.update({prefix + name: state for name, state in zip(widths(model, sizes(model)), rows)})
     metadata = dict(
         lp=dict(model.lp), averaged_steps=model.averaged_steps, validation_index=validation_index,
         random=model.random.bit_generator.state, text=model.text.metadata() if model.text else {}, progress=progress,
@@ -108,11 +108,6 @@ def save_params(model, filename, progress=None):
         raise ValueError(f"{filename} was not written: the parameters or the optimiser's state are no longer finite")
     model.group.broadcast(write, filename, dict(stored, uchar=np.array(model.uchar)), metadata)
     return filename
-
-
-def state_names(p):
-    """Return the names of the states of a model with parameters p in a checkpoint: memory is last, if there is any."""
-    return [*in_layers('hC', layers_of(p)), 'memory']
 
 
 def costs_of_line(model):
@@ -202,8 +197,8 @@ def read_run(model, filename):
     shapes.update({f'weights_{name}': array.shape for name, array in p.items() if averages})
     for prefix, part in (('carried_', 'train'), ('validation_', 'valid')):
         if any(name.startswith(prefix) for name in stored):
-            rows, n = model.text.rows[part] if model.text else 0, widths(model, units(p))
-            shapes.update({prefix + name: (rows, width) for name, width in zip(state_names(p), n)})
+            rows = model.text.rows[part] if model.text else 0
+            shapes.update({prefix + name: (rows, n) for name, n in widths(model, units(p)).items()})
     then = stored.metadata['optimiser'], stored.metadata['precision'], averages
     other = [name for name, shape in shapes.items() if np.shape(stored.get(name)) != shape]
     if other or then != (sorted(state), model.precision, bool(model.lp.get('average'))):

@@ -24,7 +24,7 @@ from engine import checks
 from engine.backend import compiler, theano_setup
 from engine.backend.theano_setup import theano
 from engine.data.batches import Text
-from engine.data.parameters import NOT_PARAMETERS, map_state, named_state, units
+from engine.data.parameters import NOT_PARAMETERS, in_layers, map_state, named_state, units
 from engine.data.text import shown
 from engine.graph.cell import initial_cell_parameters
 from engine.model.edits import CompiledFunctions, cell_of_model
@@ -166,14 +166,15 @@ def new_kinds(model, V, units):
 
 
 def widths(model, units):
-    """Return the widths n of all states (B,n): h of each layer, and C, its S cell states side by side; then memory."""
+    """Return the widths n of the states (B,n) by name: h1, C1 (the layer's S states side by side) ..., and memory."""
     memory = checks.whole(f'memory of {type(model).__name__}', model.memory(units), 0)
-    return checks.widths(units, cell_of_model(model).counts.S) + [memory] * bool(memory)
+    found = dict(zip(in_layers('hC', len(units)), checks.widths(units, cell_of_model(model).counts.S)))
+    return {**found, 'memory': memory} if memory else found
 
 
 def zero_states(model, B):
     """Return the states before a text, (B,n) for each of widths."""
-    return [np.zeros((B, width), theano.config.floatX) for width in widths(model, sizes(model))]
+    return [np.zeros((B, width), theano.config.floatX) for width in widths(model, sizes(model)).values()]
 
 
 def kinds(arrays):
