@@ -321,8 +321,8 @@ class CharLSTM:
         is a compiler, otherwise in NumPy; False: Theano alone, with the function layer, slowly. comm: an mpi4py
         communicator whose processes train one model together. X and Y then have this process's part of each batch. All
         processes must make the same calls in the same order, including save_params and export. precision: 'bfloat16' to
-        round the inputs of matrix products to it (Kalamkar et al. 2019). device: where PyTorch computes the steps, such
-        as 'cuda'. Raises ValueError for other values, and for bfloat16 if this processor is not faster with it.
+        round the inputs of matrix products to it (Kalamkar et al. 2019), 'auto' to do so where it is faster. device:
+        where PyTorch computes the steps, such as 'cuda'. Raises ValueError for other values, and slow bfloat16.
         """
         begin(self, random_seed, kernel, comm, precision, device)
 

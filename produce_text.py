@@ -16,12 +16,13 @@ from engine.terminal import BUNDLED, Parser, load_class, main, near, note, numbe
 
 def build_parser():
     """Return the parser of the command line."""
-    parser = Parser(description='Write text with a model that train.py has trained, or score a text with it. The '
-                                'result goes to standard output, everything else to standard error.')
+    parser = Parser(usage='%(prog)s [OPTIONS] [PARAMS] [OUT]', description=(
+        'Write text with a model that train.py has trained, or score a text with it. The result goes to standard '
+        'output, everything else to standard error.'))
     parser.add_argument('params', metavar='PARAMS', nargs='?', default=near(BUNDLED), help='checkpoint (.npz) of the '
                         'model, or .safetensors file from PyTorch (default: the bundled model of Pride and Prejudice)')
     parser.add_argument('out', metavar='OUT', nargs='?', help='file to append to (default: text_output/<PARAMS>.out)')
-    parser.add_options(report.OPTIONS)
+    parser.add_options(report.OPTIONS, report.FIRST)
     return parser
 
 

@@ -19,11 +19,11 @@ from engine.run import table
 def build_parser():
     """Return the parser of the command line. Its result has only the options that were typed."""
     parser = terminal.Parser(
-        argument_default=argparse.SUPPRESS,
+        argument_default=argparse.SUPPRESS, usage='%(prog)s [OPTIONS] [input] [run]',
         description='Train a model to write text, character by character. Its files are called <run>_<input>...')
     parser.add_argument('input', nargs='?', help='text file, or folder of .txt files (default: Pride and Prejudice)')
     parser.add_argument('run', nargs='?', help='name of this run (default: run0)')
-    parser.add_options(table.OPTIONS)
+    parser.add_options(table.OPTIONS, table.FIRST)
     return parser
 
 
@@ -81,6 +81,7 @@ def program(arguments):
     from engine.model import fit
     from engine.run import results, schedule as schedules
     model = terminal.load_class(o.cell, CharLSTM)(o.random_seed, o.kernel == 'on', group, o.precision, o.device)
+    o.precision = model.precision                          # no longer auto
     parameters = fit.set_up(model, o)
     schedule = schedules.Schedule.resumed(o, progress, model.n_batches['train'])
     run = results.Run(model, schedule)

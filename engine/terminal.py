@@ -1,6 +1,7 @@
 """Functions that the scripts share: messages, printed commands, progress, signals, options, and exit."""
 import argparse
 import contextlib
+import difflib
 import functools
 import importlib.util
 import math
@@ -201,9 +202,15 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **settings)
         self.add_argument('--version', action='version', version=f'CharLSTM {VERSION}')
 
-    def add_options(self, table):
-        """Add the options in a table: lists of Option (engine/run/table.py) by the title of their group."""
-        for title, rows in table.items():
+    def add_options(self, table, first):
+        """Add the options in a table: lists of Option (engine/run/table.py) by the title of their group.
+
+        first: the names of those that most people need, which --help shows first.
+        """
+        rows = {row.name: row for group in table.values() for row in group}
+        groups = {'most used': [rows[name] for name in first], **{
+            title: [row for row in group if row.name not in first] for title, group in table.items()}}
+        for title, rows in groups.items():
             group = self.add_argument_group(title)
             for row in rows:
                 has_default = row.default not in (None, '') and row.kind is not bool
@@ -212,7 +219,9 @@ class Parser(argparse.ArgumentParser):
                                    **_settings(row.kind))
 
     def error(self, message):
-        self.exit(2, f'{self.prog}: {message}; --help lists the options\n')
+        near = [option for word in re.findall(r'(?<=unrecognized arguments: )--[^ =]+', message)
+                for option in difflib.get_close_matches(word, self._option_string_actions, 1)]
+        self.exit(2, f'{self.prog}: {message}; {f"did you mean {near[0]}?" if near else "--help lists the options"}\n')
 
 
 def _settings(kind):

@@ -50,7 +50,7 @@ class Learner:
     def finite(self):
         return True
 
-    def sample(self, text_length):
+    def sample(self, text_length=None):
         return 'sample'
 
     def passage_costs(self):

@@ -8,6 +8,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
+import charlstm
 import numpy_model
 from charlstm import CharLSTM, read_about
 from engine.backend import compiler
@@ -16,7 +17,8 @@ from engine.graph import ops
 from engine.graph.library import Library
 from judges import to_bfloat16
 from models import trained
-from scripts import TEXT, load
+from scripts import FAST, STATEFUL, TEXT, TRAIN, load
+from scripts import run as run_script
 from test_kernel import LAYOUTS, STANDARD, reals, run
 
 
@@ -59,7 +61,7 @@ def test_product_is_that_of_rounded_operands(by, M, K, N):
         assert np.abs(product - a.astype('float64') @ b).max() > 1e-5 * (K > 1)       # not float32's
 
 
-def test_checkpoint_is_of_float32_and_resumes_to_the_bit(by, make_model, path, refused):
+def test_checkpoint_is_of_float32_and_resumes_to_the_bit(by, make_model, path, capsys):
     def make(precision, seed=4):
         return make_model(seed, kind=functools.partial(CharLSTM, precision=precision), grad_clip=5, lrate=0.01)
 
@@ -68,9 +70,8 @@ def test_checkpoint_is_of_float32_and_resumes_to_the_bit(by, make_model, path, r
     other.resume(model.save_params(path, progress={}))
     assert {load(path)[name].dtype for name in numpy_model.NAMES} == {np.dtype('float32')}
     assert read_about(path)['precision'] == 'bfloat16'
-    with refused(ValueError, 'precision bfloat16'):
-        plain.resume(path)
-    plain.load_params(path)                                        # for writing and scoring
+    plain.resume(path)
+    assert 'trained in bfloat16: it goes on in float32' in capsys.readouterr().err
     np.testing.assert_allclose(plain.score_text(TEXT[:50]), model.score_text(TEXT[:50]), rtol=0.05)
     assert trained(other, 4, 9) == trained(model, 4, 9)
 
@@ -104,3 +105,25 @@ def test_cell_that_is_not_in_c_is_refused(monkeypatch, refused):
     model.model_setup(char_dim=7)
     with refused(ValueError, 'precision bfloat16 needs the C kernel'):
         model.compile('predict')
+
+
+@pytest.mark.parametrize('instructions, cell, kernel, expected', [
+    ('emulated', charlstm.lstm_cell, True, 'bfloat16'), ('emulated', charlstm.lstm_cell, False, 'float32'),
+    ('no', charlstm.lstm_cell, True, 'float32'),
+    ('emulated', lambda a_o, C_prev: (theano.tensor.sin(a_o), C_prev), True, 'float32')])
+def test_auto_is_what_the_machine_and_the_cell_have(monkeypatch, instructions, cell, kernel, expected):
+    monkeypatch.setenv(compiler.VARIABLE, instructions)
+    model = type('Mine', (CharLSTM,), dict(cell=staticmethod(cell)))(precision='auto', kernel=kernel)
+    assert model.precision == expected
+
+
+def test_run_goes_on_where_bfloat16_is_missing(tmp_path):
+    """The checkpoint records what was used, and a line says what computes."""
+    (tmp_path / 't.txt').write_text(TEXT)
+    for epoch, has, precision, words in ((1, 'emulated', 'bfloat16', ['t.txt', 'r', *STATEFUL, '--output-dir', '.']),
+                                         (2, 'no', 'float32', ['--resume', 'r_t.txt_epoch1.npz'])):
+        done = run_script(TRAIN, *words, '--epochs', epoch, cwd=tmp_path, flags=FAST, env={compiler.VARIABLE: has})
+        about = read_about(tmp_path / f'r_t.txt_epoch{epoch}.npz')
+        assert about['precision'] == about['progress']['options']['precision'] == precision
+        assert ('products in bfloat16 (emulated)' in done.stdout) == (precision == 'bfloat16')
+        assert ('trained in bfloat16: it goes on in float32' in done.stderr) == (epoch == 2)

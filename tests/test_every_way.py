@@ -285,7 +285,7 @@ def ops_of(function):
 def test_every_way_is_in_a_row(way):
     """Every choice that selects other code is listed here: a new one has to be added, with its row."""
     choices = {name: row.kind for name, row in table.ROWS.items()}
-    assert choices['kernel'] == ('on', 'off') and choices['precision'] == ('float32', 'bfloat16')
+    assert choices['kernel'] == ('on', 'off') and choices['precision'] == ('auto', 'float32', 'bfloat16')
     assert {f'C bfloat16 {by}' for by in compiler.MACROS} == {name for name in ROWS if 'bfloat16' in name}
     assert set(FORMATS) == {'.c', '.safetensors'}              # the last is judged in test_export.py
     assert PRODUCTS == ('product_relaxed-simd', 'product_no-relaxed-simd')

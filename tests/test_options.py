@@ -59,7 +59,7 @@ def test_argument_of_the_wrong_kind(folder, in_process, script, arguments, named
 @pytest.mark.parametrize('words', [
     ['--lrate', 0.5], ['--l1', 0.1], ['--num-units1', 6], ['--units', 5, 5], ['--layers', 1],
     ['--random-seed', 4], ['--valid-every', 7], ['--no-stateful'],
-    ['--small'], ['--precision', 'bfloat16'], ['--init', 'other.npz'], ['--output-dir', 'elsewhere'],
+    ['--small'], ['--init', 'other.npz'], ['--output-dir', 'elsewhere'],
     ['--test', 't.txt'], ['--valid', 't.txt'], ['--cell', 'mine.py:Mine'], ['t.txt', 'another run']], ids=str)
 def test_option_that_contradicts_the_resumed_run_is_refused(short_run, in_process, words):
     refused = in_process(TRAIN, '--resume', short_run.checkpoint, *words)

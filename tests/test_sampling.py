@@ -290,3 +290,21 @@ def test_models_that_cannot_write(stateful, refused):
     stateful.p['V'].set_value(np.full((V, H2), np.nan, 'float32'))
     with refused(ValueError, 'finite'):
         stateful.generate_text('ab')
+
+
+@pytest.mark.parametrize('letters, likely, expected', [
+    ('a.\n ', '\n', '.\n\n'), ('a.\n ', 'a', '\n'), ('a. ', 'a', '. '), ('ab', 'a', '')])
+def test_a_text_for_readers_begins_a_paragraph_line_or_sentence(letters, likely, expected):
+    """After an empty line, if the model expects one after a sentence."""
+    model = CharLSTM(random_seed=1)
+    model.uchar = list(letters)
+    model.model_setup(char_dim=len(letters), num_units1=3, num_units2=2)
+    model.p['c'].set_value(9 * (np.array(model.uchar) == likely).astype('float32'))
+    assert sampling.opening(model) == expected
+
+
+@pytest.mark.parametrize('text, near, expected', [
+    ('One. Two three', 14, 'One.'), ('One. Two three', 9, 'One. Two'), ('"No!" said Mr. Bennet to', 24, '"No!"'),
+    ('a line\n\nand more', 10, 'a line'), ('a line\n\nand more', 9, 'a line\n\nand'), ('unbroken', 8, 'unbroken')])
+def test_a_text_for_readers_ends_with_a_sentence_line_or_word(text, near, expected):
+    assert text[:sampling.end_of(text, near)] == expected

@@ -1,5 +1,6 @@
 """Write texts piece by piece, optionally with cell states held at fixed values: methods of CharLSTM."""
 import copy
+import math
 import re
 
 import numpy as np
@@ -11,11 +12,15 @@ from engine.data.text import encoded
 from engine.graph.cell import HOLD, held_cell
 from engine.model.compile import compiled
 from engine.model.edits import cell_of_model, functions
+from engine.model.score import read
 from engine.model.state import finite, sizes, vocabulary_size, zero_states
-from engine.run.table import TEMPERATURE
+from engine.run.table import READABLE
 
 PIECE = 512                    # characters drawn before they are shown
-LONGEST = 40                   # characters of a word; more without white space are of a language that has none
+NEAR = 180                     # most characters that a text may be shorter than asked for, to end with a sentence
+# Where a sentence ends, but not after a title; where a line ends, and where a word.
+SENTENCE = r'(?<!\bMr)(?<!\bMrs)(?<!\bDr)(?<!\bSt)[.!?]["\'”’»)_]*(?=\s)'
+LINE, WORD = r'(?<=\S)(?=\s*\n)', r'(?<=\S)(?=\s)'
 
 
 def generate_text(model, seed='', text_length=100, method='normal', count=None, **choice):
@@ -30,43 +35,67 @@ def generate_text(model, seed='', text_length=100, method='normal', count=None, 
     return texts[0] if count is None else texts
 
 
-def sample(model, text_length=200):
-    """Return a text as by for_readers. The model's random generator is left as it was: later draws do not change."""
+def sample(model, text_length=None):
+    """Return a text as by for_readers. The model's random generator is left as it was: later draws do not change.
+
+    text_length: at most so many characters; None: default_length.
+    """
     writer = copy.copy(model)
     writer.random = copy.deepcopy(model.random)
-    return ''.join(piece for piece, in for_readers(writer, '', text_length, temperature=TEMPERATURE))
+    return ''.join(piece for piece, in for_readers(writer, '', text_length or default_length(model), **READABLE))
 
 
 def for_readers(model, seed, length, **choice):
-    """Yield texts of `length` characters after the seed as stream_text does, but whole lines and words.
+    """Yield texts of at most `length` characters after the seed as stream_text does, but in whole sentences.
 
-    Without a seed, they begin like a line, if the model knows line ends. They end with the last whole word unless
-    choice has a `stop`.
+    Without a seed, they begin like a paragraph, a line or a sentence. They end with a sentence, if one ends in the last
+    half, and in the last NEAR characters, else with a line or a word, unless choice has a `stop`.
     """
-    prime = seed or ('\n' if '\n' in model.uchar else '')
+    prime = seed or opening(model)
     pieces = model.stream_text(prime, len(prime) + length, **choice)
     first = next(pieces)
     yield first if prime == seed else [''] * len(first)
-    yield from pieces if choice.get('stop') else whole_words(pieces)
+    yield from pieces if choice.get('stop') else ended(pieces, length // 2, seed == '')
 
 
-def whole_words(pieces):
-    """Yield pieces, lists of strings, without what follows the last white space of each text."""
-    rests, begun = None, None
+def default_length(model):
+    """Return how many characters a text for readers has: fewer if no sentence can end, as in lists of names."""
+    return 360 if {*'.!?'} & {*model.uchar} else 100
+
+
+def opening(model):
+    """Return a prime after which a paragraph begins or, in texts without empty lines, a line or a sentence."""
+    known = [prime for prime in ('.\n', '\n', '. ', '') if {*prime} <= {*model.uchar}]
+    if known[0] == '.\n':
+        logs, _ = read(model, [model.uchar.index(ch) for ch in '.\n'])
+        if logs[-1, 0, model.uchar.index('\n')] > math.log(0.5):       # an empty line is likely
+            return '.\n\n'
+    return known[known[0] == '.\n']
+
+
+def ended(pieces, near, strip):
+    """Yield pieces, lists of strings, without what follows the end of each text. near: as for end_of.
+
+    strip: whether to leave out line ends at the beginning.
+    """
+    rests = None
     for piece in pieces:
+        if strip:
+            piece, strip = [text.lstrip('\n') for text in piece], False
         texts = [rest + more for rest, more in zip(rests or [''] * len(piece), piece)]
-        ends = list(map(end_of_words, texts))
-        yield [text[:end] for text, end in zip(texts, ends)]
-        rests = [text[end:] for text, end in zip(texts, ends)]
-        begun = [end > 0 or before for end, before in zip(ends, begun or [False] * len(ends))]
+        yield [text[:-NEAR] for text in texts]
+        rests = [text[-NEAR:] for text in texts]
     if rests:
-        yield ['' if before else rest for rest, before in zip(rests, begun)]
+        yield [text[:end_of(text, near)] for text in rests]
 
 
-def end_of_words(text):
-    """Return where the last white space of a text begins: 0 without any, and all in a language without it."""
-    found = re.search(rf'\s+\S{{0,{LONGEST}}}\Z', text)
-    return found.start() if found else len(text) * (len(text) > LONGEST)
+def end_of(text, near):
+    """Return where a text ends: with a sentence or line of the last `near` characters, else with its last word."""
+    for pattern in (SENTENCE, LINE, WORD):
+        ends = [found.end() for found in re.finditer(pattern, text)]
+        if ends and (pattern is WORD or ends[-1] >= len(text) - near):
+            return ends[-1]
+    return len(text)
 
 
 def stream_text(model, seed='', text_length=100, method='normal', count=1, temperature=1, top_k=None, top_p=1, stop='',

@@ -199,11 +199,11 @@ def read_run(model, filename):
         if any(name.startswith(prefix) for name in stored):
             rows = model.text.rows[part] if model.text else 0
             shapes.update({prefix + name: (rows, n) for name, n in widths(model, units(p)).items()})
-    then = stored.metadata['optimiser'], stored.metadata['precision'], averages
+    then = stored.metadata['optimiser'], averages
     other = [name for name, shape in shapes.items() if np.shape(stored.get(name)) != shape]
-    if other or then != (sorted(state), model.precision, bool(model.lp.get('average'))):
-        raise ValueError(f'{stored} was trained with precision {then[1]}, or with another optimiser, batch size or '
-                         'average: resume needs the same, and init starts a new run from it')
+    if other or then != (sorted(state), bool(model.lp.get('average'))):
+        raise ValueError(f'{stored} was trained with another optimiser, batch size or average: resume needs the same, '
+                         'and init starts a new run from it')
     streams = {name: array for name, array in stored.items() if name.startswith('stream_')}
     return p, uchar, stored.metadata, {**p, **streams, **{name: stored.array(name, p['c'].dtype) for name in shapes}}
 
@@ -222,6 +222,8 @@ def resume(model, filename):
     for name, then in (metadata.get('functions') or {}).items():
         if then != now.get(name) and model.group.first:
             warn(f'{name} of {type(model).__name__} is not written as it was when {filename} was saved')
+    if metadata['precision'] != model.precision and model.group.first:
+        warn(f'{filename} was trained in {metadata["precision"]}: it goes on in {model.precision}')
     renumber_text(model, uchar)
     set_parameters(model, p, uchar)
     optimiser_variables(model)                             # those of the parameters' shapes

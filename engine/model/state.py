@@ -60,10 +60,11 @@ def in_torch():
 
 def begin(model, random_seed, kernel, comm, precision, device):
     """Set the attributes of a new model. Arguments and errors: as for CharLSTM."""
-    compiler.bfloat16(precision, theano.config.floatX, kernel)         # raises ValueError before a text is read
+    if precision != 'auto':
+        compiler.bfloat16(precision, theano.config.floatX, kernel)     # raises ValueError before a text is read
     model.device = theano_setup.DEVICE if device is None else device
     if model.device != 'cpu':
-        if not kernel or precision != 'float32' or group_of(comm).size > 1:
+        if not kernel or precision == 'bfloat16' or group_of(comm).size > 1:
             raise ValueError(f'the device {model.device} computes by PyTorch, in one process: expected the kernel, and '
                              'precision float32')
         in_torch().device_of(model.device)
@@ -76,6 +77,18 @@ def begin(model, random_seed, kernel, comm, precision, device):
     model.weights, model.averaged_steps, model.optimiser_variables, model.best = {}, 0, {}, None
     model.carried, model.validation, model.functions = None, (None, 0), CompiledFunctions()
     model.streams = {}
+    if precision == 'auto':
+        able = model.group.mean(dict(able=can_use_bfloat16(model)), 1)[0]['able']          # of all processes
+        model.precision = 'bfloat16' if able == 1 else 'float32'
+
+
+def can_use_bfloat16(model):
+    """Return whether steps of the model's cell are faster in bfloat16 here."""
+    try:
+        compiler.bfloat16('bfloat16', theano.config.floatX, model.kernel and model.device == 'cpu')
+    except ValueError:
+        return False
+    return cell_of_model(model).program is not None
 
 
 # ---------------------------------------------------------------- the text

@@ -8,7 +8,7 @@ from collections import Counter
 from engine import checks
 from engine.files import append_text, base_name, open_to_append, refuse_to_replace
 from engine.output import copies
-from engine.run.table import ADAPTING, TEMPERATURE, UNITS, Option
+from engine.run.table import ADAPTING, READABLE, UNITS, Option
 from engine.terminal import ROOT, bar, bits, nats_and_bits, near, note, number_of, spelled
 
 SURPRISES, CONTEXT = 10, 30        # least expected characters to print, and characters before each
@@ -28,11 +28,11 @@ def unit(word):
 
 OPTIONS = {
     'writing': [
-        Option('length', int, None, 'most characters of each sequence after the prime; it ends with a whole word '
-               '(default: 100; on a page 2000)'),
-        Option('count', int, 5, 'number of sequences; a page has one'),
+        Option('length', int, None, 'most characters of each sequence after the prime; it ends with a sentence, a line '
+               'or a word (default: 360, 100 without punctuation; on a page 2000)'),
+        Option('count', int, 3, 'number of sequences; a page has one'),
         Option('prime', dict(type=escaped, metavar='TEXT'), None,
-               r'text to continue; \n: line end, \t: tab, \\: backslash (default: the beginning of a line)'),
+               r'text to continue; \n: line end, \t: tab, \\: backslash (default: a new paragraph or line)'),
         Option('prime_file', 'FILE', None, 'file with the text to continue'),
         Option('stop', dict(type=escaped, metavar='TEXT'), '', 'end a sequence after this text (default: never)'),
         Option('lines', bool, False, r'one sequence per line, such as names; --prime and --stop default to "\n". With '
@@ -46,11 +46,11 @@ OPTIONS = {
     'choice of each character': [
         Option('method', ('normal', 'argmax', 'max'), 'normal', 'normal: draw each character; argmax or max: take '
                'the most probable'),
-        Option('temperature', float, TEMPERATURE, 'below 1, probable characters become more probable; 1: the '
-               "model's own probabilities; 0: always the likeliest"),
+        Option('temperature', float, READABLE['temperature'], 'below 1, probable characters become more probable; '
+               '0: always the likeliest'),
         Option('top_k', int, None, 'draw from only the N most probable characters (default: from all)'),
-        Option('top_p', float, 1.0, 'draw from only the fewest characters with this share of the total probability of '
-               'those that --top-k leaves')],
+        Option('top_p', float, READABLE['top_p'], 'draw from only the fewest characters with this share of the total '
+               "probability of those that --top-k leaves; 1, with --temperature 1: by the model's own probabilities")],
     'instead of writing': [
         Option('score', 'FILE', None, 'print how well the model predicts this text'),
         Option('adapt', dict(type=float, nargs='?', const=True, metavar='RATE'), None, 'with --score: also score with '
@@ -65,6 +65,7 @@ OPTIONS = {
         Option('cell', 'FILE:CLASS', None, 'class that train.py trained with --cell (default: that of charlstm.py)'),
         Option('encoding', 'NAME', 'utf-8', 'encoding of the texts to read, and of bytes in a checkpoint of 2016')]}
 
+FIRST = 'prime', 'length', 'count', 'temperature', 'random_seed', 'score', 'page', 'cell'      # in --help
 DRAWING = {'temperature', 'top_k', 'top_p'}
 WRITING = DRAWING | {'length', 'prime', 'prime_file', 'stop', 'lines', 'hold', 'random_seed', 'method'}
 # The tasks: the options that select each one, and the others that it takes, besides encoding and, except info, cell.
@@ -113,11 +114,12 @@ def inputs(options):
 
 def sequences(model, options, prime):
     """Yield the sequences in pieces, each a list of strings, the prime first."""
-    from engine.model.sampling import for_readers        # late: it imports Theano
+    from engine.model.sampling import default_length, for_readers      # late: it imports Theano
     hold = {}
     for state, number, value in options.hold or ():
         hold.setdefault(state, {})[number] = value
-    length = options.length if options.length is not None else 2000 if options.page else 100
+    length = 2000 if options.page else default_length(model)
+    length = length if options.length is None else options.length
     return for_readers(model, prime, length, method=options.method, count=1 if options.page else options.count,
                        temperature=options.temperature, top_k=options.top_k, top_p=options.top_p,
                        stop=options.stop or ('\n' if options.lines else ''), hold=hold or None)

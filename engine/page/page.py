@@ -131,7 +131,7 @@ def learning(checkpoint, rows):
 def for_learning():
     """Return what a page needs to train and write like the scripts: options, rates by number of units, and a text."""
     return dict(
-        formulas=formulas(), temperature=table.TEMPERATURE, recipe={name: table.DEFAULTS[name] for name in (
+        formulas=formulas(), temperature=table.READABLE['temperature'], recipe={name: table.DEFAULTS[name] for name in (
             'drate', 'eps', 'momentum', 'weight_decay', 'grad_clip', 'step_clip', 'average', 'warmup')},
         rates={H: recipe.lrate([H]) for H in LEARNER_UNITS}, text=LESSON.read_text(encoding='utf-8'),
         name=TEXTS[LESSON.name])

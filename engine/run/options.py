@@ -98,6 +98,8 @@ def take_over(o, checkpoint):
                 or may == 'moved' and before[name] is not None):
             raise ValueError(f'{name} is {value}, but the run in {o.resume} had {before[name]}: when a run is resumed, '
                              + table.MAY_CHANGE)
+    if before['precision'] == 'bfloat16':                  # which this machine may not have
+        before = {**before, 'precision': 'auto'}
     vars(o).update({**before, **changed, 'output_dir': folder})
     refuse_other_units(o)
 

@@ -19,7 +19,6 @@ from engine.terminal import bar, bits, nats_and_bits, near, script, warn_once, w
 PICTURE, RESULT = '.png', '_result.json'
 ENDINGS = '|'.join([*map(re.escape, [*LOGS, PICTURE, RESULT]), OF_CHECKPOINT])
 EARLY = 4                  # seconds into the first epoch before its first sample
-SAMPLE_LENGTH = 200        # characters
 FALLS = 5                  # most times that a run returns to one checkpoint, each time at half the rate
 
 
@@ -134,7 +133,7 @@ class Run:
 
     def sample(self, when):
         """Print and return a sample. The state of the model's random generator stays the same."""
-        text = self.model.sample(SAMPLE_LENGTH)
+        text = self.model.sample()
         self.say(f'what it writes after {when}:\n{text}\n')
         return text
 

@@ -11,8 +11,9 @@ from engine import checks
 from engine.terminal import ROOT
 
 # In a resumed run: see `resumed` below.
-MAY_CHANGE = 'only --epochs, --save-every, --patience, --device may change, and --lrate may become smaller'
-TEMPERATURE = 0.7              # of what a person reads: of the scripts and a page
+MAY_CHANGE = ('only --epochs, --save-every, --patience, --precision, --device may change, and --lrate may become '
+              'smaller')
+READABLE = dict(temperature=0.7, top_p=0.9)    # of what a person reads: of the scripts and a page
 # Defaults that depend on the model and the text (recipe.py).
 UNITS, LAYERS = 256, 2
 RATE, HIGHEST = 0.012, 0.024   # with UNITS, and at most
@@ -105,8 +106,9 @@ OPTIONS = {
             'used to write; smaller in the first 10,000 steps; 0: none', BELOW_1, 0.0),
         Option('kernel', ('on', 'off'), 'on', 'off: by Theano alone, which is many times slower',
                of_fit=False),
-        Option('precision', ('float32', 'bfloat16'), 'float32', 'bfloat16: round the inputs of matrix products, sum in '
-               'float32; faster on some processors', of_fit=False),
+        Option('precision', ('auto', 'float32', 'bfloat16'), 'auto', 'bfloat16: round the inputs of matrix products, '
+               'sum in float32; auto: so where that is faster, as with AMX or on Zen 4', original='float32',
+               of_fit=False, resumed='any'),
         Option('device', 'NAME', None, "where PyTorch computes the training steps, such as cuda or cuda:1 "
                '(engine/README.md; default: here, by the kernel)', of_fit=False, resumed='any'),
         Option('random_seed', int, None, 'whole number that makes a run repeatable (default: a new one, which is '
@@ -150,6 +152,7 @@ OPTIONS = {
                '.safetensors file', of_fit=True),
         _start('resume', 'PARAMS', None, 'resume the run of this checkpoint as if it had never stopped: '
                + MAY_CHANGE + '; "last": the newest checkpoint of this run or, if there is none, a new run')]}
+FIRST = 'small', 'units', 'epochs', 'init', 'resume', 'valid', 'cell', 'random_seed'        # in --help
 ROWS = {row.name: row for rows in OPTIONS.values() for row in rows}
 DEFAULTS = {'input': None, 'run': 'run0', **{name: row.default for name, row in ROWS.items()},
             'output_dir': os.path.join(ROOT, 'training_results')}

@@ -94,7 +94,7 @@ def run(options, name, code, units, factor, seed):
     return trained(folder / 'train.txt', f'{title}-{code}-{units}-{options.epochs}epochs-rate{factor:.2g}-seed{seed}',
                    folder, '--valid', folder / 'valid.txt', '--epochs', options.epochs, '--num-units1', units,
                    '--lrate', factor * lrate([units]), '--random-seed', seed, '--batch-size', 50, '--seq-length', 50,
-                   *(['--cell', option_of(name)] if option_of(name) else []))
+                   '--precision', 'float32', *(['--cell', option_of(name)] if option_of(name) else []))
 
 
 def results_of(options, name, code, units):
