@@ -97,7 +97,7 @@ def softmax(scores):
     return e / e.sum(axis=0)
 
 
-@pytest.fixture(params=['C', 'NumPy', 'Theano', 'C, float64', 'Theano, float64'])
+@pytest.fixture(params=['C', 'NumPy', 'C, float64', 'Theano, float64'])
 def way(request, monkeypatch):
     """Return whether a way uses the kernel, and the tolerance of its probabilities, while it is set."""
     if request.param == 'NumPy':
