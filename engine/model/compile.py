@@ -33,7 +33,8 @@ def operations(model):
         if model.kernel:
             layer = None if is_standard(model, 'layer') else model.layer
             in_c = bool(compiler.cxx and cell.program)
-            made.operations = Kernel(cell, in_c, compiler.bfloat16(model.precision, cell.dtype), layer)
+            make = Kernel if model.device == 'cpu' else in_torch().DeviceKernel
+            made.operations = make(cell, in_c, compiler.bfloat16(model.precision, cell.dtype), layer)
         else:
             made.operations = Scan(cell, model.layer)
         check_functions(model, made.operations)
