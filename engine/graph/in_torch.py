@@ -253,84 +253,58 @@ def in_one_kernel(function, name):
     return called
 
 
-# ---------------------------------------------------------------- a layer of the standard cell, by PyTorch's own
+# ---------------------------------------------------------------- a layer of the standard cell, in one call
 
 class WholeLayer(theano.Op):
-    """A layer of the standard cell over whole sequences by torch.lstm: cuDNN on CUDA, oneDNN or ATen on a CPU.
+    """A layer of the standard cell by torch.lstm: cuDNN on CUDA, oneDNN or ATen on a CPU.
 
-    Inputs: characters x (N,) or vectors x (N,D), and U (4H,D); or U.x (T,B,4H) alone; W, b, h0 and C0 of ops.LSTM.
-    Outputs: h (T,B,H), C after the last step, and PyTorch's graph of them. truncate: as in ops.LSTM.
+    Inputs: characters x (N,) or vectors x (N,D), and U (4H,D), or only U.x (T,B,4H); W, b, h0 and C0 as in ops.LSTM.
+    Outputs: h (T,B,H), C after the last step, and a function from their gradients to those of the inputs but x (N,).
     """
-    __props__ = ('truncate',)
-
-    def __init__(self, truncate):
-        self.truncate = truncate
+    __props__ = ()
 
     def make_node(self, *inputs):
-        return gof.Apply(self, inputs, [tt.tensor3(dtype=inputs[-1].dtype), inputs[-1].type(), gof.generic()])
+        h0 = inputs[-2]
+        return gof.Apply(self, inputs, [tt.tensor3(dtype=h0.dtype), h0.type(), gof.generic()])
 
     def L_op(self, inputs, outputs, gradients):
         d = [tt.zeros_like(v) if ops.no_gradient(g) else g for v, g in zip(outputs[:2], gradients)]
-        found = WholeLayerGradient()(outputs[2], *d, *inputs)
-        return [theano.gradient.grad_undefined(self, 0, v) if v.ndim == 1 else g for v, g in zip(inputs, found)]
+        learned = [v for v in inputs if v.ndim > 1]
+        found = WholeLayerGradient()(outputs[2], *d, *learned)
+        return [theano.gradient.grad_undefined(self, 0, v) for v in inputs if v not in learned] + found
 
 
 class WholeLayerGradient(theano.Op):
-    """The gradients of the inputs of WholeLayer, from PyTorch's graph and the gradients of h and C."""
     __props__ = ()
 
-    def make_node(self, graph, dh, dC, *inputs):
-        return gof.Apply(self, [graph, dh, dC, *inputs], [v.type() for v in inputs])
+    def make_node(self, gradient, dh, dC, *learned):
+        return gof.Apply(self, [gradient, dh, dC, *learned], [v.type() for v in learned])
 
 
 def whole_layer(op, *inputs):
     inputs = [v.detach().requires_grad_(v.is_floating_point()) for v in inputs]
     with torch.enable_grad():
         x, *U, W, b, h0, C0 = inputs
-        (B, H), n = h0.shape, b.numel()
+        n, (B, H) = b.numel(), h0.shape
         U = U[0] if U else torch.eye(n, dtype=x.dtype, device=x.device)
         if x.ndim == 1:
-            x = h0.new_zeros(len(x), U.shape[1]).scatter_(1, x[:, None].long(), 1)             # one-hot
-        # In PyTorch's order i, f, g, o, not f, i, o, g, and in one array with the second bias, as cuDNN reads them.
-        rows = [v.reshape(2, 2, -1).flip(1).flatten() for v in (U, W, b)] + [h0.new_zeros(n)]
-        weights = [v.reshape(n, -1) for v in torch.cat(rows).split([len(v) for v in rows])]
-        x, h, states = x.reshape(-1, B, U.shape[1]), [], (h0[None], C0[None])
-        begin = max(0, len(x) - op.truncate) if op.truncate > 0 else 0
-        for steps, learns in ((x[:begin], False), (x[begin:], True)):
-            if len(steps):
-                with torch.set_grad_enabled(learns):
-                    now, *states = torch.lstm(steps, states, [*weights[:2], *[v[:, 0] for v in weights[2:]]], True, 1, 0.0, True, False, False)
-                h.append(now)
-        h, C = torch.cat(h), states[1][0]
-    return [h.detach(), C.detach(), [h, C, inputs]]
+            x = h0.new_zeros(len(x), U.shape[1]).scatter_(1, x[:, None].long(), 1)
+        # The rows f, i, o, g in the order i, f, g, o, and all in one array with a second bias, as cuDNN has them.
+        parts = [v.reshape(2, 2, -1).flip(1).flatten() for v in (U, W, b)] + [h0.new_zeros(n)]
+        U, W, *biases = torch.cat(parts).split([len(v) for v in parts])
+        h, _, C = torch.lstm(x.reshape(-1, B, len(U) // n), (h0[None], C0[None]), [U.reshape(n, -1), W.reshape(n, H),
+                             *biases], True, 1, 0.0, True, False, False)
+        learned, found = [v for v in inputs if v.requires_grad], [h, C[0]]
+    return [v.detach() for v in found] + [functools.partial(torch.autograd.grad, found, learned)]
 
 
-def whole_layer_gradient(op, graph, dh, dC, *_):
-    h, C, inputs = graph
-    learned = [v for v in inputs if v.requires_grad]
-    return [None] * (len(inputs) - len(learned)) + list(torch.autograd.grad(
-        [h, C], learned, [dh, dC], allow_unused=True, materialize_grads=True))
-
-
-class DeviceKernel(ops.Kernel):
-    """A Kernel whose graphs have a WholeLayer for each layer of the standard cell."""
-
-    @property
-    def is_whole(self):
-        return self._cell.standard and not self._layer
-
-    def layer(self, a_x, W, b, cell_parameters, before, truncate):
-        h, C, after = super().layer(a_x, W, b, cell_parameters, before, truncate)
-        if not self.is_whole or theano.config.compute_test_value != 'off':         # Theano computes these in NumPy
-            return h, C, after
-        made = a_x.owner.inputs[0].owner if a_x.owner and isinstance(a_x.owner.op, tt.Reshape) else None
-        kind, inputs = type(made and made.op), [a_x]
-        if kind is ops.Product:
-            inputs = made.inputs[0], made.inputs[1].T
-        elif kind is ops.TakeColumns:
-            inputs = made.inputs[::-1]
-        h, C_end, _ = WholeLayer(truncate)(*inputs, W, b, *before)
-        return h, C, (h[-1], C_end)                        # C of all steps is computed by the loop if it is read
+def in_one_call(a_x, W, b, before):
+    """Return h of all steps, and h and C after the last, by a WholeLayer with the product that makes a_x, if any."""
+    made = a_x.owner.inputs[0].owner if a_x.owner and isinstance(a_x.owner.op, tt.Reshape) else None
+    inputs = {ops.Product: lambda x, U: [x, U.T], ops.TakeColumns: lambda U, x: [x, U]}.get(
+        type(made and made.op), lambda *_: [a_x])(*(made.inputs if made else ()))
+    h, C, _ = WholeLayer()(*inputs, W, b, *before)
+    return h, (h[-1], C)
 
 
 # ---------------------------------------------------------------- operations of graphs, to lists of results
@@ -392,7 +366,8 @@ OPERATIONS_OF_GRAPHS = {
     tt.nnet.LogSoftmax: lambda op, x: [torch.log_softmax(x, dim=1)],
     tt.nnet.Softmax: lambda op, x: [torch.softmax(x, dim=1)],
     tt.nnet.SoftmaxGrad: lambda op, d, p: [p * (d - (d * p).sum(dim=1, keepdim=True))],
-    ops.Product: lambda op, a, b: [torch.matmul(a, b)], WholeLayer: whole_layer, WholeLayerGradient: whole_layer_gradient,
+    ops.Product: lambda op, a, b: [torch.matmul(a, b)], WholeLayer: whole_layer,
+    WholeLayerGradient: lambda op, gradient, dh, dC, *_: gradient([dh, dC]),
     ops.SumsOfSquares: lambda op, *arrays: [torch.square(x).sum() for x in arrays],
     ops.TakeColumns: lambda op, U, index: [U.t()[index.long()]], ops.AddColumns: of_columns,
     ops.SoftmaxCrossEntropy: cross_entropy, ops.SoftmaxCrossEntropyGradient: cross_entropy_gradient}

@@ -372,8 +372,9 @@ class Kernel:
     """The methods of scan.Scan in C or NumPy, and sampling in C. cell: a Cell.
 
     in_c: whether to use C, for a cell with a program. bfloat16: as for Library. layer: None, or a function that is used
-    in the place of the kernel's, as in Scan.
+    in the place of the kernel's, as in Scan. in_one_call: None, or in_torch's function, for the standard cell.
     """
+    in_one_call = None
 
     def __init__(self, cell, in_c, bfloat16=None, layer=None):
         self.in_c, self.cell_parameters, self._cell, self._layer = in_c, tuple(cell.parameters), cell, layer
@@ -396,6 +397,8 @@ class Kernel:
         H, named = b.shape[1], dict(zip(self.cell_parameters, cell_parameters))
         named.update({each.name: each(H) if each.is_matrix else each(H)[0] for each in self._cell.constants})
         h, C, _, h_end, C_end = LSTM(self.library, truncate)(a_x, W, b, *before, *map(named.get, self._cell.read))
+        if self.in_one_call and truncate == -1 and theano.config.compute_test_value == 'off':
+            h, (h_end, C_end) = self.in_one_call(a_x, W, b, before)            # C is computed as above if it is read
         return h, C, (h_end, C_end)
 
     def cross_entropy(self, scores, c, y):

@@ -33,8 +33,9 @@ def operations(model):
         if model.kernel:
             layer = None if is_standard(model, 'layer') else model.layer
             in_c = bool(compiler.cxx and cell.program)
-            make = Kernel if model.device == 'cpu' else in_torch().DeviceKernel
-            made.operations = make(cell, in_c, compiler.bfloat16(model.precision, cell.dtype), layer)
+            made.operations = Kernel(cell, in_c, compiler.bfloat16(model.precision, cell.dtype), layer)
+            if model.device != 'cpu' and cell.standard and not layer:
+                made.operations.in_one_call = in_torch().in_one_call
         else:
             made.operations = Scan(cell, model.layer)
         check_functions(model, made.operations)
@@ -54,7 +55,9 @@ def check_parameters(model, cell):
 def computes_on(model):
     """Return a description of what computes the network."""
     if model.device != 'cpu':
-        return f'{in_torch().described(model.device)}, in {theano.config.floatX}'
+        in_one_call = operations(model).in_one_call and model.lp.get('bptt_maxdepth', -1) == -1
+        way = 'torch.lstm' if in_one_call else 'a loop over steps'
+        return f'{in_torch().described(model.device)}, by {way}, in {theano.config.floatX}'
     threads = compiler.threads() if not compiler.cxx or compiler.openmp() else 1
     by = 'the C kernel' if operations(model).in_c else 'NumPy' if model.kernel else 'theano.scan'
     instructions = compiler.bfloat16(model.precision, theano.config.floatX)

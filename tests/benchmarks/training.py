@@ -65,7 +65,7 @@ def make_ours(units, batch, precision='float32', cxx=None, device=None, way='rec
         if way == 'eager':
             in_torch.in_one_kernel = lambda function, name: function
         in_torch.Step.EAGER = in_torch.Step.EAGER if way == 'recorded' else float('inf')
-    model.model_setup(char_dim=V, num_units1=units, num_units2=units, lrate=RATE)
+    model.model_setup(char_dim=V, num_units1=units, num_units2=units, lrate=RATE, bptt_maxdepth=-1)
     set_parameters(model)
     return in_turns(lambda: model.theano_train_rmsprop(*next(batches))[0])
 
