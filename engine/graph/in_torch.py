@@ -441,8 +441,8 @@ class Graph:
         """Return an array as a tensor, a number by filling one; what is no array as it is."""
         if not isinstance(x, (np.ndarray, np.generic)):
             return x
-        if not np.ndim(x):
-            return torch.full((), x.item(), dtype=getattr(torch, str(x.dtype)), device=self.device)
+        if np.size(x) == 1:
+            return torch.full(x.shape, x.item(), dtype=getattr(torch, str(x.dtype)), device=self.device)
         self.copied = True
         return torch.as_tensor(np.array(x), device=self.device)
 

@@ -10,8 +10,8 @@ several steps, since the first ones warm up threads and caches. Every number is 
 peak is 6 x the multiply-adds of a forward step, divided by the time and by the speed of the fastest product of matrices
 (2048, 2048) in the same precision, of NumPy's, PyTorch's and the kernel's.
 
---device compares, on a device of PyTorch, CharLSTM operation by operation (eager), with the cell compiled, and with the
-step recorded, too, beside PyTorch's nn.LSTM, and prints the time in which the masks of a step are drawn here.
+--device compares, on a device of PyTorch, CharLSTM, plain and with the default recipe of train.py, PyTorch's nn.LSTM,
+and CharLSTM's loop over steps, as for other cells: on CUDA compiled and recorded, and operation by operation (eager).
 """
 import argparse
 import functools
@@ -27,6 +27,8 @@ TURN, TURN_STEPS = 0.2, 3  # least seconds and steps of a turn
 TURNS = 5                  # least turns of each side
 STEPS = 49                 # T: characters read in a sequence of 50
 COMPARED = 4               # steps of each side, whose costs are compared
+RECIPE = dict(dropout=0.13, dropconnect=0.09, smoothing=0.001, ar=2, tar=2, reset=0.05, average=0.999, momentum=0.9,
+              weight_decay=0.02, grad_clip=5, step_clip=2)
 RATE, DECAY = 2e-4, 0.95   # of RMSprop; the rate is so low that rounding errors do not grow
 V = len(ALPHABET)
 N = 2048                   # of the product that gives the sgemm peak
@@ -53,19 +55,18 @@ def in_turns(step):
     return turn
 
 
-def make_ours(units, batch, precision='float32', cxx=None, device=None, way='recorded'):
-    """Return a turn of CharLSTM. cxx: the compiler, '' for none, None for the default one. way: on a device."""
+def make_ours(units, batch, precision='float32', cxx=None, device=None, eager=False, **lp):
+    """Return a turn of CharLSTM. cxx: the compiler, '' for none, None for the default one. lp: for model_setup."""
     if cxx is not None:
         os.environ['THEANO_FLAGS'] = f'{os.environ.get("THEANO_FLAGS", "")},cxx={cxx}'
     import charlstm
     batches = make_batches(batch)
     model = charlstm.CharLSTM(random_seed=1, precision=precision, device=device)
-    if device:
+    if eager:
         from engine.graph import in_torch
-        if way == 'eager':
-            in_torch.in_one_kernel = lambda function, name: function
-        in_torch.Step.EAGER = in_torch.Step.EAGER if way == 'recorded' else float('inf')
-    model.model_setup(char_dim=V, num_units1=units, num_units2=units, lrate=RATE, bptt_maxdepth=-1)
+        in_torch.in_one_kernel = lambda function, name: function
+        in_torch.Step.EAGER = float('inf')
+    model.model_setup(char_dim=V, num_units1=units, num_units2=units, lrate=RATE, **{'bptt_maxdepth': -1, **lp})
     set_parameters(model)
     return in_turns(lambda: model.theano_train_rmsprop(*next(batches))[0])
 
@@ -207,24 +208,22 @@ def measure(units, batch, options):
 
 
 def on_device(options):
-    """Print the table of a device, and the time of its masks."""
-    import numpy as np
+    """Print the table of a device."""
     from engine.graph.in_torch import described
-    from engine.model.step import kept_units, kept_weights
     print(f'on {described(options.device)}\n')
-    row = table('units', 'batch', '      side', 'characters/s', 'ours over it', 'masks, ms')
+    ours = functools.partial(make_ours, device=options.device)
+    sides = {'ours': ours, 'with the recipe': functools.partial(ours, **RECIPE),
+             'nn.LSTM': functools.partial(make_pytorch, device=options.device.removeprefix('torch:')),
+             'loop': functools.partial(ours, bptt_maxdepth=STEPS),                 # any depth but -1 takes the loop
+             'loop, eager': functools.partial(ours, bptt_maxdepth=STEPS, eager=True)}
+    row = table('units', 'batch', '           side', 'characters/s', 'of the speed of nn.LSTM')
     for units, batch in itertools.product(options.units, options.batches):
-        sides = {f'ours, {way}': (make_ours, 'float32', None, options.device, way) for way in (
-            'eager', 'compiled', 'recorded')}
-        sides['PyTorch'] = make_pytorch, False, options.device.removeprefix('torch:')
-        workers = {name: Worker(make, units, batch, *more) for name, (make, *more) in sides.items()}
-        refuse_other_costs({name: worker.ready() for name, worker in workers.items()})
-        found, random = take_turns(workers, TURNS, options.steps), np.random.default_rng(1)
-        masks = median(timed(lambda: (kept_units(random, 0.13, slice(0, batch), STEPS, (units, units)), kept_weights(
-            random, 0.09, [(4, units, units)] * 2)), 9))
+        workers = {name: Worker(make, units, batch) for name, make in sides.items()}
+        costs = {name: worker.ready() for name, worker in workers.items()}
+        refuse_other_costs({name: costs[name] for name in costs if 'recipe' not in name})
+        found = take_turns(workers, TURNS, options.steps)
         for name, (seconds, _) in found.items():
-            row(units, batch, name, f'{STEPS * batch / seconds:,.0f}', f'{seconds / found["ours, recorded"][0]:.2f}',
-                f'{masks * 1e3:.2f}' if 'ours' in name else '')
+            row(units, batch, name, f'{STEPS * batch / seconds:,.0f}', f'{found["nn.LSTM"][0] / seconds:.2f}')
 
 
 def print_table(results, peaks):
