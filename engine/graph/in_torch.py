@@ -4,15 +4,16 @@ Values of a graph are tensors on the device or, such as sizes, arrays of NumPy. 
 Only --device imports this module.
 """
 import contextlib
+import ctypes
 import functools
 import itertools
 import math
 import operator
+import os
 import re
 import types
 
 import numpy as np
-import torch
 
 from engine.backend.theano_setup import theano, tt
 from engine.graph import in_numpy, ops
@@ -20,6 +21,18 @@ from engine.graph.cell import cell_p_places, inputs_of, places
 from engine.graph.elementwise import CHANGES, random_streams
 from engine.graph.formula import OPERATIONS, PRODUCTS
 from engine.terminal import warn
+
+os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')            # with it, products have the same bits each time
+# On a CPU, torch.lstm has thousands of small loops, between which threads should spin, and PyTorch allocates its arrays
+# anew in each step, which costs a third of it in page faults unless malloc keeps its memory.
+if os.environ.get('GOMP_SPINCOUNT') == '1000':             # as theano_setup.py sets it; read when PyTorch is loaded
+    os.environ['GOMP_SPINCOUNT'] = '100000'
+with contextlib.suppress(AttributeError, TypeError):       # not in glibc
+    ctypes.CDLL(None).mallopt(-1, 2 ** 30)                 # M_TRIM_THRESHOLD
+    ctypes.CDLL(None).mallopt(-3, 2 ** 25)                 # M_MMAP_THRESHOLD, at its largest
+import torch  # noqa: E402
+
+torch.backends.cudnn.deterministic = True
 
 gof, subtensor = theano.gof, tt.subtensor
 
@@ -253,33 +266,7 @@ def in_one_kernel(function, name):
     return called
 
 
-# ---------------------------------------------------------------- a layer of the standard cell, in one call
-
-class WholeLayer(theano.Op):
-    """A layer of the standard cell by torch.lstm: cuDNN on CUDA, oneDNN or ATen on a CPU.
-
-    Inputs: characters x (N,) or vectors x (N,D), and U (4H,D), or only U.x (T,B,4H); W, b, h0 and C0 as in ops.LSTM.
-    Outputs: h (T,B,H), C after the last step, and a function from their gradients to those of the inputs but x (N,).
-    """
-    __props__ = ()
-
-    def make_node(self, *inputs):
-        h0 = inputs[-2]
-        return gof.Apply(self, inputs, [tt.tensor3(dtype=h0.dtype), h0.type(), gof.generic()])
-
-    def L_op(self, inputs, outputs, gradients):
-        d = [tt.zeros_like(v) if ops.no_gradient(g) else g for v, g in zip(outputs[:2], gradients)]
-        learned = [v for v in inputs if v.ndim > 1]
-        found = WholeLayerGradient()(outputs[2], *d, *learned)
-        return [theano.gradient.grad_undefined(self, 0, v) for v in inputs if v not in learned] + found
-
-
-class WholeLayerGradient(theano.Op):
-    __props__ = ()
-
-    def make_node(self, gradient, dh, dC, *learned):
-        return gof.Apply(self, [gradient, dh, dC, *learned], [v.type() for v in learned])
-
+# ---------------------------------------------------------------- operations of graphs, to lists of results
 
 def whole_layer(op, *inputs):
     inputs = [v.detach().requires_grad_(v.is_floating_point()) for v in inputs]
@@ -292,22 +279,17 @@ def whole_layer(op, *inputs):
         # The rows f, i, o, g in the order i, f, g, o, and all in one array with a second bias, as cuDNN has them.
         parts = [v.reshape(2, 2, -1).flip(1).flatten() for v in (U, W, b)] + [h0.new_zeros(n)]
         U, W, *biases = torch.cat(parts).split([len(v) for v in parts])
-        h, _, C = torch.lstm(x.reshape(-1, B, len(U) // n), (h0[None], C0[None]), [U.reshape(n, -1), W.reshape(n, H),
-                             *biases], True, 1, 0.0, True, False, False)
-        learned, found = [v for v in inputs if v.requires_grad], [h, C[0]]
-    return [v.detach() for v in found] + [functools.partial(torch.autograd.grad, found, learned)]
+        x, states = x.reshape(-1, B, len(U) // n), (h0[None], C0[None])
+        settings = [U.reshape(n, -1), W.reshape(n, H), *biases], True, 1, 0.0, True, False, False
+        begin = max(0, len(x) - op.truncate) if op.truncate > 0 else 0
+        if begin:
+            with torch.no_grad():
+                early, *states = torch.lstm(x[:begin], states, *settings)
+        h, _, C = torch.lstm(x[begin:], states, *settings)
+        learned, found = [v for v in inputs if v.requires_grad], [torch.cat([early, h]) if begin else h, C[0]]
+    gradient = functools.partial(torch.autograd.grad, found, learned, allow_unused=True, materialize_grads=True)
+    return [v.detach() for v in found] + [gradient]
 
-
-def in_one_call(a_x, W, b, before):
-    """Return h of all steps, and h and C after the last, by a WholeLayer with the product that makes a_x, if any."""
-    made = a_x.owner.inputs[0].owner if a_x.owner and isinstance(a_x.owner.op, tt.Reshape) else None
-    inputs = {ops.Product: lambda x, U: [x, U.T], ops.TakeColumns: lambda U, x: [x, U]}.get(
-        type(made and made.op), lambda *_: [a_x])(*(made.inputs if made else ()))
-    h, C, _ = WholeLayer()(*inputs, W, b, *before)
-    return h, (h[-1], C)
-
-
-# ---------------------------------------------------------------- operations of graphs, to lists of results
 
 def of_columns(op, U, index, d):
     """Return zeros like U with the rows of d added to its columns, by a product: sums in any order would differ."""
@@ -366,8 +348,8 @@ OPERATIONS_OF_GRAPHS = {
     tt.nnet.LogSoftmax: lambda op, x: [torch.log_softmax(x, dim=1)],
     tt.nnet.Softmax: lambda op, x: [torch.softmax(x, dim=1)],
     tt.nnet.SoftmaxGrad: lambda op, d, p: [p * (d - (d * p).sum(dim=1, keepdim=True))],
-    ops.Product: lambda op, a, b: [torch.matmul(a, b)], WholeLayer: whole_layer,
-    WholeLayerGradient: lambda op, gradient, dh, dC, *_: gradient([dh, dC]),
+    ops.Product: lambda op, a, b: [torch.matmul(a, b)],
+    ops.WholeLayer: whole_layer, ops.WholeLayerGradient: lambda op, gradient, dh, dC, *_: gradient([dh, dC]),
     ops.SumsOfSquares: lambda op, *arrays: [torch.square(x).sum() for x in arrays],
     ops.TakeColumns: lambda op, U, index: [U.t()[index.long()]], ops.AddColumns: of_columns,
     ops.SoftmaxCrossEntropy: cross_entropy, ops.SoftmaxCrossEntropyGradient: cross_entropy_gradient}

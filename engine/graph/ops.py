@@ -258,6 +258,44 @@ theano.compile.optdb.register('charlstm_in_place', gof.TopoOptimizer(
     _in_place, failure_callback=gof.TopoOptimizer.warn_inplace), 70, 'fast_run', 'inplace')
 
 
+class WholeLayer(theano.Op):
+    """A layer of the standard cell on a device, by torch.lstm: cuDNN on CUDA, oneDNN or ATen on a CPU.
+
+    Inputs: characters x (N,) or vectors x (N,D), and U (4H,D), or only a_x = U.x (T,B,4H); W, b, h0 and C0.
+    Outputs: h (T,B,H), C_end, and a function from their gradients to those of the inputs but x (N,).
+    """
+    __props__ = ('truncate',)
+
+    def __init__(self, truncate):
+        self.truncate = truncate
+
+    def make_node(self, *inputs):
+        C0 = inputs[-1]
+        return gof.Apply(self, inputs, [tt.tensor3(dtype=C0.dtype), C0.type(), gof.generic()])
+
+    def L_op(self, inputs, outputs, gradients):
+        d = [tt.zeros_like(v) if no_gradient(g) else g for v, g in zip(outputs[:2], gradients)]
+        learned = [v for v in inputs if v.ndim > 1]
+        return [_constant(self, 0, v) for v in inputs if v.ndim == 1] + WholeLayerGradient()(outputs[2], *d, *learned)
+
+
+class WholeLayerGradient(theano.Op):
+    """The gradients of the inputs of WholeLayer but characters, by torch.autograd."""
+    __props__ = ()
+
+    def make_node(self, gradient, dh, dC, *learned):
+        return gof.Apply(self, [gradient, dh, dC, *learned], [v.type() for v in learned])
+
+
+def factors(a_x):
+    """Return x and U whose product is the input's share a_x, if its graph says so, for WholeLayer; otherwise a_x."""
+    reshaped = a_x.owner and isinstance(a_x.owner.op, tt.Reshape)
+    made = a_x.owner.inputs[0].owner if reshaped else None
+    if made and isinstance(made.op, Product):
+        return made.inputs[0], made.inputs[1].T
+    return made.inputs[::-1] if made and isinstance(made.op, TakeColumns) else [a_x]
+
+
 class SoftmaxCrossEntropy(_KernelOp):
     """Costs -log p[y], in nats, with p = softmax(scores + c); the most probable characters; p; the means of -log p."""
     inputs = dict(scores='N,V', c='V', y='int32 N')
@@ -372,12 +410,13 @@ class Kernel:
     """The methods of scan.Scan in C or NumPy, and sampling in C. cell: a Cell.
 
     in_c: whether to use C, for a cell with a program. bfloat16: as for Library. layer: None, or a function that is used
-    in the place of the kernel's, as in Scan. in_one_call: None, or in_torch's function, for the standard cell.
+    in the place of the kernel's, as in Scan. on_device: whether PyTorch computes.
+    in_one_call: whether it does so by torch.lstm.
     """
-    in_one_call = None
 
-    def __init__(self, cell, in_c, bfloat16=None, layer=None):
+    def __init__(self, cell, in_c, bfloat16=None, layer=None, on_device=False):
         self.in_c, self.cell_parameters, self._cell, self._layer = in_c, tuple(cell.parameters), cell, layer
+        self.in_one_call = on_device and cell.standard and not layer
         if in_c:
             self.library = Library(cell.dtype, cell.program, bfloat16)
         else:
@@ -397,8 +436,9 @@ class Kernel:
         H, named = b.shape[1], dict(zip(self.cell_parameters, cell_parameters))
         named.update({each.name: each(H) if each.is_matrix else each(H)[0] for each in self._cell.constants})
         h, C, _, h_end, C_end = LSTM(self.library, truncate)(a_x, W, b, *before, *map(named.get, self._cell.read))
-        if self.in_one_call and truncate == -1 and theano.config.compute_test_value == 'off':
-            h, (h_end, C_end) = self.in_one_call(a_x, W, b, before)            # C is computed as above if it is read
+        if self.in_one_call and theano.config.compute_test_value == 'off':
+            h, C_end, _ = WholeLayer(truncate)(*factors(a_x), W, b, *before)
+            h_end = h[-1]                                  # C of all steps is computed as above, if it is read
         return h, C, (h_end, C_end)
 
     def cross_entropy(self, scores, c, y):

@@ -33,9 +33,8 @@ def operations(model):
         if model.kernel:
             layer = None if is_standard(model, 'layer') else model.layer
             in_c = bool(compiler.cxx and cell.program)
-            made.operations = Kernel(cell, in_c, compiler.bfloat16(model.precision, cell.dtype), layer)
-            if model.device != 'cpu' and cell.standard and not layer:
-                made.operations.in_one_call = in_torch().in_one_call
+            made.operations = Kernel(cell, in_c, compiler.bfloat16(model.precision, cell.dtype), layer,
+                                     model.device != 'cpu')
         else:
             made.operations = Scan(cell, model.layer)
         check_functions(model, made.operations)
@@ -55,8 +54,7 @@ def check_parameters(model, cell):
 def computes_on(model):
     """Return a description of what computes the network."""
     if model.device != 'cpu':
-        in_one_call = operations(model).in_one_call and model.lp.get('bptt_maxdepth', -1) == -1
-        way = 'torch.lstm' if in_one_call else 'a loop over steps'
+        way = 'torch.lstm' if operations(model).in_one_call else 'a loop over steps'
         return f'{in_torch().described(model.device)}, by {way}, in {theano.config.floatX}'
     threads = compiler.threads() if not compiler.cxx or compiler.openmp() else 1
     by = 'the C kernel' if operations(model).in_c else 'NumPy' if model.kernel else 'theano.scan'

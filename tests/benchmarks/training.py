@@ -55,7 +55,7 @@ def in_turns(step):
     return turn
 
 
-def make_ours(units, batch, precision='float32', cxx=None, device=None, eager=False, **lp):
+def make_ours(units, batch, precision='float32', cxx=None, device=None, loop=False, eager=False, **lp):
     """Return a turn of CharLSTM. cxx: the compiler, '' for none, None for the default one. lp: for model_setup."""
     if cxx is not None:
         os.environ['THEANO_FLAGS'] = f'{os.environ.get("THEANO_FLAGS", "")},cxx={cxx}'
@@ -66,8 +66,11 @@ def make_ours(units, batch, precision='float32', cxx=None, device=None, eager=Fa
         from engine.graph import in_torch
         in_torch.in_one_kernel = lambda function, name: function
         in_torch.Step.EAGER = float('inf')
-    model.model_setup(char_dim=V, num_units1=units, num_units2=units, lrate=RATE, **{'bptt_maxdepth': -1, **lp})
+    model.model_setup(char_dim=V, num_units1=units, num_units2=units, lrate=RATE, bptt_maxdepth=-1, **lp)
     set_parameters(model)
+    if loop:
+        from engine.model.compile import operations
+        operations(model).in_one_call = False
     return in_turns(lambda: model.theano_train_rmsprop(*next(batches))[0])
 
 
@@ -214,8 +217,7 @@ def on_device(options):
     ours = functools.partial(make_ours, device=options.device)
     sides = {'ours': ours, 'with the recipe': functools.partial(ours, **RECIPE),
              'nn.LSTM': functools.partial(make_pytorch, device=options.device.removeprefix('torch:')),
-             'loop': functools.partial(ours, bptt_maxdepth=STEPS),                 # any depth but -1 takes the loop
-             'loop, eager': functools.partial(ours, bptt_maxdepth=STEPS, eager=True)}
+             'loop': functools.partial(ours, loop=True), 'loop, eager': functools.partial(ours, loop=True, eager=True)}
     row = table('units', 'batch', '           side', 'characters/s', 'of the speed of nn.LSTM')
     for units, batch in itertools.product(options.units, options.batches):
         workers = {name: Worker(make, units, batch) for name, make in sides.items()}
