@@ -9,11 +9,12 @@ import pytest
 
 from cells import readme_classes
 from charlstm import CharLSTM, tt
-from engine.lesson import cells, exercise, numpy_lstm
+from engine.lesson import cells, check, numpy_lstm, words
 from numpy_model import LETTERS, NAMES, V, gradients, random_parameters, sigmoid
 from scripts import ROOT, assert_refused, load, run, succeeded
 
 T, B, H1, H2 = 6, 3, 5, 2
+TEXT = (ROOT / 'engine' / 'lesson' / 'README.md').read_text(encoding='utf-8')
 
 
 def test_gradient_by_hand_is_that_of_finite_differences():
@@ -43,7 +44,7 @@ def test_model_in_numpy_learns_and_writes():
 def test_program_in_numpy_writes_a_checkpoint_that_the_class_reads(tmp_path):
     """It does not replace a checkpoint, and two epochs lower the cost."""
     (tmp_path / 't.txt').write_text(LETTERS * 30)
-    words = '-m', 'engine.lesson', tmp_path / 't.txt', tmp_path / 'a.npz', '--epochs', 2
+    words = '-m', 'engine.lesson', 'train', tmp_path / 't.txt', tmp_path / 'a.npz', '--epochs', 2
     first, second = [float(cost) for cost in re.findall('cost ([0-9.]+)', succeeded(run(*words, cwd=ROOT)))]
     assert first > second
     model = CharLSTM(random_seed=1)
@@ -55,13 +56,29 @@ def test_program_in_numpy_writes_a_checkpoint_that_the_class_reads(tmp_path):
     assert_refused(run(*words, cwd=ROOT), 'a.npz exists already')
 
 
-def test_table_of_the_derivation_is_what_the_command_prints():
-    printed = succeeded(run('-m', 'engine.lesson.gradient', cwd=ROOT))
-    lesson = (ROOT / 'engine' / 'lesson' / 'README.md').read_text(encoding='utf-8')
-    rows = [re.findall('`(.*?)`', line) for line in lesson.splitlines() if re.match(r'\| (D|da_.|dC_prev) = ', line)]
-    assert len(rows) == 6
-    for theano, c in rows:
-        assert f'\n{theano}\n' in printed and f'    const vector {c};\n' in printed
+def test_commands():
+    """`gradient` prints the row that the text cites; --help lists all; an error is one line."""
+    assert '`da_f = t14 * C_prev * kept0 * (1 - kept0)`' in TEXT
+    printed = succeeded(run('-m', 'engine.lesson', 'gradient', cwd=ROOT))
+    assert '\nda_f = t14 * C_prev * kept0 * (1 - kept0)\n' in printed
+    listed = succeeded(run('-m', 'engine.lesson', '--help', cwd=ROOT))
+    assert re.findall('^    ([a-z]+) ', listed, re.MULTILINE) == ['ready', 'train', 'gradient', 'check', 'words']
+    assert_refused(run('-m', 'engine.lesson', 'check', 'coupled', 'no.py', cwd=ROOT), 'no.py')
+
+
+def test_code_of_the_derivation_checks_all_rows(capsys):
+    exec(re.findall('```python\n(.*?)```', TEXT, re.DOTALL)[0], {})
+    numbers = np.array(re.findall(r'-?\d\.\d+(?:e-\d+)?', capsys.readouterr().out), float).reshape(5, 2, 3)
+    np.testing.assert_allclose(numbers[:, 0], numbers[:, 1], rtol=1e-5)
+
+
+def test_cuts_between_words():
+    """In the text, b and the end of a word have two letters after them."""
+    costs = words.transition_costs('abcabdabcabda', 'abcabdabc')
+    assert (costs > 0.5).nonzero()[0].tolist() == [2, 5, 8]
+    assert words.peaks(np.array([3, 1, 2, 1, 1, 5])).tolist() == [False, False, True, False, False, False]
+    cuts, begins = np.array([[1, 1, 0, 1, 0, 0, 0], [0, 0, 0, 1, 0, 0, 1]], bool)
+    np.testing.assert_allclose(words.measures(cuts, begins), (2 / 5, 1 / 3, 1 / 2))
 
 
 @pytest.mark.parametrize('cls, C_of, h_of', [
@@ -83,52 +100,26 @@ def test_cells_have_the_formulas_of_the_experiments(cls, C_of, h_of, interpreted
 
 # ---------------------------------------------------------------- exercises
 
-SOLUTIONS = (ROOT / 'tests' / 'attention.py').read_text(encoding='utf-8') + '''
-def gradient(f, i, o, g, C_prev, C, dh, dC):
-    D = dC + dh * o * (1 - np.tanh(C) ** 2)
-    da_f, da_i = D * C_prev * f * (1 - f), D * g * i * (1 - i)
-    return D, da_f, da_i, dh * np.tanh(C) * o * (1 - o), D * i * (1 - g ** 2), D * f
-
-class Peepholes(CharLSTM):
-    @staticmethod
-    def cell(a_f, a_o, a_g, C_prev, p_f=0, p_o=0):
-        f = tt.nnet.sigmoid(a_f + p_f * C_prev)
-        C = f * C_prev + (1 - f) * tt.tanh(a_g)
-        return tt.nnet.sigmoid(a_o + p_o * C) * tt.tanh(C), C
-
-class Normalisation(CharLSTM):
-    @staticmethod
-    def cell(a_f, a_i, a_o, a_g, C_prev):
-        rows = [a / tt.sqrt((a ** 2).mean(axis=1, keepdims=True) + 1e-8) for a in (a_f, a_i, a_o, a_g)]
-        return CharLSTM.cell(*rows, C_prev)
-
-class Lion(CharLSTM):
-    @staticmethod
-    def optimiser_state(parameters):
-        return dict(means=[0 * p for p in parameters])
-    @staticmethod
-    def optimiser(gradients, parameters, state, lrate, lp):
-        steps = [lrate * tt.sgn(0.9 * m + 0.1 * g) for m, g in zip(state['means'], gradients)]
-        return steps, dict(means=[0.99 * m + 0.01 * g for m, g in zip(state['means'], gradients)])
-'''
+SOLUTIONS = (ROOT / 'tests' / 'solutions.py').read_text(encoding='utf-8')
 
 
 @pytest.mark.parametrize('name, old, new, said', [
-    *[(name, '', '', None) for name in exercise.EXERCISES],
-    ('gradient', 'dC + dh * o', 'dC + dh', r'D is .* at \[0, 0\]: expected '),
-    ('gradient', 'D * f\n', '(D * f).sum(axis=0)\n', r'dC_prev has the shape \(5,\): expected \(3, 5\)'),
-    ('gradient', 'return D', 'D', 'gradient does not return D, da_f'),
-    ('gradient', 'D * g', 'D * G', r"mine\.py, line 28: NameError: name 'G' is not defined"),
-    ('gradient', 'D * g', 'D ** * g', r'mine\.py, line 28'),
-    ('gradient', 'def gradient', 'def grad', r'mine\.py has no gradient'),
-    ('peepholes', 'a_f, a_o, a_g, C_prev, p_f', 'a_f, a_i, a_o, a_g, C_prev, p_f', ': expected a_f, a_o, a_g'),
-    ('peepholes', '@staticmethod', '', '@staticmethod above it'),
-    ('normalisation', ', keepdims=True', '', r'mine\.py, line 41: .*mis-match'),
-    ('lion', '0.99 * m', '0.9 * m', 'step 3 is '),
-    ('attention', 's <= t', 's >= t', 'later characters'), ('attention', 's <= t', 's < t', 'finite'),
-    ('attention', 's <= t', 'tt.eq(s, t)', 'earlier characters')])
+    *[(name, '', '', None) for name in check.EXERCISES],
+    ('coupled', 'C_prev - g', 'C_prev', r'da_f is .* at \[0, 0\]: expected '),
+    ('coupled', ', D * f\n', '', 'expected 4 arrays: da_f, da_o, da_g, dC_prev'),
+    ('coupled', 'return D', 'D', 'expected 4 arrays'),
+    ('coupled', 'C_prev - g', 'C_prev - G', r"mine\.py, line 9: NameError: name 'G' is not defined"),
+    ('coupled', 'C_prev - g', 'C_prev -', r'mine\.py, line 9'),
+    ('coupled', 'def coupled', 'def couple', r'mine\.py has no coupled'),
+    ('peephole', ' + da_o * p', '', r'da_f is .*: expected '),
+    ('peephole', '.sum(axis=0)', '', r'dp has the shape \(3, 5\): expected \(5,\)'),
+    ('remember', '(1 / n)', '(1 / (n - 1))', 'the share after 50 steps is 0.4.*: expected 0.5'),
+    ('weights', 's <= t', 's < t', 'the weight is nan at'),
+    ('attention', 'h2 + mean', 'mean', 'the probability is .*: expected '),
+    ('skip', 'sum(units)', 'units[1]', r'V has the shape \(7, 5\): expected \(7, 10\)'),
+    ('skip', '@staticmethod', '', '@staticmethod above it'), ('lion', '', '', 'no exercise lion: expected one of ')])
 def test_exercise(name, old, new, said, tmp_path, interpreted, capsys):
     (tmp_path / 'mine.py').write_text(SOLUTIONS.replace(old, new))
     with pytest.raises(ValueError, match=said) if said else contextlib.nullcontext():
-        exercise.program(SimpleNamespace(name=name, file=str(tmp_path / 'mine.py')))
+        check.program(SimpleNamespace(name=name, file=str(tmp_path / 'mine.py')))
     assert capsys.readouterr().out == f'{name} is right\n' * (said is None)

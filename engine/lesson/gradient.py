@@ -1,4 +1,4 @@
-"""Print a cell, the gradient that Theano derives, and both in C: python -m engine.lesson.gradient [FILE:CLASS]"""
+"""Print a cell, the gradient that Theano derives, and both in C: python -m engine.lesson gradient [FILE:CLASS]"""
 import re
 
 from charlstm import CharLSTM
@@ -6,7 +6,7 @@ from engine.graph.cell import Cell, places
 from engine.graph.formula import equations
 from engine.graph.in_c import c_functions
 from engine.graph.library import C_FILES
-from engine.terminal import Parser, load_class, main
+from engine.terminal import load_class
 
 
 def program(options):
@@ -26,9 +26,3 @@ def program(options):
     code = c_functions(cell.program, C_FILES['cell.h'])
     functions = re.findall(r'(?ms)^INLINE void cell_(?:for|back)ward\(.*?^}\n', code)
     print('\nIn C:\n', *functions, sep='\n', end='')
-
-
-if __name__ == '__main__':
-    parser = Parser(prog='gradient.py', description=__doc__.partition(':')[0])
-    parser.add_argument('cell', metavar='FILE:CLASS', nargs='?', help='as for train.py --cell (default: charlstm.py)')
-    main(parser, program)
