@@ -39,7 +39,7 @@ def compare_gradients(names, found, expected):
         compare(name, *gradients)
 
 
-def coupled(function, random):
+def coupled(function, random):                             # random: NumPy's generator
     a_f, a_o, a_g, C_prev, dh, dC = random.normal(0, 1, (6, B, H))
     C, expected = by_theano(NoInputGate.cell, dh, dC, a_f, a_o, a_g, C_prev)
     found = function(sigmoid(a_f), sigmoid(a_o), np.tanh(a_g), C_prev, C, dh, dC)
@@ -83,7 +83,7 @@ def check_network(model, random, formula):
     compare('the probability', model.theano_predict(x)[0], e / e.sum(axis=2, keepdims=True))
 
 
-EXERCISES = dict(                      # functions of a solution, and of NumPy's generator
+EXERCISES = dict(
     coupled=coupled, peephole=peephole, remember=remember, weights=weights,
     attention=partial(check_network, formula=lambda h1, h2: h2 + np.einsum('bts,sbj->tbj', attention_weights(h2), h2)),
     skip=partial(check_network, formula=lambda h1, h2: np.concatenate([h1, h2], axis=2)))
@@ -101,11 +101,10 @@ def check(name, solution):
 def program(options):
     require(options.name in EXERCISES, f'no exercise {options.name}: expected one of {", ".join(EXERCISES)}')
     try:
-        found = runpy.run_path(options.file)
-        solution = found.get(options.name) or found.get(options.name.capitalize())     # a function or a class
+        solution = {name.lower(): value for name, value in runpy.run_path(options.file).items()}.get(options.name)
         require(solution, f'{options.file} has no {options.name}')
         check(options.name, solution)
     except Exception as error:
         lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == options.file]
-        line = f'{options.file}, line {lines[-1]}: {type(error).__name__}: ' if lines else ''
-        raise ValueError(line + str(error).partition('\n')[0]) from None
+        place = f'{options.file}, line {lines[-1]}: {type(error).__name__}: ' if lines else ''
+        raise ValueError(place + str(error).partition('\n')[0]) from None
