@@ -115,9 +115,9 @@ SOLUTIONS = (ROOT / 'tests' / 'solutions.py').read_text(encoding='utf-8')
     ('peephole', '.sum(axis=0)', '', r'dp has the shape \(3, 5\): expected \(5,\)'),
     ('remember', '(1 / n)', '(1 / (n - 1))', 'the share after 50 steps is 0.4.*: expected 0.5'),
     ('weights', 's <= t', 's < t', 'the weight is nan at'),
-    ('attention', 'h2 + mean', 'mean', 'the probability is .*: expected '),
-    ('skip', 'sum(units)', 'units[1]', r'V has the shape \(7, 5\): expected \(7, 10\)'),
-    ('skip', '@staticmethod', '', '@staticmethod above it'), ('lion', '', '', 'no exercise lion: expected one of ')])
+    ('Attention', 'h2 + mean', 'mean', 'the probability is .*: expected '),
+    ('Skip', 'sum(units)', 'units[1]', r'V has the shape \(7, 5\): expected \(7, 10\)'),
+    ('Skip', '@staticmethod', '', '@staticmethod above it'), ('lion', '', '', 'no exercise lion: expected one of ')])
 def test_exercise(name, old, new, said, tmp_path, interpreted, capsys):
     (tmp_path / 'mine.py').write_text(SOLUTIONS.replace(old, new))
     with pytest.raises(ValueError, match=said) if said else contextlib.nullcontext():

@@ -29,7 +29,7 @@ if __name__ == '__main__':
     added = command('gradient', 'print a cell, the gradient that Theano derives, and both in C')
     added.add_argument('cell', metavar='FILE:CLASS', nargs='?', help='as for train.py --cell (default: charlstm.py)')
     added = command('check', 'check a solution of an exercise: it is right, or has a wrong number')
-    added.add_argument('name', metavar='NAME', help='the exercise, such as coupled')
+    added.add_argument('name', metavar='NAME', help='the exercise: a function or class in FILE, such as coupled')
     added.add_argument('file', metavar='FILE', help='Python file with your solution')
     added = command('words', 'find words in a text without spaces, where the next letter surprises a model')
     added.add_argument('text', metavar='TEXT', help='text file to train on')

@@ -85,8 +85,8 @@ def check_network(model, random, formula):
 
 EXERCISES = dict(
     coupled=coupled, peephole=peephole, remember=remember, weights=weights,
-    attention=partial(check_network, formula=lambda h1, h2: h2 + np.einsum('bts,sbj->tbj', attention_weights(h2), h2)),
-    skip=partial(check_network, formula=lambda h1, h2: np.concatenate([h1, h2], axis=2)))
+    Attention=partial(check_network, formula=lambda h1, h2: h2 + np.einsum('bts,sbj->tbj', attention_weights(h2), h2)),
+    Skip=partial(check_network, formula=lambda h1, h2: np.concatenate([h1, h2], axis=2)))
 
 
 def check(name, solution):
@@ -101,7 +101,7 @@ def check(name, solution):
 def program(options):
     require(options.name in EXERCISES, f'no exercise {options.name}: expected one of {", ".join(EXERCISES)}')
     try:
-        solution = {name.lower(): value for name, value in runpy.run_path(options.file).items()}.get(options.name)
+        solution = runpy.run_path(options.file).get(options.name)
         require(solution, f'{options.file} has no {options.name}')
         check(options.name, solution)
     except Exception as error:
