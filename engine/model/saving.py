@@ -156,8 +156,8 @@ def read_fitting(model, filename, encoding):
         set_parameters(reader, p, uchar)
         with contextlib.suppress(ValueError):              # not finite
             found = costs_of_line(reader)
-        bfloat16 = 'bfloat16' in (model.precision, stored.metadata['precision'])
-        if not np.allclose(found, np.array(costs), rtol=0, atol=0.05 if bfloat16 else 1e-3):
+        rounded = 'bfloat16' in (model.precision, stored.metadata['precision'])
+        if not np.allclose(found, np.array(costs), rtol=0.05 * rounded, atol=0.05 if rounded else 1e-3):
             raise of_another_class(model, stored, 'it predicts something else than when it was saved, or is damaged')
     return p, uchar
 
