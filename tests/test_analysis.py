@@ -144,14 +144,6 @@ def test_features(name, text, expected):
     assert ''.join(map(str, FEATURES[name](text).tolist())) == expected
 
 
-def test_features_in_a_page_are_the_same(javascript):
-    """The text has letters and marks of many kinds."""
-    marks, others = '\n\n\n"\u201c\u201d\u201e\xab\xbb([{)]}}}} .\u3002_', 'aZ\xc4\xdf\xb2\u01c5\u2163\u2460\u5b57'
-    text = ''.join(np.random.default_rng(1).choice([*marks, *others], 600))
-    assert javascript('featuresOf(Array.from(text))', text=text) == {
-        name: feature(text).tolist() for name, feature in FEATURES.items()}
-
-
 @pytest.mark.parametrize('method, arguments', [(method, arguments) for method, *arguments in [
     *[(method, text) for method in ('score_text', 'alternatives', 'states')
       for text in ('a', 'aé', [3, 99], [-1, 2], [], 5, None, [[1, 2], [3, 4]], [0.5, 1])],

@@ -33,7 +33,7 @@ const gallery = {
   card({feature, name, match}) {
     const chosen = {feature, unit: name, of: 'C'}, values = text.valuesOf(name, 'C', text.page.reading());
     return element('article', 'card', element('h2', '', data.followers[feature][0]),
-      gallery.hasStrips ? gallery.strip(values, feature, match) : element('div', 'strip', 'Reading the text\u2026'),
+      gallery.hasStrips ? gallery.strip(values, match) : element('div', 'strip', 'Reading the text\u2026'),
       element('p', 'row', element('span', 'quiet number', `Cell ${name}, match ${Math.abs(match).toFixed(2)} of 1`),
         button('quiet link', ['Colour the text'], () => {
           state.change(chosen);
@@ -45,18 +45,18 @@ const gallery = {
   hold: (link, name, match) => (
     Object.assign(link, {href: `#surprise&hold=${name}=${units.rangeOf(name)[match < 0 ? 0 : 1]}`})),
 
-  /** Return the lines in which the values of a cell follow a feature most clearly, in their colours. */
-  strip(values, feature, match) {
+  /** Return the lines in which the values of a cell vary most, in their colours. */
+  strip(values, match) {
     const ends = colour.ends(values, match < 0), begins = [0], {spelled} = text.page;
-    const wanted = featuresOf(spelled)[feature], level = k => colour.between(values[k], ...ends);
+    const level = k => colour.between(values[k], ...ends);
     for (let k = 1; k < values.length; k++) if (spelled[k - 1] === '\n') begins.push(k);
     const passages = begins.slice(0, Math.max(1, begins.length - gallery.LINES)).map((from, j) => (
       [from, begins[j + gallery.LINES] || Math.min(values.length, from + 200)]));
-    const covariance = ([from, to]) => {
-      const middle = mean(wanted.slice(from, to));
-      return wanted.slice(from, to).reduce((sum, value, j) => sum + (value - middle) * level(from + j), 0);
+    const variation = ([from, to]) => {
+      const levels = Array.from({length: to - from}, (_, j) => level(from + j)), middle = mean(levels);
+      return levels.reduce((sum, each) => sum + (each - middle) ** 2, 0);
     };
-    const [from, to] = passages.reduce((best, each) => covariance(each) > covariance(best) ? each : best);
+    const [from, to] = passages.reduce((best, each) => variation(each) > variation(best) ? each : best);
     const spans = spelled.slice(from, to).map(glyphs.spanOf);
     spans.forEach((span, j) => colour.tint(span, level(from + j)));
     return element('div', 'strip tinted', ...spans);

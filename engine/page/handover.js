@@ -13,7 +13,7 @@ function stored(array) {
 function pageOf({best, looks, about, passage, heldOut: numbers, uchar, H, name, cell}) {
   const n = numbers.length, reading = new Reading(new Network(best.p, cell), numbers, text.EXPECTED);
   Array.from(reading.to(n));
-  const columns = Array.from({length: reading.width}, (_, place) => valuesAt(reading, place))
+  const columns = Array.from({length: reading.width}, (_, place) => reading.valuesOf(place))
     .filter((_, place) => place % ((1 + cell.states.length) * H) >= H);                     // the cell states, not h
   const {costs, most} = reading, first = (array, each) => stored(array.slice(0, (n - 1) * each));
   const made = {...data, cell, title: name, uchar, trainedHere: true, line: null, written: null,

@@ -293,6 +293,11 @@ class Reading {
     }
   }
 
+  /** Return one of the states after each character that has been read. place: its index in all states. */
+  valuesOf(place) {
+    return Float32Array.from({length: this.done}, (_, k) => this.allStates[k * this.width + place]);
+  }
+
   /** Return the states after character j, which must have been read; zeros for -1. */
   states(j) {
     return j < 0 ? new Float32Array(this.width) : this.allStates.subarray(j * this.width, (j + 1) * this.width);

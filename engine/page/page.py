@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 CELLS = HERE.parent / 'lesson' / 'cells.py'
 LESSON = HERE.parent.parent / 'text_input' / 'coriolanus.txt'        # for training in a page
 PRODUCTS = 'product_relaxed-simd', 'product_no-relaxed-simd'   # product.c in WebAssembly, the faster one first
-MODEL = 'cell', 'network', 'learner', 'features', 'formula'        # scripts that need no document
+MODEL = 'cell', 'network', 'learner', 'formula'        # scripts that need no document
 SCRIPTS = MODEL + ('text', 'page', 'live', 'reader', 'surprise', 'why', 'cells', 'gallery', 'inside', 'training',
                    'learning', 'lab', 'handover')
 LEARNER_UNITS = 32, 64, 128            # units of a layer that is trained in a page

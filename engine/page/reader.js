@@ -103,7 +103,7 @@ const text = {
   },
 
   /** Return the state or h of a unit after each character that has been read. of: as in the state. */
-  valuesOf: (name, of, reading = text.reading()) => valuesAt(reading, units.placeOf(units.of(name), of)),
+  valuesOf: (name, of, reading = text.reading()) => reading.valuesOf(units.placeOf(units.of(name), of)),
 
   prepare() {
     const numberOf = span => span.id && span.id.startsWith('character-') ? Number(span.id.slice(10)) : null;
