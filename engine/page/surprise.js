@@ -25,17 +25,7 @@ function surpriseView() {
       if (!text.own) text.bringIntoSight();
     });
   }
-  for (const [id, by] of [['previous', -1], ['next', 1]]) {
-    on(id, 'click', () => {
-      let k = text.place + by;
-      while (k > 0 && k < text.numbers.length && !mode().isStriking(k)) k += by;
-      const found = k > 0 && k < text.numbers.length;
-      say('no-more', found ? '' : 'No more in this direction.');
-      if (found) text.goTo(k);
-    });
-  }
   state.follow(['mode'], () => state.view === 'surprise' && show());
-  state.follow(['place', 'mode', 'view'], () => say('no-more', ''));
   return {show, follow: () => mode().follow(), idle: live.write};
 }
 
@@ -54,7 +44,6 @@ function barsOf({costs, best, chances}, k) {
 const NOTHING_BEFORE = 'The first character: there is nothing before it to predict it from.';
 
 function surpriseMode() {
-  const SURPRISING = 4;                                    // nats: a probability below 2 %
   const costs = () => text.expected.costs, known = () => text.own ? text.reading().done : text.numbers.length;
 
   /** Show the predictions at the current character, and the actual one. */
@@ -83,5 +72,5 @@ function surpriseMode() {
     work.begin(text.reading().to(text.numbers.length), paint, paint);
   }
 
-  return {show, follow, isStriking: k => costs()[k - 1] >= SURPRISING};
+  return {show, follow};
 }

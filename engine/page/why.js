@@ -71,6 +71,5 @@ function whyMode() {
   }
 
   on('why-choice', 'change', showEffects);
-  on('why-example', 'click', () => text.goTo(strikingPlace()));
-  return {show: follow, follow, strikingPlace, isStriking: () => true};
+  return {show: follow, follow, strikingPlace};
 }
