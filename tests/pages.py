@@ -155,6 +155,18 @@ def assert_colours(browser, selector, levels, dark=False, margin=0.02):
         np.testing.assert_allclose(found[k], colour if level else [0, 0, 0, 0], atol=1.5, err_msg=str(k))
 
 
+def gates_of(model, text, layer, unit):
+    """Return f, i, o and g (n,) of a unit of a model with peepholes, from its states after each character of a text."""
+    p, states = {name: array.get_value().astype(float) for name, array in model.p.items()}, model.states(text)
+    before = {name: np.vstack([0 * state[:1], state[:-1]]) for name, state in states.items()}
+    x = p['U1'][:, unit, [list(model.uchar).index(ch) for ch in text]].T if layer == 1 else (
+        states[f'h{layer - 1}'] @ p[f'U{layer}'][:, unit].T)
+    a = x + before[f'h{layer}'] @ p[f'W{layer}'][:, unit].T + p[f'b{layer}'][:, unit]                     # (n,4)
+    C_prev, C = before[f'C{layer}'][:, unit], states[f'C{layer}'][:, unit]
+    seen = [p[name + str(layer)][unit] * state for name, state in (('p_f', C_prev), ('p_i', C_prev), ('p_o', C))]
+    return dict(zip('fio', numpy_model.sigmoid(a[:, :3] + np.transpose(seen)).T), g=np.tanh(a[:, 3]))
+
+
 def levels_of_cells(browser, path, values, unit, of_page):
     """Return the colour levels of a unit's values: low ones are deep if it correlates negatively with the feature.
     of_page: its values in the page's text, whose range the colours have."""

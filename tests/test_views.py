@@ -11,7 +11,7 @@ import numpy_model
 from cells import gru_in_numpy
 from numpy_model import NAMES, sigmoid
 from pages import (HOSTILE, NOT_HACKED, array_of, assert_chance, assert_colours, assert_mean, data_of, expected_of,
-                   levels_of, levels_of_cells, looked_at, numbers, page_of_own_cell, read_by, rounded,
+                   gates_of, levels_of, levels_of_cells, looked_at, numbers, page_of_own_cell, read_by, rounded,
                    saved_page, shown, text_of, write_page_of)
 from scripts import TEXT, load, write_chain
 
@@ -136,7 +136,7 @@ def test_typed_text(browser, written, judge):
 
 
 def test_cells(browser, of_own_cell):
-    """Compare C and h in colours, legend and lists with the class. Correlations order the units."""
+    """Compare C, h and gates in colours, legend and lists with the class. Correlations order the units."""
     path, model = of_own_cell
     states = {of: np.concatenate([states[of + '1'], states[of + '2']], axis=1).astype(float)
               for states in [model.states(TEXT[:300])] for of in 'hC'}
@@ -158,7 +158,6 @@ def test_cells(browser, of_own_cell):
     tries, cards = [browser.all(part, 'element.getBoundingClientRect().' + end)[0] for part, end in (
         ('section[data-view=cells] .try', 'bottom'), ('#gallery', 'top'))]
     assert cards - tries > 8
-    browser.click('#all-cells summary')
     browser.set('#feature', 'position in the line')
     since = [k - TEXT.rfind('\n', 0, k + 1) for k in range(300)]
     r = np.array([np.corrcoef(since, C)[0, 1] for C in states['C'].T])
@@ -174,6 +173,11 @@ def test_cells(browser, of_own_cell):
     assert browser.all('#hold', 'element.hash')[0].startswith(f'#surprise&hold=C{names[order[5]]}=')
     browser.set('#of', 'h')
     check('h', order[5])
+    layer, unit = map(int, names[order[5]].split(':'))
+    for gate, values in gates_of(model, TEXT[:300], layer, unit).items():
+        browser.set('#of', gate)
+        browser.wait(f"byId('value').textContent.startsWith('Value of {gate}{layer}:{unit} as it reads ')")
+        np.testing.assert_allclose(levels_of(browser), (values + 1) / 2 if gate == 'g' else values, atol=1e-5)
 
 
 def step_shown(browser):
@@ -472,7 +476,7 @@ def test_address_says_what_is_shown(browser, written):
     browser.open(written, view=browser.value('location.hash'))
     assert browser.all('[name=mode]:checked, #words', 'element.value') == ['the 50 % & #1\nand é', 'why']
     go(browser, 'cells')
-    assert browser.all('#feature, #units, #of', 'element.value') == ['position in the line', 'C2:3', 'h']
+    assert browser.all('#of, #feature, #units', 'element.value') == ['h', 'position in the line', 'C2:3']
     assert browser.value('state.hold') == dict(unit='C1:4', value=-99)
     browser.value("state.change({place: 9, formula: 'cell(a_f)'}), location.hash = '#inside', address.write()")
     browser.wait("state.view === 'inside' && location.hash.startsWith('#inside&')")

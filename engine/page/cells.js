@@ -1,14 +1,14 @@
-// The view Cells: a gallery of cells with names (gallery.js), and the text coloured by C or h of one cell. All cells
-// are behind a button. Reading the text gives the values.
+// The view Cells: a gallery of cells with names (gallery.js), and the text coloured by C, h or a gate of one cell.
+// Reading the text gives the values.
 
 function cellsView() {
   let order = [];                                          // names of units, the best followers of the feature first
-  let values = [];                                         // of the chosen unit after each character, once read
+  let values = [];                                         // of the chosen unit at each character, once read
 
   const names = units.all(), feature = () => state.feature || gallery.features()[0]?.feature;
   const correlation = name => feature() ? data.correlations[feature()][names.indexOf(name)] : 0;
   const unit = () => state.unit || gallery.features().find(each => each.feature === feature())?.name || order[0];
-  const valueName = name => units.nameOf({...units.of(name), ...state.of === 'h' && {state: 'h'}});
+  const valueName = name => units.nameOf({...units.of(name), ...state.of !== 'C' && {state: state.of}});
 
   /** List all units, those that follow the chosen feature best first. */
   function listUnits() {
@@ -33,17 +33,21 @@ function cellsView() {
     }, paint);
   }
 
-  /** Read the page's text, from which the colours and the names of cells are, and the shown one. */
+  /** Read the page's text, from which the colours and the names of cells are, and the shown one. Returns the values. */
   function* read() {
+    const row = units.rows[state.of];
     yield* text.page.reading().to(text.page.numbers.length);
     yield* text.reading().to(text.numbers.length);
+    return row ? yield* text.reading().valuesInside(units.of(unit()), row.value) : text.valuesOf(unit(), state.of);
   }
 
-  function paint() {
-    values = text.valuesOf(unit(), state.of);
-    const [pale, deep] = colour.ends(text.valuesOf(unit(), state.of, text.page.reading()), correlation(unit()) < 0);
-    byId('pale').textContent = `value ${format.signed(pale)} or ${pale > deep ? 'more' : 'less'}`;
-    byId('deep').textContent = `${format.signed(deep)} or ${pale > deep ? 'less' : 'more'}`;
+  function paint(found) {
+    const row = units.rows[state.of], ofPage = () => text.valuesOf(unit(), state.of, text.page.reading());
+    const [pale, deep] = !row ? colour.ends(ofPage(), correlation(unit()) < 0) : row.ends || colour.ends(found);
+    values = found;
+    const [below, above] = row?.ends ? ['', ''] : pale > deep ? [' or more', ' or less'] : [' or less', ' or more'];
+    byId('pale').textContent = `value ${format.signed(pale)}${below}`;
+    byId('deep').textContent = format.signed(deep) + above;
     text.paint(k => k < values.length ? colour.between(values[k], pale, deep) : 0);
     gallery.show();
     follow();
@@ -51,8 +55,9 @@ function cellsView() {
 
   function follow() {
     const place = Math.min(text.place, text.numbers.length - 1), value = values[place];
-    byId('value').replaceChildren(...value === undefined ? [] : [`Value of ${valueName(unit())} after `,
-      vocabulary.inBold(text.numbers[place]), ': ' + format.signed(value)]);
+    byId('value').replaceChildren(...value === undefined ? [] : [`Value of ${valueName(unit())} `,
+      units.rows[state.of] ? 'as it reads ' : 'after ', vocabulary.inBold(text.numbers[place]),
+      ': ' + format.signed(value)]);
   }
 
   const shown = () => state.view === 'cells', {states} = data.cell;
@@ -60,9 +65,14 @@ function cellsView() {
   for (const {feature: name, match} of gallery.features()) {
     byId('feature').append(new Option(`${name} (match ${Math.abs(match).toFixed(2)} of 1)`, name));
   }
+  for (const [name, {code}] of Object.entries(units.rows)) {
+    byId('of').append(new Option(code ? `${name} = ${code}` : name, name));
+  }
   on('feature', 'change', () => state.change({feature: byId('feature').value, unit: null}));
   on('units', 'change', () => state.change({unit: byId('units').value}));
   on('of', 'change', () => state.change({of: byId('of').value}));
+  byId('of-standard').hidden = !data.cell.standard;
+  byId('try-gate').hidden = !units.rows.f;
   for (const part of document.querySelectorAll('[data-feature]')) part.hidden = !feature();
   listUnits();
   state.follow(['feature'], listUnits);

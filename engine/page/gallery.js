@@ -52,6 +52,7 @@ const gallery = {
     for (let k = 1; k < values.length; k++) if (spelled[k - 1] === '\n') begins.push(k);
     const passages = begins.slice(0, Math.max(1, begins.length - gallery.LINES)).map((from, j) => (
       [from, begins[j + gallery.LINES] || Math.min(values.length, from + 200)]));
+    if (passages.length > 1) passages.shift();             // whose first line was read with an empty memory
     const variation = ([from, to]) => {
       const levels = Array.from({length: to - from}, (_, j) => level(from + j)), middle = mean(levels);
       return levels.reduce((sum, each) => sum + (each - middle) ** 2, 0);

@@ -298,6 +298,17 @@ class Reading {
     return Float32Array.from({length: this.done}, (_, k) => this.allStates[k * this.width + place]);
   }
 
+  /** Return a value of a unit in the cell's code at each character that was read. Yields the fraction done. */
+  *valuesInside({layer, number}, name) {
+    const {network, numbers, done} = this, found = new Float32Array(done), {forward} = network.layers[layer - 1];
+    for (let k = 0; k < done; k++, yield k / done) {
+      network.setStates(0, this.states(k - 1));
+      network.step([numbers[k]]);
+      found[k] = forward.valueOf(name, number);
+    }
+    return found;
+  }
+
   /** Return the states after character j, which must have been read; zeros for -1. */
   states(j) {
     return j < 0 ? new Float32Array(this.width) : this.allStates.subarray(j * this.width, (j + 1) * this.width);

@@ -124,8 +124,8 @@ const DEFAULTS = {mode: 'surprise', of: 'C', temperature: data.learner.temperatu
  *
  * view: its name. mode: the mode of Surprise. place: index of the character that the reader looks at. pinned: true if
  * it was chosen by a click or a key, so that pointing does not change it. unit: a name, or null for the first in the
- * list. feature: its name, or null for the first. of: the value of a unit that colours the text, 'C' or 'h'. hold: a
- * held unit and its state, {unit, value}, or null. words: the reader's own text, or '' for the page's text.
+ * list. feature: its name, or null for the first. of: the value of a unit that colours the text, 'C', 'h' or a row.
+ * hold: a held unit and its state, {unit, value}, or null. words: the reader's own text, or '' for the page's text.
  * temperature, seed: of what the network writes. source: what Learning shows, 'run' or 'here'. formula: of the cell in
  * Lab.
  */
@@ -176,8 +176,8 @@ const address = {
     const [view, ...rest] = hash.slice(1).split('&'), said = new URLSearchParams(rest.join('&'));
     const found = {view: Object.hasOwn(views(), view) ? view : state.view || 'surprise'};
     const [held, value] = (said.get('hold') || '').split('='), place = Number(said.get('place'));
-    const kinds = {mode: Object.keys(modes()), feature: Object.keys(data.correlations), of: ['C', 'h'],
-      source: ['run', 'here']};
+    const kinds = {mode: Object.keys(modes()), feature: Object.keys(data.correlations), source: ['run', 'here'],
+      of: ['C', 'h', ...Object.keys(units.rows)]};
     for (const [name, values] of Object.entries(kinds)) {
       if (values.includes(said.get(name))) found[name] = said.get(name);
     }
@@ -214,7 +214,8 @@ function fillAbout() {
 function fillLinks() {
   const best = gallery.features()[0]?.name || units.all()[0], [LOW, HIGH] = units.rangeOf(best);
   const {layer, number} = units.of(best), example = `${best} is cell ${number} of layer ${layer}`;
-  const values = {BEST: best, LOW, HIGH, WHY: modes().why.strikingPlace(), BEFORE: text.strikingPlace() - 1};
+  const values = {BEST: best, LOW, HIGH, WHY: modes().why.strikingPlace(), BEFORE: text.strikingPlace() - 1,
+    END: Math.max(0, text.spelled.indexOf('\n', 100))};           // of a line, where the gates reset a counter
   for (const link of document.querySelectorAll('.try a')) {
     link.hash = link.hash.replace(/[A-Z]{3,}/g, name => values[name]);
   }
@@ -242,7 +243,7 @@ function showPlace() {
 
 function prepare() {
   document.title = `What a network learned from ${format.visible(data.title)}`;
-  byId('how').open = !isNarrow.matches;                    // it would cover half of the text
+  for (const id of ['how', 'all-cells']) byId(id).open = !isNarrow.matches;            // would cover half of the text
   text.prepare();
   text.show(array(data.text), {costs: array(data.costs), best: array(data.best), chances: array(data.chances)});
   views();                                                 // their followers are called before those below

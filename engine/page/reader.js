@@ -74,6 +74,7 @@ const text = {
     text.shown.classList.add('here');
     text.shown.classList.toggle('pinned', state.pinned);
     byId('unpin').hidden = !state.pinned;
+    byId('pin').hidden = state.pinned;
   },
 
   /** Colour character k by level(k). */

@@ -151,6 +151,16 @@ const units = {
       null;
   },
 
+  /**
+   * The rows of the cell beside h and the states, each after its function if it has one: {code, value, ends} by name.
+   * code: the formula. value: its name in cell.forward. ends: of the function's range, if it has any.
+   */
+  rows: Object.fromEntries(data.cell.names.map((row, k) => {
+    const [name, code, value] = data.cell.formula.find(([of]) => of === row.slice(2)) || [row, '', `a[${k}]`];
+    const [, operation] = data.cell.forward.lines.find(([of]) => of === value) || [];
+    return [name, {code, value, ends: {ScalarSigmoid: [0, 1], Tanh: [-1, 1]}[operation]}];
+  }).filter(([name]) => !['h', ...data.cell.states].includes(name))),
+
   nameOf: ({state, layer, number}) => `${state}${layer}:${number}`,
 
   /** Return the lowest and the highest value of a unit's state in the page's text. */
