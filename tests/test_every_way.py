@@ -17,9 +17,10 @@ import test_export
 import ways
 from cells import LAB
 from engine.backend import compiler
-from engine.backend.theano_setup import theano
+from engine.backend.theano_setup import theano, tt
 from engine.export.export import FORMATS
 from engine.graph import cell, ops, scan
+from engine.model.compile import batch_of, operations
 from engine.model.step import kept_units, kept_weights
 from engine.page.page import PRODUCTS
 from engine.run import table
@@ -269,6 +270,23 @@ def test_gradient_is_the_slope_of_the_cost(way, case):
                     for h in (1e-5, -1e-5)]
             np.testing.assert_allclose((ends[0] - ends[1]) / 2e-5, (gradient * direction).sum(), rtol=1e-5, atol=1e-8,
                                        err_msg=name)
+
+
+@pytest.mark.parametrize('cell', ['standard', 'RNN', 'GRU'])
+def test_reach_of_the_gradient_in_a_page_is_theanos(way, cell):
+    """The size of d cost / d h, up to 50 letters before. Equal states count with h: the RNN's and the GRU's C is h."""
+    case, x, y = ways.Case(13, 17, 18, T=51, B=3, cell=cell), tt.imatrix(), tt.imatrix()
+    model = way('scan').model(case)
+    batch, states = batch_of(model, x, y)
+    cost = model.network(batch, model.p, operations(model)).costs[-1].sum()
+    gradients = theano.function([x, y, *states], theano.grad(cost, states[-2:], disconnected_inputs='ignore'))
+    found, (x, y), sizes = way('JavaScript, learning').value(case, 'reach({}, {}, 3)'.format(
+        *[characters.ravel().tolist() for characters in case.batch])), case.batch, []
+    for t in range(50, 0, -1):                             # letters read before
+        dh, dC = gradients(x[t:], y[t:], *model.read(x[:t])[1])
+        sizes.append(np.linalg.norm(dh + dC * (cell != 'standard'), axis=1).mean())
+    np.testing.assert_allclose(found[1:], sizes, rtol=1e-4)
+    assert sizes[0] > 1e-3 and (cell != 'RNN' or sizes[49] < 1e-3 * sizes[0])
 
 
 # ---------------------------------------------------------------- the table itself

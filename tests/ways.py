@@ -242,6 +242,7 @@ const atOnce = work => {
   }
 };
 const asLists = p => Object.fromEntries(Object.entries(p).map(([name, values]) => [name, Array.from(values)]));
+const reach = (x, y, B) => atOnce(new Learner(p, cell, B, x.length / B, {}).reach(x, y));
 const learning = (x, y, B, rate, recipe, steps) => {
   const learner = new Learner(p, cell, B, x.length / B, recipe), {network} = learner;
   return Array.from({length: steps}, () => {

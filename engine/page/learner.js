@@ -104,17 +104,21 @@ class Learner {
     return sum;
   }
 
-  /** Set the gradients of the mean cost of y after x (T,B), which forward() has read. Yields like forward(). */
-  *backward(x, y) {
+  /**
+   * Set the gradients of the mean cost of y after x (T,B), which forward() has read, or, of the last step's cost, and
+   * yield sizeOfGradient() after each step from the last to the first.
+   */
+  *backward(x, y, ofLast = false) {
     const {network, back, B, gradients} = this, {numbers, rows, scores, layers} = network, last = layers.at(-1);
     const fill = ({at, rows: height, width}) => numbers.fill(0, at, at + height * width);
     numbers.fill(0, gradients, gradients + this.size);
     for (const {dh, dC} of layers) [dh, dC].forEach(fill);
-    for (let t = y.length / B - 1; t >= 0; t--) {
-      const row = t * rows, after = row + rows;
-      for (let s = 0; s < B; s++) this.scoresGradient(row + s, y[t * B + s], 1 / y.length);
+    for (let T = y.length / B, t = T - 1; t >= 0; t--) {
+      const row = t * rows, after = row + rows, weight = !ofLast ? 1 / y.length : t === T - 1 ? 1 / B : 0;
+      for (let s = 0; s < B; s++) this.scoresGradient(row + s, y[t * B + s], weight);
       this.addGradient('V', last.h, after, scores, scores.at + row * scores.width);
       network.addProduct(last.dh, 0, scores, row, back.V);
+      const size = ofLast && this.sizeOfGradient(t);
       for (const layer of [...layers].reverse()) {
         const {number, h, da, dh, first, U} = layer, below = layers[number - 2];
         this.cellGradient(layer, t);
@@ -126,13 +130,38 @@ class Learner {
         network.addProduct(dh, 0, da, 0, back['W' + number], B, 0, first);
         if (below) network.addProduct(below.dh, 0, da, 0, back['U' + number]);
       }
-      yield;
+      yield size;
     }
     for (const {at, rows: height, width, columns} of layers.flatMap(({U, matrices}) => [U, ...matrices])) {
       for (let r = 0; r < roundedUp(height, 4); r++) {     // the padding has the gradients of what is beside them
         numbers.fill(0, gradients + at + r * width + (r < height ? columns : 0), gradients + at + (r + 1) * width);
       }
     }
+  }
+
+  /** Return the L2 norm of the gradient of a stream's cost by the last layer's h after step t, the streams' mean. */
+  sizeOfGradient(t) {
+    const {numbers, layers, rows, cell: {states, forward: {outputs}}} = this.network, {H, dh, dC} = layers.at(-1);
+    const equal = [...states.keys()].filter(k => outputs[k] === outputs[states.length]);         // states that are h, too
+    const places = [[dh, 0], ...equal.map(k => [dC, (t + 1) % 2 * rows * dC.width + k * H])];
+    let found = 0;                                         // each cost has the weight 1 / B
+    for (let s = 0; s < this.B; s++) {
+      const ofUnits = Array.from({length: H}, (_, k) => (
+        places.reduce((sum, [{at, width}, from]) => sum + numbers[at + s * width + from + k], 0)));
+      found += Math.hypot(...ofUnits);
+    }
+    return found;
+  }
+
+  /** Return sizeOfGradient() of the last letter's cost by h that many letters before: T numbers. Yields often. */
+  *reach(x, y) {
+    const found = [];
+    yield* this.forward(x, y);
+    for (const size of this.backward(x, y, true)) {
+      found.push(size);
+      yield;
+    }
+    return found;
   }
 
   /** Turn a row of scores into probabilities, and return the cost of character y in nats. */
