@@ -53,13 +53,9 @@ def write_page(model, checkpoint, o):
     if shown is None:
         how = [f'after a prime of {number_of(len(prime), "character")}'] if prime else []
         how += [f'with {state}:{unit} held at {value:g}' for state, unit, value in o.hold or ()]
-        shown = page.Shown(prime, f'A text that the model wrote {", ".join(how) or "itself"}.', written=len(prime))
-    text = shown.text
-    if shown.written is not None:
-        text = ''.join(piece[0] for piece in report.sequences(model, o, text))
-        begins, _ = report.known(text[:shown.written], model.uchar, str)
-        shown = shown._replace(written=len(begins))
-    text, _ = report.known(text, model.uchar, note)
+        text = ''.join(piece[0] for piece in report.sequences(model, o, prime))
+        shown = page.Shown(text, f'A text that the model wrote {", ".join(how) or "itself"}.')
+    text, _ = report.known(shown.text, model.uchar, note)
     page.write_page(o.page, model, checkpoint, shown._replace(text=text))
 
 

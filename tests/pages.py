@@ -75,10 +75,10 @@ def loaded(checkpoint):
     return model
 
 
-def write_page_of(checkpoint, path, text, source='a text', **more):
-    """Write the page of a checkpoint and a text, and return its path. more: arguments of Shown."""
+def write_page_of(checkpoint, path, text, source='a text'):
+    """Write the page of a checkpoint and a text, and return its path."""
     with default_mode(theano.compile.mode.FAST_COMPILE):
-        write_page(path, loaded(checkpoint), str(checkpoint), Shown(text, source, **more))
+        write_page(path, loaded(checkpoint), str(checkpoint), Shown(text, source))
     return path
 
 

@@ -115,27 +115,27 @@ def test_page_of_a_file(produce, short_run, tmp_path):
 
 
 def test_page_of_held_out_text(produce, short_run, monkeypatch, tmp_path):
-    """It is from the run's own file or, if that has changed, the passage in its log, which the model continues.
+    """It is from the run's own file or, if that has changed, the passage in its log.
 
     A held-out text beside the checkpoint comes first, of which the bundled model has one. The model can write the text.
     """
-    def page_of(text, *options):               # which may be 180 characters shorter, if it is written
+    def page_of(text, *options):
         assert produce('--page', tmp_path / 'p', '--overwrite', *options).returncode == 0
         data = data_of(tmp_path / 'p')
         assert text_of(data).startswith(text)
-        return data['source'], (len(text_of(data)) + 190) // 500, data['written']
+        return data['source'], len(text_of(data))
 
     beside, held_out = short_run.folder / 'r_t.txt_held_out.txt', TEXT[round(0.7 * (len(TEXT) // S)) * S:]
     beside.write_text('the cat', encoding='utf-8')
-    assert page_of('the cat') == ('From t.txt, the part on which the model was not trained.', 0, None)
+    assert page_of('the cat') == ('From t.txt, the part on which the model was not trained.', 7)
     beside.unlink()
-    assert page_of('the ', '--length', 500, '--prime', 'the ') == (
-        'A text that the model wrote after a prime of 4 characters.', 1, 4)
+    assert page_of('the ', '--length', 500, '--prime', 'the ')[0] == (
+        'A text that the model wrote after a prime of 4 characters.')
     assert page_of('', '--length', 30, '--hold', 'C2:4=-3')[0] == 'A text that the model wrote with C2:4 held at -3.'
     assert page_of(held_out)[0] == 'Validation text from t.txt, on which the model was not trained.'
     monkeypatch.setattr(page, 'read_string', lambda *arguments: ('', 'another sha256'))
-    source, *lengths = page_of(held_out[:300])
-    assert source.startswith('300 characters of validation text, ') and lengths == [4, 300]
+    source, length = page_of(held_out[:300])
+    assert source.startswith('300 characters of validation text, ') and length == 300
     monkeypatch.undo()
     bundled = page.held_out(opened(BUNDLED)).text
     assert 9000 < len(bundled) <= page.MOST_CHARACTERS and bundled.count('"') > 60

@@ -89,15 +89,6 @@ def test_why(browser, written, judge, of_own_cell):
     assert_why(browser, list(model.uchar), 3, 117, lambda x: model.theano_predict(x)[0], codes)
 
 
-def test_what_the_model_wrote_is_marked(browser, judge, tmp_path):
-    """It is framed, left out of the mean, and no first place."""
-    browser.open(write_page_of(judge.checkpoint, tmp_path / 'page.html', TEXT[:700], written=301))
-    assert browser.all('#text .by-model span', 'element.id') == [f'character-{k}' for k in range(301, 700)]
-    assert 'the first 301 characters' in browser.text('#mean')
-    assert_mean(browser, '#mean', judge.costs[:300])
-    assert looked_at(browser) == 51 + judge.costs[50:300].argmax()
-
-
 def test_typed_text(browser, written, judge):
     """Check costs, what comes next, colours for a unit, unknown characters, and the return to the page's text."""
     words = 'the cats and dogs on a hill sat'

@@ -61,7 +61,6 @@ class Shown(NamedTuple):
     """The text of a page and its metadata."""
     text: str
     source: str                    # a line that says where the text comes from
-    written: int | None = None     # index of the first character that a model wrote
 
 
 # ---------------------------------------------------------------- the data of a page
@@ -150,7 +149,7 @@ def page_data(model, checkpoint, shown):
     titled, described = title(stored), info.description(stored, folders=False).split('\n')
     return dict(
         title=titled, line=OPENINGS.get(titled), **expected(model, text),
-        source=shown.source, written=shown.written, epochs=epochs,
+        source=shown.source, epochs=epochs,
         info=[line.partition(': ')[::2] for line in described], learning=learning(checkpoint, epochs),
         learner=for_learning(), **cells(model, text, (held_out(stored) or shown).text),
         parameters={name: array_for_json(to_float16(array))
@@ -163,7 +162,7 @@ def held_out(checkpoint):
     """Return held-out text of the run of an open checkpoint as a Shown, or None if none is available.
 
     It is the held-out text next to the checkpoint or the validation text. If that file is missing or has changed, it is
-    the passage in the log. Then `written` is the end of the passage, since the model is to continue from there.
+    the passage in the log.
     """
     beside = readable(read_string, logs.path_beside(checkpoint, HELD_OUT))
     if beside:
@@ -180,8 +179,7 @@ def held_out(checkpoint):
                          f'Validation text from {ntpath.basename(file["path"])}, on which the model was not trained.')
     of_text, passage, _ = readable(logs.read_passage, logs.path_beside(checkpoint, logs.PASSAGES)) or ('', '', {})
     if of_text == 'validation':
-        return Shown(passage, f'{len(passage)} characters of validation text, on which the model was not trained, '
-                     'and how the model continues it, after the mark.', written=len(passage))
+        return Shown(passage, f'{len(passage)} characters of validation text, on which the model was not trained.')
 
 
 def beginning_of(text, n, found, said):

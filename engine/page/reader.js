@@ -37,11 +37,7 @@ const text = {
     else lines.replaceChildren();
     text.spans = [...kept, ...made];
     made.forEach((span, k) => { span.id = 'character-' + (same + k); });
-    const end = text.own || data.written === null ? all.length : data.written;
-    lines.append(...glyphs.linesOf(text.spans.slice(first, end)));
-    if (end === all.length) return;
-    lines.append(element('div', 'by-model', element('p', 'quiet', 'Written by the network:'),
-      ...glyphs.linesOf(text.spans.slice(end))));
+    lines.append(...glyphs.linesOf(text.spans.slice(first)));
   },
 
   /** Show what the reader typed or pasted or, if that is empty, the page's text again. */
@@ -52,14 +48,6 @@ const text = {
     if (numbers.length) text.show([...vocabulary.lineEnd, ...numbers]);
     else if (text.own) text.show(text.page.numbers, text.page.expected);
     if (state.view) call('show');
-  },
-
-  /** How many characters at the start of the page's text the model did not write; all if it wrote nearly all. */
-  ofPage: () => data.written === null || data.written < 100 ? text.page.numbers.length : data.written,
-
-  /** The same for the text that is shown. */
-  get notWritten() {
-    return text.own ? text.numbers.length : text.ofPage();
   },
 
   /** Return the index of the character looked at; in the reader's own text, it may be the place after the last. */
@@ -99,7 +87,7 @@ const text = {
   /** Return the most surprising of the characters that are visible at first and have enough text before them. */
   strikingPlace() {
     const {costs} = text.page.expected, first = costs.length < 100 ? 0 : 50;
-    const seen = costs.subarray(first, Math.min(400, text.ofPage() - 1));
+    const seen = costs.subarray(first, 400);
     return seen.length ? 1 + first + seen.indexOf(Math.max(...seen)) : 0;
   },
 

@@ -60,10 +60,8 @@ function surpriseMode() {
   function paint() {
     const n = Math.min(known(), text.numbers.length - 1);
     text.paint(k => k <= n && k < text.numbers.length ? colour.ofCost(costs(), k) : 0);
-    const counted = Math.min(n, text.notWritten - 1);
-    const of = counted < n ? `each of the first ${counted + 1} characters` : 'each';
     byId('mean').textContent = n > 0 ?
-      `It gave ${of} a typical chance of ${format.cost(mean(costs().subarray(0, counted)))}.` : '';
+      `It gave each a typical chance of ${format.cost(mean(costs().subarray(0, n)))}.` : '';
     follow();
   }
 

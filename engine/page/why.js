@@ -58,16 +58,13 @@ function whyMode() {
   }
 
   /**
-   * Return a place that shows what Why is for: a rare character that the model still expected. A closing mark is best,
-   * since it was opened long before; most letters follow from their word.
+   * Return a place that shows what Why is for: a closing mark that the model expected, since it was opened long
+   * before; most letters follow from their word.
    */
   function strikingPlace() {
-    const {numbers} = text, counts = new Map(), n = numbers.length;
-    for (const number of numbers) counts.set(number, 1 + (counts.get(number) || 0));
-    const gain = k => Math.log(n / counts.get(numbers[k])) - text.expected.costs[k - 1];
-    const places = Array.from(numbers.keys()).slice(Math.min(WINDOW, n - 1), Math.min(30 * WINDOW, text.notWritten));
-    const closing = places.filter(k => /["\u201d\xbb)\]}]/.test(text.spelled[k]) && /\S/.test(text.spelled[k - 1]));
-    return (closing.length ? closing : places).reduce((best, k) => gain(k) > gain(best) ? k : best);
+    const {spelled, expected: {costs}} = text, places = [...spelled.keys()].slice(WINDOW, 30 * WINDOW);
+    const closing = places.filter(k => /["\u201d\xbb)\]}]/.test(spelled[k]) && /\S/.test(spelled[k - 1]));
+    return closing.reduce((best, k) => costs[k - 1] < costs[best - 1] ? k : best, closing[0] || text.strikingPlace());
   }
 
   on('why-choice', 'change', showEffects);
