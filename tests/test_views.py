@@ -271,9 +271,12 @@ def test_line(browser, written, judge, javascript):
     states = read_by(judge.p, [judge.uchar.index(ch) for ch in line])[0][2 * int(name[1]) - 1]
     np.testing.assert_allclose(ends[0] + browser.value("byId('held-at').valueAsNumber") * (ends[1] - ends[0]),
                                np.clip(states[-1, int(name[3:])], min(ends), max(ends)), atol=1e-4)
+    levels = np.clip((states[1:, int(name[3:])] - ends[0]) / (ends[1] - ends[0]), 0, 1)
+    np.testing.assert_allclose(browser.all('#typed span', 'element.level'), levels, atol=1e-4)
     browser.set('#held-at', '0.25')
     value = 0.75 * ends[0] + 0.25 * ends[1]
     check(line, 1.5, 8, dict(state='C', layer=int(name[1]), number=int(name[3:]), value=value))
+    np.testing.assert_allclose(browser.all('#typed span', 'element.level'), 0.25, atol=1e-9)
     browser.click('#let-go')
     check(line, 1.5, 8)
     browser.click('#words-none')

@@ -2,6 +2,7 @@
 
 const live = {
   CHOICES: 6,                                              // next letters shown
+  COLOURED: 200,                                           // letters: more would be slow
   network: once(() => new Network(model.parameters(), data.cell)),         // writes, and may have a held cell
   readings: {},                                            // of lines that are not the reader's own
 
@@ -30,7 +31,7 @@ const live = {
     if (work.isBusy()) return;                             // then this is called again
     if (reading.done < n) return work.begin(reading.to(n), () => {});       // then this is called again
     writing.stop();
-    live.showCell(reading.states(n - 1));
+    live.showCell(reading);
     const show = ghost => { byId('ghost').textContent = ghost || byId('ghost').textContent; };
     writing.begin(live.ghost(reading, numberIn('length')), show, show);
   },
@@ -50,12 +51,14 @@ const live = {
     return shown;
   },
 
-  /** Show the slider, at the value of its cell after the line, or that at which the cell is held. */
-  showCell(states) {
+  /** Show the slider, at the value of its cell after the line, or that at which the cell is held. Colours the line. */
+  showCell(reading) {
     const cell = live.cell(), {hold} = state;
     byId('holding').hidden = !cell;
     if (!cell) return;
-    const ends = live.endsOf(cell), value = hold ? hold.value : states[units.placeOf(units.of(cell.name), 'C')];
+    const ends = live.endsOf(cell), place = units.placeOf(units.of(cell.name), 'C'), last = reading.numbers.length - 1;
+    const valueAfter = k => hold ? hold.value : reading.states(k)[place], value = valueAfter(last);
+    live.paint(last, k => colour.between(valueAfter(k), ...ends));
     const [does, ...words] = data.followers[cell.feature] || ['', ...ends.map(end => format.signed(end))];
     byId('held-name').textContent = does ? `One of ${format.grouped(units.all().length)} numbers ${does}` :
       `Cell ${cell.name}`;
@@ -63,6 +66,17 @@ const live = {
     ['low', 'high'].forEach((end, k) => { byId('held-' + end).textContent = words[k]; });
     byId('held-at').value = (value - ends[0]) / (ends[1] - ends[0]);
     say('let-go', hold ? `Held at ${format.signed(value)}: let it go` : '');
+  },
+
+  /** Colour the line's letters by level(k), at most COLOURED at its end. last: the k of the last one. */
+  paint(last, level) {
+    const {value} = byId('words'), letters = Array.from(value).slice(-live.COLOURED), spans = [];
+    for (let j = letters.length - 1, k = last; j >= 0; j--) {
+      const span = element('span', '', letters[j]);
+      if (vocabulary.taken(letters[j], 1).numbers.length) colour.tint(span, level(k--));       // others were not read
+      spans.unshift(span);
+    }
+    byId('typed').replaceChildren(value.slice(0, value.length - letters.join('').length), ...spans);
   },
 
   /** Show the most probable next letters, which a click types. Their bars show the temperature at work. */
