@@ -42,12 +42,22 @@ def formula_for_page(cell):
     return [[name, expression, as_text(values.get(name, name))] for name, expression in shown]
 
 
+def source_for_page(cell, initial, described):
+    """Return a cell as the laboratory reads it. initial: of its parameters. described: as from formula_for_page."""
+    signs = {cell.rows[k][2:]: sign for k, sign in cell.remembers.items()}
+    arguments = [*cell.rows, *[f'{name}_prev' for name in cell.states],
+                 *[f'{name}={value}' for name, value in initial.items()], *cell.read[len(initial):]]
+    lines = [f'{name} = {expression}' for name, expression, _ in described]
+    return '\n'.join([f'remembers = {signs}', f'cell({", ".join(arguments)})', *lines]).replace('max(', 'maximum(')
+
+
 def cell_for_page(cell, sizes=()):
     """Return a Cell as a dict for cell.js, network.js, learner.js and inside.js. sizes: units of layers to train."""
     b, of_U, of_W, S, cell_p, M = counts = cell.program.counts
     _, n_kept, forward, backward, pairs = cell.program
     h, after, kept = forward.outputs[0], forward.outputs[1:1 + S], forward.outputs[1 + S:]
     width, arrays = ['width'] * bool(M), {H: initial_cell_parameters(cell, H, np.random.default_rng(1)) for H in sizes}
+    described = formula_for_page(cell)
     # Of parameters (H,) and constants by name: a number or, by size, a list.
     constants = {each.name: {H: each.array(H).ravel().tolist() for H in sizes} for each in cell.constants}
     initial = {name: {H: p[name].tolist() for H, p in arrays.items()} if callable(value) else value
@@ -55,6 +65,7 @@ def cell_for_page(cell, sizes=()):
     read = *places('kept', n_kept), *places('before', S), *places('after', S), *cell_p_places(counts), *width, 'dh'
     return dict(rows=b, ofU=of_U, ofW=of_W, matrices=cell.read[cell_p:], constants=constants,
                 factors=cell.program.factors, pairs=pairs, names=cell.rows, states=cell.states, cell_p=initial,
-                remembers=cell.remembers, standard=cell.standard, formula=formula_for_page(cell),
+                remembers=cell.remembers, standard=cell.standard, formula=described,
+                source=None if cell.standard else source_for_page(cell, initial, described),
                 forward=code_for_page((*inputs_of(counts), *width), forward, (*after, h, *kept)),
                 backward=code_for_page((*read, *places('d_after', S)), backward, backward.outputs))

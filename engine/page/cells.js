@@ -71,9 +71,6 @@ function cellsView() {
   on('feature', 'change', () => state.change({feature: byId('feature').value, unit: null}));
   on('units', 'change', () => state.change({unit: byId('units').value}));
   on('of', 'change', () => state.change({of: byId('of').value}));
-  byId('of-standard').hidden = !data.cell.standard;
-  byId('try-gate').hidden = !units.rows.f;
-  for (const part of document.querySelectorAll('[data-feature]')) part.hidden = !feature();
   listUnits();
   state.follow(['feature'], listUnits);
   state.follow(['feature', 'unit', 'of'], () => shown() && show());

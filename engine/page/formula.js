@@ -55,9 +55,6 @@ function linesWith(prefix) {
 const TOKEN = /[ \t\r]*(?:tt\.(?:nnet\.)?(?=\w))?((?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[a-z_]\w*|\*\*|\n\s*|.|$)/isy;
 const NUMBER = /^\.?\d/;
 const TAKEN = /^(U|W|b|h|M_.*|t\d+|(m|state|weights|carried|validation|stream)_.*)$/;             // as in cell.py
-const WORDS = Object.keys(FUNCTIONS).concat(('tt False None True and as assert async await break class continue def '
-  + 'del elif else except finally for from global if import in is lambda nonlocal not or pass raise return try while '
-  + 'with yield').split(' '));                             // functions, and words of Python, are no names
 const REMEMBERS = /\bremembers *= *\{(.*)\}/;
 
 /** Return a formula with spaces in place of comments, so that its characters keep their places. */
@@ -114,7 +111,7 @@ function parsed(source) {
   function argument() {
     const at = name(), {text} = at, [, state, row] = /^(\w+)_prev$|^([axh])_.|/.exec(text), called = state ?? text;
     if (values.has(text)) fail(`${text} is declared twice`, at);
-    if (!row && (TAKEN.test(called) || WORDS.includes(called))) fail(`${called} is taken: choose another name`, at);
+    if (!row && TAKEN.test(called)) fail(`${called} is taken: choose another name`, at);
     values.set(text, '');
     if (state || row) kinds[row ?? 'state'].push(called);
     else if (takes('=')) cell_p[text] = Number(number());
@@ -173,7 +170,6 @@ function parsed(source) {
   function newName() {
     const at = name(), {text} = at;
     if (values.has(text)) fail(`${text} is set already: choose another name`, at);
-    if (WORDS.includes(text)) fail(`${text} is a function or a word of Python: choose another name`, at);
     return text;
   }
 

@@ -154,11 +154,7 @@ function insideView() {
     if (goesOn) text.goTo(place() + 1);
     return goesOn;
   }, () => PACE);
-  byId('inside-standard').hidden = !cell.standard;
-  byId('inside-own').hidden = cell.standard;
   byId('inside-carried').textContent = ['h', ...cell.states].join(', ').replace(/, (?=\w+$)/, ' and ');
-  byId('inside-depth').textContent = 'The chances are softmax(V h + c)' + (units.sizes.length === 1 ? '.' :
-    ', with the h of the last layer. Each other layer\'s h is the x of the next one.');
   state.follow(['unit', 'feature'], () => {
     if (state.view !== 'inside') return;
     show();

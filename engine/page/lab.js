@@ -2,14 +2,16 @@
 // and one of this cell, on the same text, batches and steps.
 
 function labView() {
-  const LSTM = data.learner.formulas.LSTM, formula = byId('formula');
-  const both = trainer('lab-go', 'Train both', () => [LSTM, state.formula].map(cellOf), showLooks, () => state.formula);
-  let seen = null, error = null;                           // the lessons that are shown; what is wrong in the formula
+  const formulas = {...data.learner.formulas, ...data.cell.source && {"this page's": data.cell.source}};     // by name
+  const formula = byId('formula'), CLASSES = ['dashed', 'solid'];      // of the curves of the LSTM and of its rival
+  const both = trainer('lab-go', 'Train both', () => [formulas.LSTM, state.formula].map(cellOf), showLooks,
+    () => state.formula);
+  let tried = [], count = 0, own = 0;                      // lessons on one text, those in training first; numbers
 
   /** Show the formula, and what is wrong with it. A training of another formula stops. */
   function showFormula() {
     const source = state.formula;
-    error = null;
+    let error = null;
     try {
       cellOf(source);
     } catch (found) {
@@ -26,43 +28,57 @@ function labView() {
     both.resume();
   }
 
-  /** Show both curves, the last samples and how many parameters each has. */
-  function showLooks() {
-    const [standard, own] = seen = both.lessons, {formulas} = data.learner;
-    const isFirst = byId('lab-looks').hidden;
-    byId('lab-looks').hidden = false;
-    byId('own-name').textContent = Object.keys(formulas).find(name => formulas[name] === own.cell.source) || 'yours';
-    drawCurves('lab-curve', own.looks.map(({time, valid}, k) => [time, standard.looks[k].valid, valid]),
-      own.looks.at(-1).time);
-    for (const [id, {looks, size}] of [['lstm', standard], ['own', own]]) {
-      const {valid, sample} = looks.at(-1);
-      byId(id + '-cost').textContent = `${format.grouped(size)} parameters, typical chance of a letter `
-        + format.cost(valid, 3);
-      byId(id + '-sample').textContent = format.visible(sample);
-    }
-    byId('lab-when').textContent = `After ${own.epochs.toFixed(2)} epochs, readings of the text. Costs of `
-      + `${scoredOn(own)}, in nats: lower is better.`;
-    if (isFirst) byId('lab-looks').scrollIntoView({block: isNarrow.matches ? 'start' : 'nearest'});
+  /** Name a lesson by its formula and sizes, at first sight, and choose its colour. */
+  function label(lesson) {
+    const {cell: {source}, units} = lesson;
+    const name = Object.keys(formulas).find(each => formulas[each] === source) || `yours ${++own}`;
+    formulas[name] = source;
+    Object.assign(lesson, {label: `${name}, ${units.length}x${units[0]}`, hue: 137 * count++});
   }
 
-  for (const [name, source] of Object.entries(data.learner.formulas)) {
+  /** Return the row of the table about a lesson. */
+  function rowOf({label: name, cell, size, epochs, looks, seconds, hue}, k) {
+    const numbers = [format.grouped(size), epochs.toFixed(2), looks.at(-1).valid.toFixed(3), seconds.toFixed(1)];
+    const row = element('tr', CLASSES[k] || 'rival', element('th', '', button('quiet link', [name], () => (
+      state.change({formula: cell.source})))), ...numbers.map(number => element('td', 'number', number)));
+    row.style.setProperty('--hue', hue);
+    return row;
+  }
+
+  /** Show the curves and numbers of all that was tried on this text, and the last samples of both in training. */
+  function showLooks() {
+    const now = both.lessons, [standard, rival] = now;
+    byId('lab-looks').hidden = false;
+    now.filter(lesson => !lesson.label).forEach(label);
+    tried = [...now, ...tried.filter(old => now.every(({label: name}) => name !== old.label)
+      && old.name === rival.name && old.count === rival.count)];
+    const draw = (id, pointsOf, axis) => drawCurves(id, tried.map((lesson, k) => (
+      {className: CLASSES[k] || 'rival', hue: lesson.hue, points: pointsOf(lesson)})), axis);
+    draw('lab-curve', ({looks}) => looks.map(({time, valid}) => [time, valid]), {axis: 'epoch'});
+    draw('lab-reach', ({reach}) => reach.map((size, k) => [k, Math.log10(size)]), {axis: 'letters before',
+      isLog: true});
+    byId('lab-tried').replaceChildren(...tried.map(rowOf));
+    byId('lstm-sample').textContent = format.visible(standard.looks.at(-1).sample);
+    byId('own-sample').textContent = format.visible(rival.looks.at(-1).sample);
+    byId('own-name').textContent = rival.label;
+    byId('lab-when').textContent = `Costs of ${scoredOn(rival)}, in nats: lower is better.`;
+  }
+
+  for (const [name, source] of Object.entries(formulas)) {
     const chip = button('button', [name], () => state.change({formula: source}));
     chip.value = source;
     byId('chips').append(chip);
   }
   formula.addEventListener('input', () => state.change({formula: formula.value}));
-  on('formula-wrong', 'click', () => {
-    const {at, text: {length}} = error.token;
-    formula.focus();
-    formula.setSelectionRange(at, at + length);
-  });
-  on('lab-go', 'click', () => { byId('lab-class').hidden = true; });
   on('lab-copy', 'click', () => {
     byId('lab-class').hidden = false;
     byId('lab-python').textContent = classOf(state.formula);
     navigator.clipboard?.writeText(byId('lab-python').textContent).catch(() => {});        // it can be selected, too
   });
-  offerPage('lab-use', 'lab-save-page', () => seen[1]);
+  on('lab-clear', 'click', () => {
+    tried = [];
+    showLooks();
+  });
   state.follow(['formula'], () => state.view === 'lab' && showFormula());
 
   return {show: showFormula};

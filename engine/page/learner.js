@@ -142,25 +142,18 @@ class Learner {
   /** Return the L2 norm of the gradient of a stream's cost by the last layer's h after step t, the streams' mean. */
   sizeOfGradient(t) {
     const {numbers, layers, rows, cell: {states, forward: {outputs}}} = this.network, {H, dh, dC} = layers.at(-1);
-    const equal = [...states.keys()].filter(k => outputs[k] === outputs[states.length]);         // states that are h, too
-    const places = [[dh, 0], ...equal.map(k => [dC, (t + 1) % 2 * rows * dC.width + k * H])];
-    let found = 0;                                         // each cost has the weight 1 / B
-    for (let s = 0; s < this.B; s++) {
-      const ofUnits = Array.from({length: H}, (_, k) => (
-        places.reduce((sum, [{at, width}, from]) => sum + numbers[at + s * width + from + k], 0)));
-      found += Math.hypot(...ofUnits);
-    }
-    return found;
+    const equal = [...states.keys()].filter(k => outputs[k] === outputs[states.length]);       // states that are h, too
+    const places = [dh, ...equal.map(k => ({...dC, at: dC.at + (t + 1) % 2 * rows * dC.width + k * H}))];
+    const norms = Array.from({length: this.B}, (_, s) => Math.hypot(...Array.from({length: H}, (_, k) => (
+      places.reduce((sum, {at, width}) => sum + numbers[at + s * width + k], 0)))));
+    return norms.reduce((sum, norm) => sum + norm);        // each cost has the weight 1 / B
   }
 
   /** Return sizeOfGradient() of the last letter's cost by h that many letters before: T numbers. Yields often. */
   *reach(x, y) {
     const found = [];
     yield* this.forward(x, y);
-    for (const size of this.backward(x, y, true)) {
-      found.push(size);
-      yield;
-    }
+    for (const size of this.backward(x, y, true)) yield found.push(size);
     return found;
   }
 
@@ -256,19 +249,30 @@ class Lesson {
   static PASSAGE = 800;                                    // how many of these are shown
   static SAMPLE = 300;                                     // characters written at each look
 
-  /** text: {name, characters, H}, with H units in both layers. options: data.learner, by for_learning in page.py. */
-  constructor(cell, {name, characters, H}, {recipe, rates, temperature}) {
+  /** text: {name, characters}. units: of each layer, all alike. options: data.learner, by for_learning in page.py. */
+  constructor(cell, {name, characters}, units, {recipe, rates, temperature}) {
     const uchar = Array.from(new Set(characters)).sort(), codes = new Map(uchar.map((one, k) => [one, k]));
     const numbers = characters.map(one => codes.get(one)), end = Math.ceil(0.9 * numbers.length);
-    const p = initialParameters(cell, uchar.length, [H, H], 1);
+    const p = initialParameters(cell, uchar.length, units, 1);
     this.streams = new Streams(numbers.slice(0, end));
     this.heldOut = numbers.slice(end, end + Lesson.HELD_OUT);
     this.learner = new Learner(p, cell, this.streams.B, this.streams.T, recipe);
     this.network = new Network(p, cell);                   // with the averages, for look()
     this.passage = this.heldOut.slice(0, Lesson.PASSAGE).map(number => uchar[number]);
-    Object.assign(this, {cell, name, H, uchar, recipe, rate: rates[H], temperature, steps: 0, costs: [], looks: [],
-      best: null, about: 'the beginning of the held-out last tenth of the text', count: numbers.length,
-      unseen: numbers.length - end, size: Object.values(p).reduce((sum, {length}) => sum + length, 0)});
+    Object.assign(this, {cell, name, units, uchar, recipe, rate: rates[units[0]], temperature, steps: 0,
+      costs: [], looks: [], reach: [], times: [], count: numbers.length,
+      about: 'the beginning of the held-out last tenth of the text', unseen: numbers.length - end,
+      size: Object.values(p).reduce((sum, {length}) => sum + length, 0)});
+  }
+
+  /** Its layers in words. */
+  get layers() {
+    return `${this.units.length} ${this.units.length > 1 ? 'layers' : 'layer'} of ${this.units[0]} cells`;
+  }
+
+  /** Seconds of an epoch, from the median of the steps' times: some had pauses. */
+  get seconds() {
+    return this.times.toSorted((a, b) => a - b)[this.times.length >> 1] * this.streams.batches / 1000 || 0;
   }
 
   /** How many times the text was read for training. */
@@ -281,8 +285,9 @@ class Lesson {
     const {learner, streams, recipe} = this, batch = this.steps % streams.batches;
     const rate = Math.min(1, (this.steps + 1) / recipe.warmup) * this.rate;
     if (!batch) learner.network.reset();
-    const cost = yield* learner.step(...streams.batch(batch), rate);
+    const begun = performance.now(), cost = yield* learner.step(...streams.batch(batch), rate);
     if (isNaN(cost)) throw this.error(learner.network.parameters());
+    this.times.push(performance.now() - begun);
     this.costs.push(cost);
     this.steps++;
   }
@@ -307,10 +312,12 @@ class Lesson {
   /**
    * Evaluate the averaged parameters, and add a look: {time, training, valid, costs, sample}. time: in epochs.
    * training: mean cost since the last look, NaN at first. valid: mean cost of the held-out text. costs: of all
-   * characters of its passage except the first. sample: what they write. `best` also has the parameters, p.
+   * characters of its passage except the first. sample: what they write. With `reaches`, set reach, too, as
+   * from Learner.reach().
    */
-  *look() {
-    const {network, heldOut, learner, uchar} = this, costs = [], p = learner.network.parameters(learner.averages);
+  *look(reaches) {
+    const {network, heldOut, learner, uchar, streams} = this, costs = [];
+    const p = learner.network.parameters(learner.averages);
     let sample = '';
     network.load(p);
     network.reset();
@@ -326,8 +333,8 @@ class Lesson {
     const look = {time: this.epochs, training: mean(this.costs), valid: mean(costs), sample,
       costs: costs.slice(0, Lesson.PASSAGE - 1)};
     this.costs = [];
+    if (reaches) this.reach = yield* learner.reach(...streams.batch(this.steps % streams.batches));
     this.looks.push(look);
-    if (!this.best || look.valid < this.best.valid) this.best = {...look, p};
   }
 }
 
@@ -338,7 +345,7 @@ function* trained(lessons, show) {
   for (;;) {
     if (performance.now() - seen >= pause) {
       const begun = performance.now();
-      for (const lesson of lessons) yield* lesson.look();
+      for (const lesson of lessons) yield* lesson.look(lessons.length > 1);            // rivals are compared by it
       show();
       seen = performance.now();
       pause = Math.min(LONGEST, Math.max(1000, 4 * (seen - begun)));       // looking takes about a fifth of the time

@@ -21,7 +21,6 @@ function learningView() {
     for (const one of document.querySelectorAll('[name=source]')) one.checked = isHere() === (one.value === 'here');
     byId('learn-source').hidden = !recorded || !(isHere() || lesson());
     byId('learn-here').hidden = !(isHere() && lesson()?.looks.length);
-    byId('learn-dropout').hidden = isHere() || Boolean(data.trainedHere);
     byId('learn-title').textContent = found?.looks[0]?.time ? 'How its writing got better' : 'From noise to words';
     byId('looks').hidden = !found || !found.looks.length;
     if (byId('looks').hidden) return;
@@ -47,18 +46,21 @@ function learningView() {
     byId('sample').textContent = format.visible(sample);
     if (isHere()) showTraining();
     const best = rows().filter(([, , cost]) => Number.isFinite(cost)).reduce((a, b) => a?.[2] <= b[2] ? a : b, null);
-    drawCurves('learning-curve', rows(), time, best?.[0] ?? null);
+    const pointsOf = k => rows().map(row => [row[0], row[k]]);
+    const curves = [{className: 'dashed', points: pointsOf(1)}, {className: 'solid', points: pointsOf(2)}];
+    drawCurves('learning-curve', curves, {axis: 'epoch', at: time, best: best?.[0]});
   }
 
   /** Say what is trained here, when it was best, and whether it has been learning by heart since. */
   function showTraining() {
-    const {best, looks, count, uchar, H} = lesson(), {valid, training} = looks.at(-1);
+    const {looks, count, uchar, layers} = lesson(), {valid, training} = looks.at(-1);
+    const best = looks.reduce((a, b) => a.valid <= b.valid ? a : b);
     byId('learn-status').textContent = `Training on ${format.grouped(count)} characters, ${uchar.length} distinct, `
-      + `with 2 layers of ${H} cells. Blind guessing: ${format.cost(Math.log(uchar.length))}.`;
+      + `with ${layers}. Blind guessing: ${format.cost(Math.log(uchar.length))}.`;
     const memorises = valid > best.valid + RISEN && training < best.training;
-    byId('learn-best').hidden = !best.time;
+    byId('best-at').hidden = !best.time;
     byId('best-at').textContent = `Best after ${best.time.toFixed(2)} epochs: ${format.cost(best.valid, 3)} on `
-      + `${scoredOn(lesson())}; this point is kept.` + (memorises ? ' Since then it memorises: it expects its own text '
+      + `${scoredOn(lesson())}.` + (memorises ? ' Since then it memorises: it expects its own text '
         + `more and more, and new text less (${format.cost(valid, 3)} now).` : '');
   }
 
@@ -94,9 +96,7 @@ function learningView() {
     slider.value = slider.max;                             // in case the reader looked back
     state.change({source: 'here'});
   });
-  offerPage('learn-use', 'learn-save', lesson);
   for (const part of document.querySelectorAll('.learner-text')) part.textContent = data.learner.name;
-  byId('learn-slow').hidden = !data.cell.matrices.length;
   on('learn-own', 'click', () => { byId('learn-options').open = true; });
 
   return {show};

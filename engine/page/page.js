@@ -171,9 +171,9 @@ const address = {
   },
 
   /** Return the parts of the state in the address, except those that name no view, feature or unit of this page. */
-  read(hash = location.hash) {
+  read() {
     address.known = location.hash;
-    const [view, ...rest] = hash.slice(1).split('&'), said = new URLSearchParams(rest.join('&'));
+    const [view, ...rest] = location.hash.slice(1).split('&'), said = new URLSearchParams(rest.join('&'));
     const found = {view: Object.hasOwn(views(), view) ? view : state.view || 'surprise'};
     const [held, value] = (said.get('hold') || '').split('='), place = Number(said.get('place'));
     const kinds = {mode: Object.keys(modes()), feature: Object.keys(data.correlations), source: ['run', 'here'],
@@ -201,10 +201,13 @@ const views = once(() => ({surprise: surpriseView(), cells: cellsView(), inside:
 /** Call a function of the current view, if the view has it. */
 const call = part => views()[state.view][part]?.();
 
-/** Fill in what is known of the model and its training. */
+/** Fill in what is known of the model, its cell and its training. */
 function fillAbout() {
   for (const id of ['name', 'about-name']) byId(id).textContent = format.visible(data.title);
   for (const id of ['about-sizes', 'inside-sizes']) byId(id).textContent = data.layers;
+  for (const part of document.querySelectorAll('[data-standard]')) {
+    part.hidden = part.dataset.standard !== String(data.cell.standard);
+  }
   for (const [name, said] of data.info) {
     byId('info').append(element('dt', '', format.visible(name)), element('dd', '', format.visible(said)));
   }
@@ -215,7 +218,7 @@ function fillLinks() {
   const best = gallery.features()[0]?.name || units.all()[0], [LOW, HIGH] = units.rangeOf(best);
   const {layer, number} = units.of(best), example = `${best} is cell ${number} of layer ${layer}`;
   const values = {BEST: best, LOW, HIGH, WHY: modes().why.strikingPlace(), BEFORE: text.strikingPlace() - 1,
-    END: Math.max(0, text.spelled.indexOf('\n', 100))};           // of a line, where the gates reset a counter
+    GATE: Object.keys(units.rows)[0], END: Math.max(0, text.spelled.indexOf('\n', 100))};     // which resets a counter
   for (const link of document.querySelectorAll('.try a')) {
     link.hash = link.hash.replace(/[A-Z]{3,}/g, name => values[name]);
   }
@@ -256,11 +259,6 @@ function prepare() {
   state.follow(['place', 'pinned'], text.mark);
   state.follow(['view'], showView);
   state.follow(['place'], () => call('follow'));
-  document.addEventListener('click', event => {            // Chromium follows no links in a page from handover.js
-    if (location.protocol !== 'blob:' || !event.target.hash) return;
-    event.preventDefault();
-    state.change(address.read(event.target.hash));
-  });
   window.addEventListener('hashchange', () => {
     state.change(address.read());
     showPlace();

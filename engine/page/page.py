@@ -27,7 +27,7 @@ LESSON = HERE.parent.parent / 'text_input' / 'coriolanus.txt'        # for train
 PRODUCTS = 'product_relaxed-simd', 'product_no-relaxed-simd'   # product.c in WebAssembly, the faster one first
 MODEL = 'cell', 'network', 'learner', 'formula'        # scripts that need no document
 SCRIPTS = MODEL + ('text', 'page', 'live', 'reader', 'surprise', 'why', 'cells', 'gallery', 'inside', 'training',
-                   'learning', 'lab', 'handover')
+                   'learning', 'lab')
 LEARNER_UNITS = 32, 64, 128            # units of a layer that is trained in a page
 MOST_CHARACTERS = 10_000       # shown of a file
 ALTERNATIVES = 5               # most probable characters shown at each place

@@ -151,10 +151,7 @@ const units = {
       null;
   },
 
-  /**
-   * The rows of the cell beside h and the states, each after its function if it has one: {code, value, ends} by name.
-   * code: the formula. value: its name in cell.forward. ends: of the function's range, if it has any.
-   */
+  /** The cell's rows, after their functions if they have any, by name: formula, value in cell.forward, range. */
   rows: Object.fromEntries(data.cell.names.map((row, k) => {
     const [name, code, value] = data.cell.formula.find(([of]) => of === row.slice(2)) || [row, '', `a[${k}]`];
     const [, operation] = data.cell.forward.lines.find(([of]) => of === value) || [];

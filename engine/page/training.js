@@ -1,15 +1,15 @@
 // What the views Learning and Lab share: the text and size that are chosen, a button that trains, and curves.
 
 /** Return new Lessons of cells, as in cell.js, on the chosen text, or null, and say why. */
-async function lessonsOf(cells) {
+function lessonsOf(cells) {
   const LEAST = 2000, MOST = 5_000_000;                    // characters of a text
-  const [file] = byId('learn-file').files, pasted = byId('learn-text').value;
-  const all = pasted || (file ? (await file.text()).replace(/\r\n?/g, '\n') : data.learner.text);
-  const characters = Array.from(all.slice(0, 2 * MOST)).slice(0, MOST), count = characters.length;
-  const name = pasted ? 'your text' : file ? file.name : data.learner.name, H = Number(byId('learn-units').value);
+  const pasted = byId('learn-text').value, name = pasted ? 'your text' : data.learner.name;
+  const characters = Array.from((pasted || data.learner.text).slice(0, 2 * MOST)).slice(0, MOST);
+  const count = characters.length, H = Number(byId('learn-units').value);
+  const units = Array(Number(byId('learn-layers').value)).fill(H);
   say('learn-wrong', count >= LEAST ? '' : `The text has ${format.grouped(count)} characters: expected at least `
     + `${format.grouped(LEAST)}, ideally 100,000.`);
-  return count < LEAST ? null : cells.map(cell => new Lesson(cell, {characters, name, H}, data.learner));
+  return count < LEAST ? null : cells.map(cell => new Lesson(cell, {characters, name}, units, data.learner));
 }
 
 /**
@@ -19,21 +19,18 @@ async function lessonsOf(cells) {
  * looks. of: a function whose value the cells depend on. With another one, text or size, the training starts over.
  */
 function trainer(id, label, cells, show, of = () => label) {
-  const SETTINGS = ['learn-text', 'learn-file', 'learn-units'];
+  const SETTINGS = ['learn-text', 'learn-layers', 'learn-units'];
   const settings = () => [of(), ...SETTINGS.map(each => byId(each).value)].join('\0');
-  let steps = null, trainedWith = null, starts = false;    // steps: the generator of the training
+  let steps = null, trainedWith = null;                    // steps: the generator of the training
   const own = {
     lessons: null, running: false,
     isCurrent: () => trainedWith === settings(),
 
-    async press() {
-      if (starts) return;
+    press() {
       if (own.isCurrent()) return own.run(!own.running);
-      const now = settings();
-      starts = true;
-      const lessons = await lessonsOf(cells()).finally(() => { starts = false; });
+      const lessons = lessonsOf(cells());
       if (!lessons) return;
-      [own.lessons, trainedWith, steps] = [lessons, now, guarded(trained(lessons, show))];
+      [own.lessons, trainedWith, steps] = [lessons, settings(), guarded(trained(lessons, show))];
       own.run(true);
       window.onbeforeunload = event => event.preventDefault();         // leaving the page would lose the training
     },
@@ -77,41 +74,37 @@ function ticks(least, most) {
 }
 
 /**
- * Draw two curves of costs in an element: one dashed, one solid. rows: [time, cost, cost] each; a cost may be null or
- * NaN. at: a time whose costs have dots. best: a time with a mark, or null.
+ * Draw curves in an element. curves: each {className, hue, points}, points [x, y]; a y may be null or not finite.
+ * axis: what x is. at: an x with dots. best: an x with a mark. isLog: y are logarithms to the base 10, else costs.
  */
-function drawCurves(id, rows, at, best = null) {
+function drawCurves(id, curves, {axis, at, best, isLog}) {
   const W = Math.max(280, Math.min(560, byId(id).clientWidth)), H = 260;
   const [left, right, top, bottom] = [44, W - 12, 24, H - 40];
-  const costs = rows.flatMap(([, ...both]) => both).filter(Number.isFinite);
-  const most = Math.min(1.1 * costs[0], Math.max(...costs));           // a later leap would flatten the rest
-  const least = Math.min(...costs), [first] = rows[0], [last] = rows.at(-1);
+  const known = curves.map(({points}) => points.filter(([, value]) => Number.isFinite(value)));
+  const times = curves.flatMap(({points}) => points.map(([time]) => time)), values = known.flat().map(([, y]) => y);
+  const least = Math.min(...values), first = Math.min(...times), last = Math.max(...times);
+  const begins = Math.max(...known.map(([point]) => point?.[1] ?? -Infinity));
+  const most = Math.min(isLog ? Infinity : 1.1 * begins, Math.max(...values));         // a leap would flatten the rest
   const x = time => left + (time - first) / (last - first || 1) * (right - left);
-  const y = cost => bottom - (Math.min(cost, most) - least) / (most - least || 1) * (bottom - top);
-  const svg = drawn('svg', {viewBox: `0 0 ${W} ${H}`, width: W, role: 'img', 'aria-label': 'Costs by epoch'});
-  for (const cost of ticks(least, most)) {
-    svg.append(drawn('line', {class: 'grid', x1: left, x2: right, y1: y(cost), y2: y(cost)}),
-      drawn('text', {x: left - 8, y: y(cost) + 4, 'text-anchor': 'end'}, cost));
+  const y = value => bottom - (Math.min(value, most) - least) / (most - least || 1) * (bottom - top);
+  const svg = drawn('svg', {viewBox: `0 0 ${W} ${H}`, width: W, role: 'img', 'aria-label': `Curves by ${axis}`});
+  for (const value of ticks(least, most)) {
+    svg.append(drawn('line', {class: 'grid', x1: left, x2: right, y1: y(value), y2: y(value)}),
+      drawn('text', {x: left - 8, y: y(value) + 4, 'text-anchor': 'end'},
+        isLog ? (10 ** value).toExponential(0).replace('e+0', '') : value));
   }
   for (const time of ticks(first, last)) {
     svg.append(drawn('text', {x: x(time), y: bottom + 18, 'text-anchor': 'middle'}, time));
   }
-  svg.append(drawn('text', {x: (left + right) / 2, y: bottom + 36, 'text-anchor': 'middle'}, 'epoch'));
-  if (best !== null) {
+  svg.append(drawn('text', {x: (left + right) / 2, y: bottom + 36, 'text-anchor': 'middle'}, axis));
+  if (best !== undefined) {
     svg.append(drawn('line', {class: 'best', x1: x(best), x2: x(best), y1: top, y2: bottom}), drawn('text',
       {x: x(best), y: top - 8, 'text-anchor': x(best) > W - 40 ? 'end' : 'middle'}, 'best'));
   }
-  for (const [place, name] of [[1, 'dashed'], [2, 'solid']]) {
-    const known = rows.filter(row => Number.isFinite(row[place])), now = known.find(([time]) => time === at);
-    svg.append(drawn('polyline', {class: name, points: known.map(row => `${x(row[0])},${y(row[place])}`).join(' ')}));
-    if (now) svg.append(drawn('circle', {class: name, r: 6, cx: x(at), cy: y(now[place])}));
+  for (const [k, {className, hue}] of curves.entries()) {
+    const now = known[k].find(([time]) => time === at), points = known[k].map(([time, y_]) => `${x(time)},${y(y_)}`);
+    svg.append(drawn('polyline', {class: className, style: `--hue: ${hue}`, points: points.join(' ')}));
+    if (now) svg.append(drawn('circle', {class: className, r: 6, cx: x(at), cy: y(now[1])}));
   }
   byId(id).replaceChildren(svg);
-}
-
-/** Offer a page of a lesson's best network, in a new tab and as a file, by two buttons. */
-function offerPage(use, save, lesson) {
-  const url = () => URL.createObjectURL(new Blob([pageOf(lesson())], {type: 'text/html'}));
-  on(use, 'click', () => open(url()));
-  on(save, 'click', () => Object.assign(element('a', ''), {href: url(), download: 'my_page.html'}).click());
 }
