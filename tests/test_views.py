@@ -164,6 +164,17 @@ def test_cells(browser, of_own_cell):
     assert browser.all('#hold', 'element.hash')[0].startswith(f'#surprise&hold=C{names[order[5]]}=')
     browser.set('#of', 'h')
     check('h', order[5])
+    browser.value("getSelection().setBaseAndExtent(text.spans[120].firstChild, 0, text.spans[129].firstChild, 1)")
+    browser.value("byId('text').dispatchEvent(new Event('pointerup'))")    # on or off in the phrase, and not around it
+    around = np.r_[90:120, 130:160]
+    ends = np.array(data_of(path)['ranges'])
+    contrasts = (states['C'][120:130].mean(axis=0) - states['C'][around].mean(axis=0)) / (ends[:, 1] - ends[:, 0])
+    found = browser.all('#units option')
+    np.testing.assert_allclose([numbers(line)[0] for line in found], -np.sort(-abs(contrasts)), atol=6e-3)
+    best = abs(contrasts).argmax()
+    assert found[0].startswith('C' + names[best]) and ('low' in found[0]) == (contrasts[best] < 0)
+    browser.wait(f"byId('value').textContent.startsWith('Value of h{names[best]} after ')")
+    browser.set('#units', 'C' + names[order[5]])
     layer, unit = map(int, names[order[5]].split(':'))
     for gate, values in gates_of(model, TEXT[:300], layer, unit).items():
         browser.set('#of', gate)
@@ -325,7 +336,7 @@ def test_log_of_the_run(browser, written, short_run):
 
 
 def test_learning_in_the_page(browser, written, javascript):
-    """Train on a pasted text: an independent model agrees with the last look. A short text is recited."""
+    """Train on a pasted text: an independent model agrees with the last look."""
     H, words = 32, np.random.default_rng(1).choice(['He said:', '"I am cold."', 'in an old hut,', 'the king'], 350)
     text = '<img src=x onerror=hacked=1>' + ' '.join(words)
     passage = text[int(np.ceil(0.9 * len(text))):]
@@ -340,7 +351,7 @@ def test_learning_in_the_page(browser, written, javascript):
     assert browser.text('#learn-go') == 'Continue training'
     looks = browser.value('lesson.looks.map(({valid}) => valid)')
     assert_curve(browser, looks)
-    assert ', with 1 layer of 32 cells.' in browser.text('#learn-status')
+    assert ', with layers of 32 cells.' in browser.text('#learn-status')
     assert f' on {len(passage)} of {len(passage)} held-out letters.' in browser.text('#best-at')
     assert f'({min(looks):.3f} nats)' in browser.text('#best-at')
     p = last_look(browser, U=(4, H, -1), W=(4, H, H), b=(4, H), V=(-1, H), c=-1)
@@ -358,7 +369,7 @@ def test_learning_in_the_page(browser, written, javascript):
     browser.set('#learn-text', TEXT[:2000])                # which starts another training
     assert browser.text('#learn-go') == 'Train one now' and not browser.value('work.isBusy()')
     browser.click('#learn-go')
-    browser.wait("byId('best-at').textContent.includes('memorises')")
+    browser.wait("byId('best-at').textContent.includes(' of 200 held-out letters')")
     browser.click('[value=run]')                           # trains on while the page's network is looked at
     count = browser.value('views().learning && state.source === "run" && work.isBusy()')
     assert count and browser.value(NOT_HACKED)

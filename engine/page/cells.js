@@ -10,14 +10,31 @@ function cellsView() {
   const unit = () => state.unit || gallery.features().find(each => each.feature === feature())?.name || order[0];
   const valueName = name => units.nameOf({...units.of(name), ...state.of !== 'C' && {state: state.of}});
 
-  /** List all units, those that follow the chosen feature best first. */
-  function listUnits() {
+  /** List all units, those that match a phrase, as from search(), or else the chosen feature, best first. */
+  function listUnits(phrase = null) {
+    const matches = new Map(names.map(name => [name, phrase ? contrast(name, phrase) : correlation(name)]));
     byId('feature').value = feature() || '';
-    order = [...names].sort((a, b) => Math.abs(correlation(b)) - Math.abs(correlation(a)));
-    byId('units').replaceChildren(...order.map(name => new Option(!feature() ? name : `${name.padEnd(7, '\xa0')} `
-      + `${Math.abs(correlation(name)).toFixed(2)} ${correlation(name) < 0 ? 'low\xa0' : 'high'} `
-      + '\u25a0'.repeat(Math.round(12 * Math.abs(correlation(name)))), name)));
+    order = [...names].sort((a, b) => Math.abs(matches.get(b)) - Math.abs(matches.get(a)));
+    byId('units').replaceChildren(...order.map(name => new Option(`${name.padEnd(7, '\xa0')} `
+      + `${Math.abs(matches.get(name)).toFixed(2)} ${matches.get(name) < 0 ? 'low\xa0' : 'high'} `
+      + '\u25a0'.repeat(Math.min(12, Math.round(12 * Math.abs(matches.get(name))))), name)));
     byId('units').value = unit();
+  }
+
+  /** Return the mean of a unit in a phrase, minus that around it, by the unit's range. */
+  function contrast(name, {inside, around}) {
+    const place = units.placeOf(units.of(name), 'C'), [low, high] = units.rangeOf(name);
+    const meanOf = letters => mean(letters.map(k => text.reading().states(k)[place]));
+    return (meanOf(inside) - meanOf(around)) / (high - low) || 0;
+  }
+
+  /** List the units by the phrase that is selected, and choose the first. */
+  function search() {
+    const AROUND = 30, selection = getSelection(), letters = [...values.keys()];
+    const inside = letters.filter(k => !selection.isCollapsed && selection.containsNode(text.spans[k], true));
+    const around = letters.filter(k => k >= inside[0] - AROUND && k <= inside.at(-1) + AROUND && !inside.includes(k));
+    listUnits(inside.length ? {inside, around} : null);
+    if (inside.length) state.change({unit: order[0]});
   }
 
   function show() {
@@ -72,7 +89,8 @@ function cellsView() {
   on('units', 'change', () => state.change({unit: byId('units').value}));
   on('of', 'change', () => state.change({of: byId('of').value}));
   listUnits();
-  state.follow(['feature'], listUnits);
+  on('text', 'pointerup', () => shown() && search());
+  state.follow(['feature'], () => listUnits());
   state.follow(['feature', 'unit', 'of'], () => shown() && show());
 
   return {show, follow};

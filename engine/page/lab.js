@@ -25,7 +25,7 @@ function labView() {
     byId('lab-class').hidden = true;
     say('learn-wrong', '');
     for (const chip of byId('chips').children) chip.setAttribute('aria-pressed', chip.value === source);
-    both.resume();
+    both.showButton();
   }
 
   /** Name a lesson by its formula and sizes, at first sight, and choose its colour. */

@@ -265,11 +265,6 @@ class Lesson {
       size: Object.values(p).reduce((sum, {length}) => sum + length, 0)});
   }
 
-  /** Its layers in words. */
-  get layers() {
-    return `${this.units.length} ${this.units.length > 1 ? 'layers' : 'layer'} of ${this.units[0]} cells`;
-  }
-
   /** Seconds of an epoch, from the median of the steps' times: some had pauses. */
   get seconds() {
     return this.times.toSorted((a, b) => a - b)[this.times.length >> 1] * this.streams.batches / 1000 || 0;

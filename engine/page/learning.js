@@ -3,7 +3,6 @@
 
 function learningView() {
   const PACE = 500, SLOWEST = 4000;                        // milliseconds per look while playing, and for the first
-  const RISEN = 0.02;                                      // nats above the best validation cost: it learns by heart
   const slider = byId('when');
   const here = trainer('learn-go', 'Train one now', () => [data.cell], showHistory);
   let shownHistory = null, spans = [];
@@ -45,30 +44,27 @@ function learningView() {
       + `In this passage alone, a letter had a typical chance of ${format.cost(mean(costs))}.`;
     byId('sample').textContent = format.visible(sample);
     if (isHere()) showTraining();
-    const best = rows().filter(([, , cost]) => Number.isFinite(cost)).reduce((a, b) => a?.[2] <= b[2] ? a : b, null);
     const pointsOf = k => rows().map(row => [row[0], row[k]]);
     const curves = [{className: 'dashed', points: pointsOf(1)}, {className: 'solid', points: pointsOf(2)}];
-    drawCurves('learning-curve', curves, {axis: 'epoch', at: time, best: best?.[0]});
+    drawCurves('learning-curve', curves, {axis: 'epoch', at: time});
   }
 
-  /** Say what is trained here, when it was best, and whether it has been learning by heart since. */
+  /** Say what is trained here, and when it was best. */
   function showTraining() {
-    const {looks, count, uchar, layers} = lesson(), {valid, training} = looks.at(-1);
+    const {looks, count, uchar, units} = lesson();
     const best = looks.reduce((a, b) => a.valid <= b.valid ? a : b);
     byId('learn-status').textContent = `Training on ${format.grouped(count)} characters, ${uchar.length} distinct, `
-      + `with ${layers}. Blind guessing: ${format.cost(Math.log(uchar.length))}.`;
-    const memorises = valid > best.valid + RISEN && training < best.training;
+      + `with layers of ${units.join(' and ')} cells. Blind guessing: ${format.cost(Math.log(uchar.length))}.`;
     byId('best-at').hidden = !best.time;
     byId('best-at').textContent = `Best after ${best.time.toFixed(2)} epochs: ${format.cost(best.valid, 3)} on `
-      + `${scoredOn(lesson())}.` + (memorises ? ' Since then it memorises: it expects its own text '
-        + `more and more, and new text less (${format.cost(valid, 3)} now).` : '');
+      + `${scoredOn(lesson())}.`;
   }
 
   function show() {
     const isNew = !shownHistory;
     showHistory();
-    here.resume();
-    if (!here.running && isNew && !isHere() && !matchMedia('(prefers-reduced-motion)').matches) play(showNext());
+    here.showButton();
+    if (isNew && !isHere() && !matchMedia('(prefers-reduced-motion)').matches) play(showNext());
   }
 
   /** Show the next look, after the last one the first. Returns whether more follow. */
@@ -97,7 +93,6 @@ function learningView() {
     state.change({source: 'here'});
   });
   for (const part of document.querySelectorAll('.learner-text')) part.textContent = data.learner.name;
-  on('learn-own', 'click', () => { byId('learn-options').open = true; });
 
   return {show};
 }

@@ -22,30 +22,26 @@ function trainer(id, label, cells, show, of = () => label) {
   const SETTINGS = ['learn-text', 'learn-layers', 'learn-units'];
   const settings = () => [of(), ...SETTINGS.map(each => byId(each).value)].join('\0');
   let steps = null, trainedWith = null;                    // steps: the generator of the training
+  const isCurrent = () => trainedWith === settings();
   const own = {
-    lessons: null, running: false,
-    isCurrent: () => trainedWith === settings(),
+    lessons: null,
 
-    press() {
-      if (own.isCurrent()) return own.run(!own.running);
-      const lessons = lessonsOf(cells());
-      if (!lessons) return;
-      [own.lessons, trainedWith, steps] = [lessons, settings(), guarded(trained(lessons, show))];
-      own.run(true);
-      window.onbeforeunload = event => event.preventDefault();         // leaving the page would lose the training
+    /** Say what the button does next. A training with other settings stops. */
+    showButton() {
+      if (!isCurrent()) work.stop();
+      byId(id).textContent = !isCurrent() ? label : work.isBusy() ? 'Stop training' : 'Continue training';
     },
-
-    /** Train or not, while the view is shown, and say what the button does next. */
-    run(running) {
-      if (running && byId(id).checkVisibility()) work.begin(steps, () => {});
-      else if (own.running) work.stop();
-      own.running = running;
-      byId(id).textContent = !own.isCurrent() ? label : running ? 'Stop training' : 'Continue training';
-    },
-
-    /** Stop a training with other settings, and go on with one that was interrupted by another view. */
-    resume: () => own.run(own.running && own.isCurrent()),
   };
+
+  function press() {
+    const stops = isCurrent() && work.isBusy(), lessons = isCurrent() ? own.lessons : lessonsOf(cells());
+    if (!lessons) return;
+    if (!isCurrent()) [own.lessons, trainedWith, steps] = [lessons, settings(), guarded(trained(lessons, show))];
+    if (stops) work.stop();
+    else work.begin(steps, () => {});
+    window.onbeforeunload = event => event.preventDefault();           // leaving the page would lose the training
+    own.showButton();
+  }
 
   function* guarded(generator) {
     try {
@@ -53,12 +49,12 @@ function trainer(id, label, cells, show, of = () => label) {
     } catch (error) {
       say('learn-wrong', `${error.message} It was epoch ${own.lessons[0].epochs.toFixed(2)}.`);
       trainedWith = null;
-      own.run(false);
+      own.showButton();
     }
   }
 
-  on(id, 'click', own.press);
-  for (const each of SETTINGS) on(each, 'input', own.resume);
+  on(id, 'click', press);
+  for (const each of SETTINGS) on(each, 'input', own.showButton);
   return own;
 }
 
@@ -75,9 +71,9 @@ function ticks(least, most) {
 
 /**
  * Draw curves in an element. curves: each {className, hue, points}, points [x, y]; a y may be null or not finite.
- * axis: what x is. at: an x with dots. best: an x with a mark. isLog: y are logarithms to the base 10, else costs.
+ * axis: what x is. at: an x with dots. isLog: y are logarithms to the base 10, else costs.
  */
-function drawCurves(id, curves, {axis, at, best, isLog}) {
+function drawCurves(id, curves, {axis, at, isLog}) {
   const W = Math.max(280, Math.min(560, byId(id).clientWidth)), H = 260;
   const [left, right, top, bottom] = [44, W - 12, 24, H - 40];
   const known = curves.map(({points}) => points.filter(([, value]) => Number.isFinite(value)));
@@ -97,10 +93,6 @@ function drawCurves(id, curves, {axis, at, best, isLog}) {
     svg.append(drawn('text', {x: x(time), y: bottom + 18, 'text-anchor': 'middle'}, time));
   }
   svg.append(drawn('text', {x: (left + right) / 2, y: bottom + 36, 'text-anchor': 'middle'}, axis));
-  if (best !== undefined) {
-    svg.append(drawn('line', {class: 'best', x1: x(best), x2: x(best), y1: top, y2: bottom}), drawn('text',
-      {x: x(best), y: top - 8, 'text-anchor': x(best) > W - 40 ? 'end' : 'middle'}, 'best'));
-  }
   for (const [k, {className, hue}] of curves.entries()) {
     const now = known[k].find(([time]) => time === at), points = known[k].map(([time, y_]) => `${x(time)},${y(y_)}`);
     svg.append(drawn('polyline', {class: className, style: `--hue: ${hue}`, points: points.join(' ')}));
