@@ -212,6 +212,8 @@ def test_inside(browser, written, judge, of_own_cell):
 
     browser.open(written, view='#inside&place=600&unit=C2:6')
     check(judge.codes[:601], 2, 6)
+    link, = [found for found in browser.all('section[data-view=inside] .try a', 'element.hash') if 'unit=' in found]
+    assert TEXT[int(link.partition('place=')[2])] == '\n'
     browser.click('#inside-strip span:nth-child(43)')      # the second after the current one, and gives the focus
     browser.press('ArrowLeft')
     found = browser.value('Array.from(text.reading().states(text.place))')
@@ -451,8 +453,9 @@ def test_tabs_are_links(browser, written, width):
         assert browser.value('[scrollY, state.pinned]') == [0, True]
         assert browser.all('section', 'element.checkVisibility()') == [
             view in views.split() for views in browser.all('section', 'element.dataset.view')]
+    assert browser.all('#pin, #unpin', 'element.hidden') == [True, False]
     browser.press('Escape')                                # unpins anywhere
-    assert not browser.value('state.pinned')
+    assert not browser.value('state.pinned') and browser.all('#pin, #unpin', 'element.hidden') == [False, True]
     browser.value('history.back()')
     browser.wait("document.body.dataset.view === 'lab'")
     for mode in browser.value('Object.keys(modes())'):

@@ -1,10 +1,14 @@
 """Describe a cell for a page as data, which cell.js computes: no JavaScript is written."""
 import json
+import re
 
 import numpy as np
 
 from engine.graph.cell import cell_p_places, initial_cell_parameters, inputs_of, places, reads_of
 from engine.graph.formula import COSTLY, PRODUCTS, code_of, equations, of_row
+
+# Functions that formula.js knows, and the signature.
+IN_LAB = {'cell', 'sigmoid', 'tanh', 'softplus', 'exp', 'log', 'sqrt', 'abs', 'minimum', 'maximum', 'clip'}
 
 
 def as_text(value):
@@ -43,12 +47,17 @@ def formula_for_page(cell):
 
 
 def source_for_page(cell, initial, described):
-    """Return a cell as the laboratory reads it. initial: of its parameters. described: as from formula_for_page."""
+    """Return a cell as the laboratory reads it, or None if it cannot.
+
+    initial: of the cell's parameters. described: as from formula_for_page.
+    """
     signs = {cell.rows[k][2:]: sign for k, sign in cell.remembers.items()}
     arguments = [*cell.rows, *[f'{name}_prev' for name in cell.states],
-                 *[f'{name}={value}' for name, value in initial.items()], *cell.read[len(initial):]]
+                 *[f'{name}={value}' for name, value in initial.items()]]
     lines = [f'{name} = {expression}' for name, expression, _ in described]
-    return '\n'.join([f'remembers = {signs}', f'cell({", ".join(arguments)})', *lines]).replace('max(', 'maximum(')
+    source = '\n'.join([f'remembers = {signs}', f'cell({", ".join(arguments)})', *lines])
+    source = re.sub(r'\b(max|min)\(', r'\1imum(', source)
+    return source if {*re.findall(r'(\w+)\(', source)} <= IN_LAB else None
 
 
 def cell_for_page(cell, sizes=()):

@@ -93,6 +93,7 @@ function learningView() {
     state.change({source: 'here'});
   });
   for (const part of document.querySelectorAll('.learner-text')) part.textContent = data.learner.name;
+  on('learn-own', 'click', () => { byId('learn-options').open = true; });
 
   return {show};
 }
