@@ -70,7 +70,9 @@ def main():
     parser.add_argument('--seconds', type=float, default=30, help='of training (default: %(default)s)')
     parser.add_argument('--picture', metavar='FILE', help='save a picture of the page')
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, contextlib.closing(Browser(f'{folder}/chromium')) as browser:
+    # Chromium's other processes may still write to its folder when the first one has ended.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, \
+            contextlib.closing(Browser(f'{folder}/chromium')) as browser:
         print_head()
         path = Path(folder) / 'page.html'
         command = [sys.executable, str(ROOT / 'produce_text.py'), '--page', str(path), '--overwrite',
