@@ -144,7 +144,7 @@ def test_cells(browser, of_own_cell):
         np.testing.assert_allclose(found, values, atol=1e-5)
 
     browser.open(path, view='#cells&place=100')
-    layer, number = re.match(r'C(\d):(\d+) is cell \2 of layer \1$', browser.text('#cells-example')).groups()
+    layer, number = re.match(r'C(\d):(\d+) is unit \2 of layer \1$', browser.text('#cells-example')).groups()
     assert int(number) < (7, 5)[int(layer) - 1]
     tries, cards = [browser.all(part, 'element.getBoundingClientRect().' + end)[0] for part, end in (
         ('section[data-view=cells] .try', 'bottom'), ('#gallery', 'top'))]
@@ -275,7 +275,7 @@ def test_line(browser, written, judge, javascript):
     browser.value("location.hash = '#surprise&hold=C2:3=-9'")
     browser.wait('state.hold')
     check(line, 1.5, 8, dict(state='C', layer=2, number=3, value=-9))
-    assert [browser.text(part) for part in ('#held-name', '#let-go')] == ['Cell C2:3', 'Held at \u22129.00: let it go']
+    assert [browser.text(part) for part in ('#held-name', '#let-go')] == ['Unit C2:3', 'Held at \u22129.00: let it go']
     browser.click('#let-go')
     browser.value('gallery.GOOD = gallery.FEWEST = 0, live.counter = once(() => gallery.features().find('
                   "({feature}) => feature === 'position in the line')), live.write()")

@@ -34,7 +34,7 @@ const gallery = {
     const chosen = {feature, unit: name, of: 'C'}, values = text.valuesOf(name, 'C', text.page.reading());
     return element('article', 'card', element('h2', '', data.followers[feature][0]),
       gallery.hasStrips ? gallery.strip(values, match) : element('div', 'strip', 'Reading the text\u2026'),
-      element('p', 'row', element('span', 'quiet number', `Cell ${name}, match ${Math.abs(match).toFixed(2)} of 1`),
+      element('p', 'row', element('span', 'quiet number', `Unit ${name}, match ${Math.abs(match).toFixed(2)} of 1`),
         button('quiet link', ['Colour the text'], () => {
           state.change(chosen);
           byId('reading').scrollIntoView();

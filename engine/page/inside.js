@@ -122,7 +122,7 @@ function insideView() {
         return square;
       });
       svg.append(...all);
-      const caption = element('figcaption', '', `layer ${layer}: ${H} cells`);
+      const caption = element('figcaption', '', `layer ${layer}: ${H} units`);
       byId('inside-chances').before(element('figure', '', element('figcaption', '', carried), svg, caption));
       return all;
     });
@@ -144,7 +144,7 @@ function insideView() {
 
   on('inside-unit', 'change', () => {
     const field = byId('inside-unit'), typed = units.of(field.value);
-    field.setCustomValidity(typed ? '' : 'No cell has this name.');
+    field.setCustomValidity(typed ? '' : 'No unit has this name.');
     if (field.reportValidity()) state.change({unit: units.nameOf(typed)});
   });
   onKeys(byId('inside-strip'), {ArrowRight: () => place() + 1, ArrowLeft: () => place() - 1}, text.goTo);

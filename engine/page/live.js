@@ -16,7 +16,7 @@ const live = {
   cell: () => state.hold ? gallery.good().find(({name}) => name === state.hold.unit) || {name: state.hold.unit} :
     live.counter(),
 
-  /** Return a cell's values at both ends of the slider. */
+  /** Return a unit's values at both ends of the slider. */
   endsOf: ({name, match = 1}) => units.rangeOf(name).toSorted((a, b) => match * (a - b)),
 
   reading() {
@@ -61,7 +61,7 @@ const live = {
     live.paint(last, k => colour.between(valueAfter(k), ...ends));
     const [does, ...words] = data.followers[cell.feature] || ['', ...ends.map(end => format.signed(end))];
     byId('held-name').textContent = does ? `One of ${format.grouped(units.all().length)} numbers ${does}` :
-      `Cell ${cell.name}`;
+      `Unit ${cell.name}`;
     byId('untold').hidden = !does;
     ['low', 'high'].forEach((end, k) => { byId('held-' + end).textContent = words[k]; });
     byId('held-at').value = (value - ends[0]) / (ends[1] - ends[0]);

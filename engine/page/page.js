@@ -216,7 +216,7 @@ function fillAbout() {
 /** Fill the links that try something, and an example: with the best-known cell, its range, and striking places. */
 function fillLinks() {
   const best = gallery.features()[0]?.name || units.all()[0], [LOW, HIGH] = units.rangeOf(best);
-  const {layer, number} = units.of(best), example = `${best} is cell ${number} of layer ${layer}`;
+  const {layer, number} = units.of(best), example = `${best} is unit ${number} of layer ${layer}`;
   const values = {BEST: best, LOW, HIGH, WHY: modes().why.strikingPlace(), BEFORE: text.strikingPlace() - 1,
     GATE: Object.keys(units.rows)[0], END: Math.max(0, text.spelled.indexOf('\n', 100))};     // which resets a counter
   for (const link of document.querySelectorAll('.try a')) {

@@ -83,7 +83,7 @@ def cells(model, text, held_out):
     names = [name for name in states if name[:-1] != 'h']
     correlations = {feature: np.concatenate([r[name] for name in names]).round(3).tolist()
                     for feature, r in model.correlations(text, states).items()}
-    layers = layers_of_units(sizes(model)).replace('units', 'cells')             # one word for them in the page
+    layers = layers_of_units(sizes(model))
     ranges = np.concatenate([[of_range[name].min(axis=0), of_range[name].max(axis=0)] for name in names], axis=1)
     return dict(sizes=sizes(model), layers=layers, correlations=correlations, followers=FOLLOWERS,
                 ranges=ranges.T.astype(float).round(4).tolist())
