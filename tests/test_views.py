@@ -232,7 +232,7 @@ def test_inside(browser, written, judge, of_own_cell):
     path, model = of_own_cell
     browser.open(path, view='#inside')
     assert browser.all('#inside-one', 'element.checkVisibility()') == [False]
-    assert browser.all('#machine svg + figcaption') == ['layer 1: 7 cells', 'layer 2: 5 cells']
+    assert browser.all('#machine svg + figcaption') == ['layer 1: 7 units', 'layer 2: 5 units']
     browser.open(path, view='#inside&place=120&unit=C2:3')
     sums, formula = step_shown(browser)
     C, p_o = model.states(TEXT[:121])['C2'][120, 3], model.p['p_o2'].get_value()[3]
@@ -353,7 +353,7 @@ def test_learning_in_the_page(browser, written, javascript):
     assert browser.text('#learn-go') == 'Continue training'
     looks = browser.value('lesson.looks.map(({valid}) => valid)')
     assert_curve(browser, looks)
-    assert ', with layers of 32 cells.' in browser.text('#learn-status')
+    assert ', with layers of 32 units.' in browser.text('#learn-status')
     assert f' on {len(passage)} of {len(passage)} held-out letters.' in browser.text('#best-at')
     assert f'({min(looks):.3f} nats)' in browser.text('#best-at')
     p = last_look(browser, U=(4, H, -1), W=(4, H, H), b=(4, H), V=(-1, H), c=-1)
