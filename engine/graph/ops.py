@@ -104,7 +104,7 @@ class _KernelOp(gof.Op):
         return results, fill if copies or in_range else run
 
 
-def no_gradient(*output_gradients):
+def _no_gradient(*output_gradients):
     """Return whether all gradients are of DisconnectedType, which stands for zeros."""
     return all(isinstance(g.type, theano.gradient.DisconnectedType) for g in output_gradients)
 
@@ -222,7 +222,7 @@ class LSTM(_LayerOp):
     def L_op(self, inputs, outputs, gradients):
         a_x, W, b, h0, C0, *cell_p = inputs
         h, C, kept = outputs[:3]
-        if not no_gradient(*gradients[1:]):
+        if not _no_gradient(*gradients[1:]):
             raise ValueError('in the kernel, gradients flow through h of a layer, not C or the last states: use '
                              '--kernel off or CharLSTM(kernel=False)')
         gradient = LSTMGradient(self.library, self.truncate)
@@ -274,7 +274,7 @@ class WholeLayer(theano.Op):
         return gof.Apply(self, inputs, [tt.tensor3(dtype=C0.dtype), C0.type(), gof.generic()])
 
     def L_op(self, inputs, outputs, gradients):
-        d = [tt.zeros_like(v) if no_gradient(g) else g for v, g in zip(outputs[:2], gradients)]
+        d = [tt.zeros_like(v) if _no_gradient(g) else g for v, g in zip(outputs[:2], gradients)]
         learned = [v for v in inputs if v.ndim > 1]
         return [_constant(self, 0, v) for v in inputs if v.ndim == 1] + WholeLayerGradient()(outputs[2], *d, *learned)
 
@@ -306,9 +306,9 @@ class SoftmaxCrossEntropy(_KernelOp):
 
     def L_op(self, inputs, outputs, gradients):
         y, p, dp = inputs[2], outputs[2], gradients[2]
-        dcosts, dspread = [tt.zeros_like(outputs[0]) if no_gradient(g) else g for g in (gradients[0], gradients[3])]
+        dcosts, dspread = [tt.zeros_like(outputs[0]) if _no_gradient(g) else g for g in (gradients[0], gradients[3])]
         dscores, dc = SoftmaxCrossEntropyGradient(self.library)(dcosts, dspread, p, y)
-        if not no_gradient(dp):
+        if not _no_gradient(dp):
             more = p * (dp - (dp * p).sum(axis=1, keepdims=True))
             dscores, dc = dscores + more, dc + more.sum(axis=0)
         return [dscores, dc, _constant(self, 2, y)]
