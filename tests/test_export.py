@@ -196,11 +196,12 @@ class Torch:
         self.layers = [[tensors[name.format(kind)].astype(float) for kind in
                         ('weight_ih', 'weight_hh', 'bias_ih', 'bias_hh')] for name in layers]
         self.V, self.c = tensors[f'{linear}weight'].astype(float), tensors[f'{linear}bias']
+        self.read = tensors.get('net.emb.weight', np.eye(len(self.c))).astype(float)       # an nn.Embedding, or one-hot
         self.states = [[np.zeros(W.shape[1]), np.zeros(W.shape[1])] for _, W, *_ in self.layers]
 
     def __call__(self, x):
         """Return the probabilities (V,) after the character x."""
-        up = np.eye(len(self.c))[x]
+        up = self.read[x]
         for state, (U, W, b_ih, b_hh) in zip(self.states, self.layers):
             i, f, g, o = np.split(U @ up + b_ih + W @ state[0] + b_hh, 4)
             state[1] = sigmoid(f) * state[1] + sigmoid(i) * np.tanh(g)
@@ -230,21 +231,27 @@ def test_readme_writes_with_torch(tmp_path, exported):
     assert len(result.stdout) > 200 and set(result.stdout) <= set(exported.model.uchar)
 
 
-def foreign(H1=7, H2=4, dtype='float32', layers=('net.rnn1.{}_l0', 'net.rnn2.{}_l0')):
-    """Return tensors named as a user of PyTorch might, and a Torch made of them. Both biases are random."""
+def foreign(H1=7, H2=4, dtype='float32', layers=('net.rnn1.{}_l0', 'net.rnn2.{}_l0'), embedded=0):
+    """Return tensors named as a user of PyTorch might, and a Torch made of them. Both biases are random.
+
+    embedded: the numbers of a character in an nn.Embedding; 0: one-hot vectors.
+    """
     random, V = np.random.default_rng(9), 11
     shapes = {}
-    for name, n, H in zip(layers, (V, H1), (H1, H2)):
+    for name, n, H in zip(layers, (embedded or V, H1), (H1, H2)):
         shapes.update({name.format('weight_ih'): (4 * H, n), name.format('weight_hh'): (4 * H, H),
                        name.format('bias_ih'): (4 * H,), name.format('bias_hh'): (4 * H,)})
     shapes.update({'net.out.weight': (V, H2), 'net.out.bias': (V,)})
+    if embedded:
+        shapes['net.emb.weight'] = V, embedded
     tensors = {name: random.normal(0, 0.8, shape).astype(dtype) for name, shape in shapes.items()}
     return tensors, Torch(tensors, layers, 'net.out.')
 
 
 @pytest.mark.parametrize('settings', [
-    {}, dict(H1=5, H2=5, layers=('lstm.{}_l0', 'lstm.{}_l1')), dict(dtype='float64'), dict(dtype='float16')],
-    ids=['two', 'one of two layers', 'float64', 'float16'])
+    {}, dict(H1=5, H2=5, layers=('lstm.{}_l0', 'lstm.{}_l1')), dict(dtype='float64'), dict(dtype='float16'),
+    dict(embedded=3), dict(embedded=4, dtype='float16')],
+    ids=['two', 'one of two layers', 'float64', 'float16', 'embedding', 'embedding as wide as the output'])
 def test_file_of_a_user_of_pytorch(tmp_path, settings):
     tensors, judge = foreign(**settings)
     model = CharLSTM(random_seed=2)

@@ -7,6 +7,7 @@ import numpy as np
 GATES = [1, 0, 3, 2]           # PyTorch's gates are i, f, g, o, ours f, i, o, g: the same order leads there and back
 KINDS = 'weight_ih', 'weight_hh', 'bias_ih', 'bias_hh'
 ARRAYS = 'torch.nn.LSTM(V, H1), torch.nn.LSTM(H1, H2) ... torch.nn.Linear(H, V); the first one reads one-hot vectors'
+WITH_EMBEDDING = ', or those of a torch.nn.Embedding(V, n)'
 VOCABULARY = "has no vocabulary: save_file(tensors, path, metadata={'vocabulary': json.dumps(list)})"
 
 
@@ -14,7 +15,8 @@ def read_tensors(path, refusal):
     """Return the parameters and uchar of a .safetensors file under our names.
 
     refusal: makes the ValueError to raise from a reason. The layers may be an nn.LSTM each, or one of all, and the
-    output is an nn.Linear, under any names. Raises OSError if the file cannot be read.
+    output is an nn.Linear, under any names. An nn.Embedding E before them becomes a part of U1, weight_ih.E^T. Raises
+    OSError if the file cannot be read.
     """
     import safetensors                                     # late: most users do not need it
     try:
@@ -30,17 +32,20 @@ def _parameters(tensors, refusal):
     """Return the parameters by our names, from tensors by PyTorch's. Raises ValueError if they are of another model."""
     heads = sorted(name for name in tensors if re.search(r'weight_hh_l\d+$', name))
     layers = [[kind.join(name.rsplit('weight_hh', 1)) for kind in KINDS] for name in heads]
-    output = sorted(set(tensors).difference(*layers), reverse=True)
-    p = {}
+    others, p = set(tensors).difference(*layers), {}
     try:
-        p['V'], p['c'] = [tensors[name] for name in output]
+        bias, = [name for name in others if tensors[name].ndim == 1]           # only nn.Linear has one
+        output = bias.removesuffix('bias') + 'weight'
+        p['V'], p['c'] = tensors[output], tensors[bias]
         for k, names in enumerate(layers, 1):
             U, W, *b = [tensors[name] for name in names]
             p.update({f'{name}{k}': array.reshape(4, W.shape[1], *array.shape[1:])[GATES]
                       for name, array in zip('UWb', (U, W, np.add(*b, dtype=np.result_type(*b, np.float32))))})
+        for name in others - {bias, output}:
+            p['U1'] = np.matmul(p['U1'], tensors[name].T, dtype=np.result_type(p['U1'], np.float32))
     except (IndexError, KeyError, TypeError, ValueError):
         listing = ', '.join(f'{name[:60]!r} {tensors[name].shape}' for name in sorted(tensors)[:20])
-        raise refusal(f'it has {listing or "no arrays"}; expected the arrays of {ARRAYS}') from None
+        raise refusal(f'it has {listing or "no arrays"}; expected the arrays of {ARRAYS}{WITH_EMBEDDING}') from None
     return p
 
 
