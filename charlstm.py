@@ -331,8 +331,8 @@ class CharLSTM:
     from engine.model.fit import fit
     from engine.model.sampling import generate_text, sample, stream_text
     from engine.model.saving import export, init_params, load_params, model_setup, resume, save_params, versions
-    from engine.model.score import (alternatives, correlations, passage_costs, read, score_lines, score_text, states,
-                                    validate, validate_batch, validation_costs)
+    from engine.model.score import (ablations, alternatives, correlations, passage_costs, read, score_lines, score_text,
+                                    states, validate, validate_batch, validation_costs)
     from engine.model.state import finite, prepare_input
     from engine.model.step import theano_check, theano_predict, theano_train_rmsprop, theano_train_sgd
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import numpy_model
-from charlstm import CharLSTM, read_mean_squares
+from charlstm import CharLSTM, read_mean_squares, tt
 from engine.data.features import FEATURES
 from engine.model import adapt, score as scores
 from models import CODES, P, TEXT, set_parameters
@@ -129,6 +129,38 @@ def test_correlations_are_pearsons(stateful):
             np.testing.assert_allclose(of[key], [np.corrcoef(feature, unit)[0, 1] for unit in array.T], atol=1e-6)
     states['C1'][:, 2] = 0.5                                   # a unit that never changes follows nothing
     assert stateful.correlations(TEXT, states)['position in the word']['C1'][2] == 0
+
+
+def test_without_units_their_means_are_read(lined, refused, monkeypatch):
+    """In NumPy, a cell returns the means. Pieces of 100 characters begin with the states of the whole model."""
+    codes, groups, after = CODES[:, None], [[(1, 5)], [(1, 0), (2, 3)]], [[np.zeros((H, 1)) for H in (H1, H1, H2, H2)]]
+    for t in range(len(codes)):
+        after.append(numpy_model.forward(P, codes[t:t + 1], after[-1])[1])
+    whole = numpy_model.costs(numpy_model.forward(P, codes[:200])[0], codes[1:201])
+    found = lined.ablations(TEXT.replace('a', '\n'), groups)
+    for n, group in enumerate(groups):
+        def fix(h):
+            for k, unit in group:
+                if len(h) == (H1, H2)[k - 1]:
+                    h[unit] = np.mean([states[2 * k - 2][unit] for states in after[1:]])
+            return h
+
+        def cell(a_f, a_i, a_o, a_g, C_prev, keep):
+            h, C = numpy_model.lstm(a_f, a_i, a_o, a_g, C_prev, keep)
+            return fix(h), C
+        rises = -whole
+        for start in (0, 100):
+            h1, C1, h2, C2 = after[start]
+            found_p = numpy_model.forward(P, codes[start:start + 100], [fix(1 * h1), C1, fix(1 * h2), C2], cell=cell)[0]
+            rises[start:start + 100] += numpy_model.costs(found_p, codes[start + 1:start + 101])
+        ends = codes[1:201] == 0
+        assert [found[kind][n] for kind in ('line ends', 'other characters')] == pytest.approx(
+            [rises[ends].mean(), rises[~ends].mean()], abs=2e-6)
+    each = lined.ablations(TEXT.replace('a', '\n'))['line ends']
+    assert each.shape == (H1 + H2,) and each[5] == found['line ends'][0]
+    monkeypatch.setattr(lined, 'cell', lambda a_f, C_prev: (C_prev, tt.tanh(a_f)), raising=False)
+    with refused(ValueError, 'cannot be left out'):
+        lined.ablations(TEXT)
 
 
 @pytest.mark.parametrize('name, text, expected', [

@@ -31,6 +31,10 @@ FEATURES = {
     'capital letters': lambda text: np.array([ch.isupper() for ch in text], int),
     'distance to the last full stop': lambda text: since(text, lambda ch: ch in '.\u3002')}
 
+# Kinds of characters, each with those that are not of a kind before it.
+KINDS = {'line ends': lambda ch: ch == '\n', 'quotation marks': lambda ch: ch in QUOTES, 'spaces': str.isspace,
+         'other characters': lambda ch: True}
+
 
 def correlation(feature, states):
     """Return the Pearson correlations (H,) of a feature (n,) with states (n,H) of units; 0 for constant states."""

@@ -1,6 +1,5 @@
 """Make, load, save and export the parameters of a model: methods of CharLSTM."""
 import contextlib
-import copy
 import functools
 import math
 import os
@@ -18,7 +17,7 @@ from engine.model.compile import compiled, computes_on
 from engine.model.edits import CompiledFunctions, cell_of_model
 from engine.model.score import costs_of, read
 from engine.model.state import (Learning, arrays, kinds, new_kinds, new_parameters, optimiser_variables,
-                                set_parameters, set_text, shared, sizes, stream_of, stream_state, variables,
+                                reader_of, set_parameters, set_text, shared, sizes, stream_of, stream_state, variables,
                                 vocabulary_size, widths, zero_states)
 from engine.run import table
 from engine.run.checkpoint import opened, read_checkpoint, write
@@ -151,9 +150,7 @@ def read_fitting(model, filename, encoding):
                                'other shapes')
     p, costs, found = {name: p[name] for name in expected}, stored.metadata.get('predicts'), math.inf
     if costs is not None:
-        reader = copy.copy(model)
-        reader.p, reader.weights, reader.lp, reader.functions = {}, {}, {}, CompiledFunctions()
-        set_parameters(reader, p, uchar)
+        reader = reader_of(model, p, uchar)
         with contextlib.suppress(ValueError):              # not finite
             found = costs_of_line(reader)
         rounded = 'bfloat16' in (model.precision, stored.metadata['precision'])

@@ -5,12 +5,13 @@ from engine import checks
 from engine.data.parameters import in_layers
 from engine.data.text import encoded
 from engine.model.compile import compiled
-from engine.model.edits import cell_of_model
-from engine.model.state import sizes, vocabulary_size, zero_states
+from engine.model.edits import cell_of_model, is_standard
+from engine.model.state import arrays, reader_of, set_parameters, sizes, vocabulary_size, zero_states
 from engine.model.step import as_batch, check, cost_weights
 
 SCORED, ADAPTED = 2000, 20     # most characters scored at a time: without adapt, and with it
 LINES = 64                     # most lines scored at a time
+PIECE = 100                    # characters in a row of ablations
 
 
 def mean_of(batches):
@@ -202,3 +203,43 @@ def correlations(model, text, states):
     features = {name: feature(string) for name, feature in FEATURES.items()}
     return {name: {of: correlation(feature, state) for of, state in states.items()}
             for name, feature in features.items() if np.ptp(feature)}
+
+
+def ablations(model, text, groups=None):
+    """Return how much more characters cost without some units, in nats: (groups,) by name of KINDS, those in the text.
+
+    Instead of a unit's output h, both its own layer and the next one read its mean over the text (mean ablation: Gurnee
+    et al. 2024). groups: lists of pairs, the layer, from 1 on, and the number of a unit, from 0 on; None: each unit
+    alone, layer by layer. Each PIECE characters are read again from the states that the whole model has before them.
+    Raises ValueError for another cell or network than the standard one.
+    """
+    from engine.data.features import KINDS
+    if not (cell_of_model(model).standard and is_standard(model, 'network', 'layer')):
+        raise ValueError(f'units of {type(model).__name__} cannot be left out: expected the standard cell and network')
+    numbers, states, p = numbers_of(model, text)[:, 0], model.states(text), arrays(model.p)
+    if groups is None:
+        groups = [[(k, unit)] for k, H in enumerate(sizes(model), 1) for unit in range(H)]
+    T = min(PIECE, len(numbers) - 1)
+    n = (len(numbers) - 1) // T * T
+    x, y = [numbers[start:start + n].reshape(-1, T).T for start in (0, 1)]         # (T, B)
+    before = [np.concatenate([np.zeros_like(state[:1]), state])[:n:T] for state in states.values()]        # (B, H)
+    kinds = np.array([next(kind for kind, fits in KINDS.items() if fits(ch)) for ch in model.uchar])[y]
+    present = [kind for kind in KINDS if kind in kinds]
+    reader = reader_of(model, p, model.uchar)
+    costs = []
+    for group in ([], *groups):
+        set_parameters(reader, without(p, states, group), model.uchar)
+        batch = check(reader, *as_batch(model, x, y), before)[-1]
+        costs.append([batch[kinds == kind].mean(dtype=float) for kind in present])
+    return dict(zip(present, (np.array(costs[1:]) - costs[0]).T))
+
+
+def without(p, states, group):
+    """Return parameters for which the outputs of units have their means, (k, unit) each. states: of states(text)."""
+    p = {name: array.copy() for name, array in p.items()}
+    for k, unit in group:
+        mean = states[f'h{k}'][:, unit].mean()
+        for weights, bias in ((f'W{k}', f'b{k}'), (f'U{k + 1}', f'b{k + 1}') if f'U{k + 1}' in p else ('V', 'c')):
+            p[bias] += p[weights][..., unit] * mean
+            p[weights][..., unit] = 0
+    return p

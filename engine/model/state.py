@@ -15,6 +15,7 @@ The first argument of each function is the model. Its attributes, besides those 
     streams                     by name of a function, the states of Theano's random streams, as shared variables
 """
 import collections
+import copy
 import math
 import secrets
 
@@ -211,6 +212,14 @@ def set_parameters(model, new, uchar):
         model.p, model.functions, model.optimiser_variables = variables, CompiledFunctions(), {}
     model.weights, model.averaged_steps = updated(model, model.weights, new if model.lp.get('average') else {}), 0
     model.schedule, model.carried, model.validation = None, None, (None, 0)
+
+
+def reader_of(model, new, uchar):
+    """Return a copy of a model, which only predicts, with other parameters."""
+    reader = copy.copy(model)
+    reader.p, reader.weights, reader.lp, reader.functions = {}, {}, {}, CompiledFunctions()
+    set_parameters(reader, new, uchar)
+    return reader
 
 
 def variables(model):

@@ -86,7 +86,18 @@ def cells(model, text, held_out):
     layers = layers_of_units(sizes(model))
     ranges = np.concatenate([[of_range[name].min(axis=0), of_range[name].max(axis=0)] for name in names], axis=1)
     return dict(sizes=sizes(model), layers=layers, correlations=correlations, followers=FOLLOWERS,
+                without=without_followers(model, text, correlations),
                 ranges=ranges.T.astype(float).round(4).tolist())
+
+
+def without_followers(model, text, correlations):
+    """Return how much more each kind of character costs without the unit that follows a feature best, by features."""
+    if not cell_of_model(model).standard:
+        return {}
+    units = [(k, unit) for k, H in enumerate(sizes(model), 1) for unit in range(H)]
+    rises = model.ablations(text, [[units[np.argmax(np.abs(r))]] for r in correlations.values()])
+    return {feature: {kind: round(rise[n], 3) for kind, rise in rises.items()}
+            for n, feature in enumerate(correlations)}
 
 
 def formulas():
