@@ -67,8 +67,10 @@ def curve(words, cwd, *more):
 
 # What replaces attributes of the programs' modules, by name.
 STAND_INS = dict(
-    Worker=Worker, trained=trained, curve=curve, TURN=0, N=8, NOVEL=20_000, rows_of=lambda V: [('LSTM', 3)],
-    output=lambda compiled, *words: read_options(*words), settings=lambda compiled: dict(
+    Worker=Worker, trained=trained, curve=curve, TURN=0, STEPS=1, CELLS=['LSTM'], N=8, NOVEL=20_000,
+    held_out=lambda checkpoint: SimpleNamespace(text='"Yes,"\nhe said.\n' * 20), rows_of=lambda V: [('LSTM', 3)],
+    output=lambda compiled, *words: read_options(*words),
+    settings=lambda compiled: dict(
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding='utf-8', env=environment(FAST)),
     subprocess=SimpleNamespace(run=lambda *words, **more: None, DEVNULL=None))
 
@@ -76,7 +78,7 @@ STAND_INS = dict(
 def without_pytorch(module):
     """Return more stand-ins, for what a module needs PyTorch for."""
     def make_pytorch(*arguments):
-        turn = module.make_ours(*arguments)
+        turn = module.make_ours(*[each for each in arguments if each is not True])         # of PyTorch alone
         vars(turn).setdefault('found', 'CharLSTM')
         return turn
 
@@ -93,6 +95,8 @@ def without_pytorch(module):
     ('quality.py minutes {text} --nanogpt {folder} --results {folder}', 'curve'),
     ('sampling.py --units 3 --streams 2 --length 9 --rounds 1', 'Worker'),
     ('startup.py --rounds 1', 'NOVEL output settings'),
+    ('tracking.py --results {folder} --seeds 1', 'STEPS CELLS'),
+    ('units.py training_results/prideandprejudice.npz', 'held_out'),
     ('training.py --units 3 --batches 2 --steps 1 --no-numpy', 'Worker N')])
 def test_program(command, names, monkeypatch, tmp_path, text_file, capfd):
     if command.startswith('page.py') and CHROMIUM is None:
@@ -169,25 +173,15 @@ def results(tmp_path, monkeypatch, capsys):
     return text, tmp_path / 'results'
 
 
-def test_costs_are_those_of_the_published_symbols(results, capsys):
+def test_parts_are_bytes_and_their_costs_make_the_row(results, capsys):
     text, folder = results
-    parts = [(folder / f'warandpeace-{part}.txt').read_bytes().decode('utf-8') for part in ('train', 'valid', 'test')]
-    assert ''.join(parts) == text
-    first, second, last = np.cumsum([len(part.replace('\n', '\r\n').encode()) for part in parts])
-    for percent, end in ((80, first), (90, second)):       # the text begins with a mark of 3 bytes, and ends in LF
-        assert 0 <= (3 + last - 1) * percent // 100 - (3 + end) < 2
-    scales = []
-    for part, ends_in_lf in ((parts[1], 0), (parts[2], 1)):
-        symbols = sum(2 if character in 'é\n' else 1 for character in part) - ends_in_lf
-        scales.append((len(part) - 1) / (symbols - 1))
-    for seed in (1, 2):
-        found = json.loads((folder / f'warandpeace-256-seed{seed}.json').read_text())
-        assert found['published_nats'] == pytest.approx(seed * scales[1])
-        assert found['published_adapted_nats'] == pytest.approx((seed - 0.5) * scales[1])
-        assert found['published_valid_in_pieces_nats'] == pytest.approx(2 * seed * scales[0])
-    row = [f'{cost * scales[1]:.3f}' for cost in (1.5, 1, 1, 2)]
-    expected = '| CharLSTM 2x256, sequences of 71 | 0.12 M | {}; adapted {} | mean of {}, {} |'.format(*row)
-    assert capsys.readouterr().out.splitlines()[-1] == expected
+    parts = [(folder / f'warandpeace-{part}.txt').read_text(encoding='utf-8') for part in ('train', 'valid', 'test')]
+    published = b'\xef\xbb\xbf' + text[:-1].replace('\n', '\r\n').encode() + b'\n'
+    assert ''.join(parts).replace('\xff', '\r').encode('latin-1') == published
+    assert [len(part) for part in parts] == [len(published) * 8 // 10, (n := len(published)) * 9 // 10 - n * 8 // 10,
+                                             n - n * 9 // 10]
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        '| CharLSTM 2x256, sequences of 71 | 0.12 M | 1.500; adapted 1.000 | mean of 1.000, 2.000 |')
 
 
 def test_rows_of_the_readme_are_those_of_the_result_files(results, capsys):

@@ -11,8 +11,8 @@ costs    validation costs on the last 10 % of a text, with the default recipe, o
          the LSTM of the same seed with their standard errors. DIR gets all runs in costs.csv, the curves of the best
          rates in costs.png. A finished run in DIR is only read, and another one is resumed; edited classes begin anew.
 speed    all sides of a row take turns, each in a process of its own. They begin with the same parameters, and unless
-         the costs of their first steps are those of the cell in NumPy, nothing is timed. PyTorch runs an eager loop
-         over the steps of each layer.
+         the costs of their first steps are those of the cell in NumPy, nothing is timed. PyTorch runs a loop over the
+         steps of each layer, eagerly and with torch.compile of a step, whose first two training steps take long.
 """
 import argparse
 import bisect
@@ -21,6 +21,7 @@ import functools
 import hashlib
 import inspect
 import math
+import time
 import types
 from pathlib import Path
 
@@ -181,7 +182,7 @@ def make_ours(name, units):
     return in_turns(lambda: model.theano_train_rmsprop(*next(batches))[0])
 
 
-def make_pytorch(name, units):
+def make_pytorch(name, units, compiled=False):
     import numpy_model
     import torch
     from torch import nn
@@ -189,7 +190,8 @@ def make_pytorch(name, units):
     rows, states, cell_p = numpy_model.declared(function)
     G, of_U, of_W = numpy_model.row_counts(function)
     # The same formula with torch in place of NumPy. A row is a sequence here, and a column there.
-    names = dict(np=torch, sigmoid=torch.sigmoid, normalised=lambda a: nn.functional.layer_norm(a, a.shape[1:]))
+    names = dict(__builtins__=__builtins__, np=torch, sigmoid=torch.sigmoid,       # the first for torch.compile
+                 normalised=lambda a: nn.functional.layer_norm(a, a.shape[1:]))
     cell = types.FunctionType(function.__code__, names, None,
                               (lambda value, state='C': value,))
 
@@ -203,6 +205,7 @@ def make_pytorch(name, units):
         arguments.update(zip(cell_p, [product(v) if v.ndim == 2 else v for v in values]))
         h, *after = cell(**arguments, **{f'{state}_prev': value for state, value in zip(states, before)})
         return h, after
+    step = torch.compile(step) if compiled else step
     p = {each: torch.from_numpy(array) for each, array in parameters(name, units).items()}
 
     class Layer(nn.Module):
@@ -243,14 +246,21 @@ def speed(options):
     """Time all sides of each row, and print the table."""
     print_head('torch')
     print(f'batch {BATCH} x {STEPS} characters, V = {V}')
-    row = table('                cell', 'units', 'characters/s', f'of LSTM 2x{UNITS}', 'over PyTorch')
+    row = table('                cell', 'units', 'characters/s', f'of LSTM 2x{UNITS}', 'over PyTorch', 'over compiled',
+                'seconds before training: ours', 'PyTorch', 'compiled')
     for name, units in rows_of(V):
-        workers = {'LSTM': Worker(make_ours, 'LSTM', UNITS), 'ours': Worker(make_ours, name, units),
-                   'PyTorch': Worker(make_pytorch, name, units)}
-        found = {side: worker.ready() for side, worker in workers.items()}
-        refuse_other_costs({f'{name}, {side}': found[side] for side in ('ours', 'PyTorch')})
-        (lstm, _), (ours, _), (pytorch, _) = take_turns(workers, 1, options.steps).values()
-        row(name, f'2x{units}', f'{STEPS * BATCH / ours:,.0f}', f'{lstm / ours:.2f}', f'{pytorch / ours:.2f}')
+        sides = {'LSTM': (make_ours, 'LSTM', UNITS), 'ours': (make_ours, name, units),
+                 'PyTorch': (make_pytorch, name, units), 'compiled': (make_pytorch, name, units, True)}
+        workers, found, waited = {}, {}, {}
+        for side, arguments in sides.items():
+            start = time.perf_counter()
+            workers[side] = Worker(*arguments)
+            found[side], waited[side] = workers[side].ready(), time.perf_counter() - start
+        del found['LSTM']
+        refuse_other_costs(found)
+        lstm, ours, *theirs = [seconds for seconds, _ in take_turns(workers, 1, options.steps).values()]
+        row(name, f'2x{units}', f'{STEPS * BATCH / ours:,.0f}', f'{lstm / ours:.2f}',
+            *[f'{each / ours:.2f}' for each in theirs], *[f'{waited[side]:.1f}' for side in found])
 
 
 def main():

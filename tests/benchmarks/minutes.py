@@ -4,7 +4,9 @@ The command is `python tests/benchmarks/quality.py minutes`. Each program runs a
 checkpoints is scored, so that the minutes leave this out. They count from the start of its process.
 """
 import contextlib
+import copy
 import functools
+import itertools
 import json
 import os
 import pickle
@@ -30,9 +32,10 @@ CURVES = {                 # by name: the label, and options of the program
     'charlstm-256': ('CharLSTM 2x256', 256, 'float32'),
     'charlstm-128-bfloat16': ('CharLSTM 2x128, bfloat16', 128, 'bfloat16'),
     'charlstm-128': ('CharLSTM 2x128', 128, 'float32'),
-    'pytorch-1': ('PyTorch nn.LSTM 2x256, rate 0.001', 0.001),
-    'pytorch-2': ('PyTorch nn.LSTM 2x256, rate 0.002', 0.002),
-    'pytorch-4': ('PyTorch nn.LSTM 2x256, rate 0.004', 0.004),
+    'pytorch-ours-bfloat16': ("PyTorch, CharLSTM's recipe, bfloat16", 'ours', 'bfloat16', 40),
+    'pytorch-ours': ("PyTorch, CharLSTM's recipe", 'ours', 'float32', 40),
+    'pytorch-own-bfloat16': ('PyTorch, AdamW for 5 minutes, bfloat16', 'own', 'bfloat16', 20),
+    'pytorch-own': ('PyTorch, AdamW for 5 minutes', 'own', 'float32', 12),
     'nanogpt-readme': ('nanoGPT 0.80 M, context 64', GPT + SMALL.format(12, 64)
                        + '--max_iters=2000 --lr_decay_iters=2000 --eval_interval=250'),
     'nanogpt-small': ('nanoGPT 0.80 M, context 256', GPT + SMALL.format(16, 256)
@@ -88,49 +91,105 @@ def cost_of_nanogpt(path, numbers):
 
 # ---------------------------------------------------------------- PyTorch's side
 
+OWN = dict(B=50, T=50, dropout=0.25, dropconnect=0, smoothing=0, clip=1)
+OURS = dict(B=25, T=100, dropout=0.15, dropconnect=0.1, smoothing=0.001, ar=2, tar=2, reset=0.05, clip=5)
+
+
 def build_pytorch(V):
     """Return the layers of a network of CharLSTM's kind, by name, in a Module."""
     import torch
     from torch import nn
     return nn.ModuleDict(dict(one_hot=nn.Embedding.from_pretrained(torch.eye(V)),          # frozen: only copies rows
-                              lstm=nn.LSTM(V, 256, num_layers=2, dropout=0.25), output=nn.Linear(256, V)))
+                              lstm1=nn.LSTM(V, 256), lstm2=nn.LSTM(256, 256), linear=nn.Linear(256, V)))
 
 
-def scores(net, x, states=None):
-    """Return scores (T,B,V) after characters x (T,B), and the new states."""
-    from torch.nn.functional import dropout
-    h, states = net.lstm(net.one_hot(x), states)
-    return net.output(dropout(h, 0.25, net.training)), states
-
-
-def train_pytorch(folder, rate, epochs=40, T=50, B=50):
-    """Train nn.LSTM with AdamW on streams, as CharLSTM is, at a rate that falls by a cosine. Save each epoch."""
+def scores(net, x, states=(None, None), dropout=0, dropconnect=0):
+    """Return scores (T,B,V) after characters x (T,B), h of the last layer (T,B,H), and the new states."""
     import torch
+    h, after = net.one_hot(x), []
+    for layer, before in zip((net.lstm1, net.lstm2), states):
+        U, W, *biases = layer.parameters()
+        zeros = h.new_zeros(1, x.shape[1], layer.hidden_size)
+        W = torch.nn.functional.dropout(W, dropconnect, net.training)
+        out, *state = torch.lstm(h, before or (zeros, zeros), [U, W, *biases], True, 1, 0.0, net.training, False, False)
+        after.append([each.detach() for each in state])
+        h = torch.nn.functional.dropout(out, dropout, net.training)
+    return net.linear(h), out, after
+
+
+def adamw(net, steps):
+    """Return what takes a step of AdamW, at a rate that falls by a cosine, and the network to save."""
+    import torch
+    rule = torch.optim.AdamW(net.parameters(), lr=0.004, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(rule, steps)
+
+    def learn():
+        rule.step()
+        schedule.step()
+    return learn, net
+
+
+def of_charlstm(net, steps):
+    """Return what takes a step of CharLSTM's RMSprop at its rates, and the network of running averages."""
+    import torch
+    average, trained = copy.deepcopy(net), [p for p in net.parameters() if p.requires_grad]
+    means = [p for p in average.parameters() if p.requires_grad]
+    squares, sums = [[torch.zeros_like(p) for p in trained] for _ in range(2)]
+    counter = itertools.count()
+
+    @torch.no_grad()
+    def learn():
+        n = next(counter)
+        rate = 0.012 * min(1, (n + 1) / 100) * (0.05 + 0.95 * min(1, 2 * (steps - n) / steps))
+        for p, m, v, mean in zip(trained, squares, sums, means):
+            m.mul_(0.99).addcmul_(p.grad, p.grad, value=0.01)
+            v.mul_(0.9).add_(p.grad)
+            step = 0.1 * v / (m.sqrt() + 1e-8) + 0.02 * p
+            p.sub_(step.clamp_(-2, 2), alpha=rate)
+            mean.lerp_(p, 1 - min(0.999, 1 - 10 / (n + 10)))
+    return learn, average
+
+
+def train_pytorch(folder, recipe, precision, epochs):
+    """Train with AdamW or CharLSTM's recipe, on streams as it is. Save each epoch. precision: bfloat16 by autocast."""
+    import torch
+    from safetensors.torch import load_file
     text = torch.from_numpy(np.fromfile(folder / 'train.bin', np.uint16).astype('int64'))
     torch.manual_seed(1)
-    net = build_pytorch(int(text.max()) + 1)
-    length = (len(text) - 1) // B // T * T                                         # of a stream
+    net, o = build_pytorch(int(text.max()) + 1), dict(OWN if recipe == 'own' else OURS)
+    B, T, ar, tar, reset = [o.get(name, 0) for name in ('B', 'T', 'ar', 'tar', 'reset')]
+    if recipe == 'ours':
+        net.load_state_dict(load_file(folder / 'start.safetensors'), strict=False)
+        for bias in (net.lstm1.bias_hh_l0, net.lstm2.bias_hh_l0):                  # which only PyTorch has
+            bias.requires_grad_(False)
+    length = (len(text) - 1) // B                                                  # of a stream
     x, y = [text[start:start + B * length].view(B, length).T for start in (0, 1)]  # (length, B)
-    rule = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(rule, epochs * (length // T))
+    learn, saved = (adamw if recipe == 'own' else of_charlstm)(net, epochs * -(-length // T))
     for _ in range(epochs):
-        states = None
+        states = [[torch.zeros(1, B, 256)] * 2] * 2
         for a, b in zip(x.split(T), y.split(T)):
-            predicted, states = scores(net, a, states)
-            states = [state.detach() for state in states]
-            rule.zero_grad()
-            torch.nn.functional.cross_entropy(predicted.flatten(0, 1), b.flatten()).backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            rule.step()
-            schedule.step()
-        torch.save(net.state_dict(), folder / 'pytorch.part')
+            keep = (torch.rand(1, B, 1) >= reset).float()
+            states = [[state * keep for state in layer] for layer in states]
+            with torch.autocast('cpu', torch.bfloat16, enabled=precision == 'bfloat16'):
+                predicted, h, after = scores(net, a, states, o['dropout'], o['dropconnect'])
+            cost = torch.nn.functional.cross_entropy(
+                predicted.float().flatten(0, 1), b.flatten(), label_smoothing=o['smoothing'])
+            if ar or tar:
+                h, before = h.float(), states[1][0]
+                cost = cost + ar * h.square().mean() + tar * torch.cat([before, h]).diff(dim=0).square().mean()
+            states = after
+            net.zero_grad()
+            cost.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), o['clip'])
+            learn()
+        torch.save(saved.state_dict(), folder / 'pytorch.part')
         os.replace(folder / 'pytorch.part', folder / 'pytorch.pt')
 
 
 def cost_of_pytorch(path, numbers):
     import torch
     stored = torch.load(path)
-    net = build_pytorch(len(stored['output.bias']))
+    net = build_pytorch(len(stored['linear.bias']))
     net.load_state_dict(stored)
     return cost_in_torch(lambda x: scores(net.eval(), x.T)[0].transpose(0, 1), PIECE, numbers)
 
@@ -174,14 +233,19 @@ def run_of(name, folder, nanogpt, texts):
         path = folder / f'{name}_{texts[0].name}_best.npz'
         return words, ROOT, path, lambda path: cost_of_charlstm(path, valid)
     if name.startswith('pytorch'):
-        return [__file__, folder, first], ROOT, folder / 'pytorch.pt', lambda path: cost_of_pytorch(path, numbers)
+        words = [__file__, folder, first, *rest]
+        return words, ROOT, folder / 'pytorch.pt', lambda path: cost_of_pytorch(path, numbers)
     sys.path.insert(0, str(nanogpt))                                               # for cost_of_nanogpt
     words = [*first.split(), f'--dataset={folder}', f'--out_dir={folder / name}']
     return words, nanogpt, folder / name / 'ckpt.pt', lambda path: cost_of_nanogpt(path, numbers)
 
 
 def prepare(folder, parts):
-    """Write the two parts of the text for CharLSTM, and as nanoGPT reads them. Return the paths for CharLSTM."""
+    """Write the two parts of the text for CharLSTM, and as nanoGPT reads them, and new parameters for PyTorch.
+
+    Return the paths for CharLSTM.
+    """
+    from charlstm import CharLSTM
     from engine.data.text import encoded
     folder.mkdir(parents=True, exist_ok=True)
     uchar = sorted(set(''.join(parts)))
@@ -190,6 +254,10 @@ def prepare(folder, parts):
     for path, name, part in zip(paths, ('train', 'val'), parts):
         path.write_text(part, encoding='utf-8')
         encoded(part, uchar, 'the text').astype(np.uint16).tofile(folder / f'{name}.bin')
+    model = CharLSTM(random_seed=1)
+    model.prepare_input(paths[0], valid=paths[1], verbose=False)
+    model.model_setup(num_units1=256, num_units2=256, initial='chrono')
+    model.export(folder / 'start.safetensors')
     return paths
 
 
@@ -229,7 +297,7 @@ def minutes_row(name, points):
 
 def draw(curves, path):
     """Draw the best cost so far against minutes: a colour for each program, a line style for each of its runs."""
-    colours = dict(charlstm=('tab:blue', ['-', '--', '-.', ':']), pytorch=('tab:red', [':', '-', '--']),
+    colours = dict(charlstm=('tab:blue', ['-', '--', '-.', ':']), pytorch=('tab:red', ['-', '--', '-.', ':']),
                    nanogpt=('tab:grey', ['--', '-', ':']))
     lines, ticks = [], [0.1, 0.2, 0.5, 1, 2, 5, 10, 20]
     for name, points in curves.items():
@@ -241,4 +309,4 @@ def draw(curves, path):
 
 
 if __name__ == '__main__':
-    train_pytorch(Path(sys.argv[1]), float(sys.argv[2]))
+    train_pytorch(Path(sys.argv[1]), *sys.argv[2:4], int(sys.argv[4]))

@@ -44,13 +44,18 @@ def without_marks(text):
     return '\n'.join(line.strip(' ') for line in text.split('\n'))
 
 
+def as_bytes(text):
+    """Return a text as its bytes with CRLF line ends and a byte order mark, as in 2015: a character for each."""
+    encoded = ('\ufeff' + text.rstrip('\n').replace('\n', '\r\n') + '\n').encode('utf-8')
+    return encoded.decode('latin-1').replace('\r', '\xff')         # no byte of UTF-8, since train.py reads CRLF as LF
+
+
 class Split(NamedTuple):
     """A text that is published with its parts."""
     title: str
     files: tuple                       # names of the files as they are distributed
     lengths: tuple                     # symbols of each file as published; those of Penn Treebank in thousands
     cuts: tuple                        # where to cut a single file: percent of its symbols
-    in_bytes: bool = False             # whether figures are per byte, with CRLF and a byte order mark
     plain: Callable = str              # from the text of a file to the text to train on
     unit: float = 1                    # of README's rows, in nats
     pieces: bool = False               # whether README has costs in pieces, too
@@ -63,53 +68,27 @@ SPLITS = {
                   ('ptb.char.train.txt', 'ptb.char.valid.txt', 'ptb.char.test.txt'), (5_017_000, 393_000, 442_000), (),
                   plain=without_marks, unit=math.log(2)),
     'warandpeace': Split('War and Peace, as in Karpathy, Johnson and Li 2015', ('warpeace_input.txt',), (3_258_246,),
-                         (80, 90), in_bytes=True)}
-
-
-# ---------------------------------------------------------------- the parts of a text
-
-class Part(NamedTuple):
-    """A part as it is trained on or scored, and how many of the published symbols it has."""
-    text: str
-    symbols: int
-
-    @property
-    def scale(self):
-        """The factor from train.py's cost, a mean over all characters but the first, to the mean over the symbols."""
-        return (len(self.text) - 1) / (self.symbols - 1)
-
-
-def pieces(symbols, cuts):
-    """Cut a string or bytes at these shares of its length, in percent, rounded down. Return the pieces.
-
-    Bytes are cut neither inside of a character nor between CR and LF.
-    """
-    places = [0]
-    for percent in cuts:
-        k = len(symbols) * percent // 100
-        while isinstance(symbols, bytes) and (0x80 <= symbols[k] < 0xc0 or symbols[k - 1:k + 1] == b'\r\n'):
-            k -= 1
-        places.append(k)
-    return [symbols[start:end] for start, end in zip(places, places[1:] + [len(symbols)])]
-
-
-def part(piece):
-    """Return the Part of a piece."""
-    text = piece.decode('utf-8').replace('\r\n', '\n').removeprefix('\ufeff') if isinstance(piece, bytes) else piece
-    return Part(text, len(piece))
+                         (80, 90), plain=as_bytes)}
 
 
 def cut(split, paths):
-    """Return the Parts of a split from its files. Print what is not as published. Raises ValueError and OSError."""
+    """Return the texts of the parts of a split from its files. Print what is not as published.
+
+    Raises ValueError and OSError.
+    """
     if len(paths) != len(split.files):
         raise ValueError(f'got {len(paths)} files, expected {", ".join(split.files)}')
     texts = [split.plain(path.read_text(encoding='utf-8-sig')) for path in paths]
-    if split.in_bytes:         # as those of 2015; copies have other line ends, and some have none at the end
-        texts = [('\ufeff' + text.rstrip('\n').replace('\n', '\r\n') + '\n').encode('utf-8') for text in texts]
     for name, text, n in zip(split.files, texts, split.lengths):
         if len(text) // 1000 != n // 1000:
             print(f'not as published: {name} has {len(text):,} symbols, expected {n:,}')
-    return [part(piece) for text in texts for piece in pieces(text, split.cuts)]
+    return [part for text in texts for part in pieces(text, split.cuts)]
+
+
+def pieces(text, cuts):
+    """Cut a text at these shares of its length, in percent, rounded down. Return the pieces."""
+    places = [0, *(len(text) * percent // 100 for percent in cuts), len(text)]
+    return [text[start:end] for start, end in zip(places, places[1:])]
 
 
 # ---------------------------------------------------------------- the commands
@@ -120,7 +99,7 @@ def published(options):
     print_head()
     print(split.title)
     parts = cut(split, options.files)
-    paths = [write_part(folder / f'{name}-{title}.txt', part.text)
+    paths = [write_part(folder / f'{name}-{title}.txt', part)
              for title, part in zip(('train', 'valid', 'test'), parts)]
     more = ['--valid', paths[1], '--test', paths[-1], '--test-adapt', *options.options]
     for units in options.units or (256, 512):
@@ -128,17 +107,10 @@ def published(options):
         for seed in range(1, options.seeds + 1):
             run = f'{name}-{units}-seed{seed}'
             result = trained(paths[0], run, folder, '--random-seed', seed, '--num-units1', units, *more)
-            in_pieces = cost_of_charlstm(folder / f'{run}_{paths[0].name}_best.npz', parts[1].text)
-            results.append(result | published_costs(parts, result, in_pieces))
+            in_pieces = cost_of_charlstm(folder / f'{run}_{paths[0].name}_best.npz', parts[1])
+            results.append(result | dict(valid_in_pieces_nats=in_pieces))
             (folder / f'{run}.json').write_text(json.dumps(results[-1], indent=1) + '\n')
         print(readme_row(name, results), flush=True)
-
-
-def published_costs(parts, result, in_pieces):
-    """Return the costs of a run in nats a published symbol. in_pieces: the cost of the validation part in pieces."""
-    last = parts[-1].scale
-    return dict(published_nats=result['test_nats'] * last, published_adapted_nats=result['test_adapted_nats'] * last,
-                published_valid_in_pieces_nats=in_pieces * parts[1].scale)
 
 
 # ---------------------------------------------------------------- README's rows
@@ -148,9 +120,9 @@ def readme_row(name, results):
     first, split = results[0], SPLITS[name]
 
     def costs(of):
-        return [result[f'published_{of}nats'] / split.unit for result in results]
+        return [result[f'{of}nats'] / split.unit for result in results]
 
-    def mean(of=''):
+    def mean(of='test_'):
         return f'{sum(costs(of)) / len(results):.3f}'
 
     capped = all(result['epochs'] == first['option_epochs'] for result in results)
@@ -158,9 +130,9 @@ def readme_row(name, results):
     units = first['units'].split()
     cells = [f'CharLSTM {len(units)}x{units[0]}' + (length != default) * f', sequences of {length}'
              + capped * f', {first["epochs"]} epochs',
-             f'{first["parameters"] / 1e6:.2f} M', f'{mean()}; adapted {mean("adapted_")}']
+             f'{first["parameters"] / 1e6:.2f} M', f'{mean()}; adapted {mean("test_adapted_")}']
     cells += [mean('valid_in_pieces_')] if split.pieces else []
-    cells += ['mean of ' + ', '.join(f'{cost:.3f}' for cost in costs('')) if results[1:] else 'one seed']
+    cells += ['mean of ' + ', '.join(f'{cost:.3f}' for cost in costs('test_')) if results[1:] else 'one seed']
     return f'| {" | ".join(cells)} |'
 
 
@@ -188,13 +160,13 @@ def compressors(options):
     """Print the bits a symbol that the last part adds to a compressed training text. Raises ValueError and OSError."""
     import pyppmd
     import zpaq
-    parts = [(part.text.encode('utf-8'), part.symbols) for part in cut(SPLITS[options.name], options.files)]
-    train, (last, symbols), row = parts[0][0], parts[-1], table('program', ' nats', ' bits')
+    train, *_, last = [part.encode('latin-1') for part in cut(SPLITS[options.name], options.files)]    # a byte each
+    row = table('program', ' nats', ' bits')
     for name, compress in {
             'bzip2': bz2.compress, 'xz -9e': lambda data: lzma.compress(data, preset=9 | lzma.PRESET_EXTREME),
             'PPMd': lambda data: pyppmd.compress(data, max_order=16, mem_size=1 << 28),
             'zpaq': lambda data: zpaq.compress(data, method=ZPAQ, threads=1)}.items():
-        bits = 8 * (len(compress(train + last)) - len(compress(train))) / symbols
+        bits = 8 * (len(compress(train + last)) - len(compress(train))) / len(last)
         row(name, f'{bits * math.log(2):.3f}', f'{bits:.3f}')
 
 
@@ -220,7 +192,7 @@ def build_parser():
     add.add_argument('--options', type=shlex.split, default=[], help='of train.py, such as "--epochs 20"')
     add = commands.add_parser('minutes', help='costs of CharLSTM, nanoGPT and PyTorch against minutes')
     add.set_defaults(function=lambda options: minutes(
-        options, [part.text for part in cut(SPLITS['shakespeare'], [options.file])]))
+        options, cut(SPLITS['shakespeare'], [options.file])))
     add.add_argument('file', metavar='FILE', type=Path, help='tiny Shakespeare')
     add.add_argument('--nanogpt', metavar='FOLDER', type=Path, required=True, help='a clone of nanoGPT')
     add.add_argument('--results', metavar='DIR', type=Path, required=True, help='folder of the runs')

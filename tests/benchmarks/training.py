@@ -5,9 +5,10 @@
 
 All take turns, each in a separate process. They begin with the same parameters, and unless the costs of their first
 steps agree, nothing is timed. --clang adds CharLSTM compiled by clang++, and --bfloat16 with that precision, and
-PyTorch with its autocast to it. --peers adds JAX, and Keras on TensorFlow, without and with XLA, and on JAX. A turn has
-several steps, since the first ones warm up threads and caches. Every number is from the median step. The share of the
-peak is 6 x the multiply-adds of a forward step, divided by the time and by the speed of the fastest product of matrices
+PyTorch with its autocast to it. --embedding adds PyTorch with an embedding in place of one-hot vectors: another model,
+with a smaller product. --peers adds JAX, and Keras on TensorFlow, without and with XLA, and on JAX. A turn has several
+steps, since the first ones warm up threads and caches. Every number is from the median step. The share of the peak is
+6 x the multiply-adds of a forward step, divided by the time and by the speed of the fastest product of matrices
 (2048, 2048) in the same precision, of NumPy's, PyTorch's and the kernel's.
 
 --device compares, on a device of PyTorch, CharLSTM, plain and with the default recipe of train.py, PyTorch's nn.LSTM,
@@ -74,18 +75,23 @@ def make_ours(units, batch, precision='float32', cxx=None, device=None, loop=Fal
     return in_turns(lambda: model.theano_train_rmsprop(*next(batches))[0])
 
 
-def make_pytorch(units, batch, autocast=False, device='cpu'):
+def make_pytorch(units, batch, autocast=False, device='cpu', embedded=0):
+    """embedded: the numbers of a character in an embedding, whose product with U is smaller; 0: one-hot vectors."""
     import torch
     from torch import nn
     batches, p = make_batches(batch), stacked_parameters(V, units)
     one_hot = nn.Embedding.from_pretrained(torch.eye(V))                           # frozen: only copies rows
-    lstm, output = nn.LSTM(V, units, num_layers=2), nn.Linear(units, V)
+    lstm, output = nn.LSTM(embedded or V, units, num_layers=2), nn.Linear(units, V)
     for second_bias in (lstm.bias_hh_l0, lstm.bias_hh_l1):                         # which only PyTorch has
         second_bias.requires_grad_(False).zero_()
     trained = [weights for weights in (*lstm.parameters(), *output.parameters()) if weights.requires_grad]
     with torch.no_grad():
         for weights, array in zip(trained, p.values()):
-            weights.copy_(torch.from_numpy(array))
+            if weights.shape == array.shape:               # not U1 after an embedding
+                weights.copy_(torch.from_numpy(array))
+    if embedded:
+        one_hot = nn.Embedding(V, embedded)
+        trained.append(one_hot.weight)
     for module in (one_hot, lstm, output):
         module.to(device)
     rule = torch.optim.RMSprop(trained, lr=RATE, alpha=DECAY, eps=1e-8)
@@ -196,6 +202,8 @@ def take_turns(workers, turns, steps):
 def measure(units, batch, options):
     """Return the median seconds and the peak memory of each, by name."""
     sides = {'ours': (make_ours,), 'PyTorch': (make_pytorch,)}
+    if options.embedding:
+        sides['embedding'] = make_pytorch, False, 'cpu', 32
     if options.clang:
         sides['clang'] = make_ours, 'float32', 'clang++'
     if options.bfloat16:
@@ -206,7 +214,8 @@ def measure(units, batch, options):
         sides.update({'Keras, TF': (make_keras, 'tensorflow', False), 'Keras, XLA': (make_keras, 'tensorflow', True),
                       'Keras, JAX': (make_keras, 'jax', True), 'JAX': (make_jax,)})
     workers = {name: Worker(make, units, batch, *more) for name, (make, *more) in sides.items()}
-    refuse_other_costs({name: worker.ready() for name, worker in workers.items()})
+    costs = {name: worker.ready() for name, worker in workers.items()}
+    refuse_other_costs({name: found for name, found in costs.items() if name != 'embedding'})      # another model
     return take_turns(workers, TURNS, options.steps)
 
 
@@ -249,6 +258,7 @@ def main():
     parser.add_argument('--clang', action='store_true', help='add CharLSTM compiled by clang++')
     parser.add_argument('--bfloat16', action='store_true', help='add both sides with products in bfloat16')
     parser.add_argument('--peers', action='store_true', help='add Keras on TensorFlow and on JAX, and JAX')
+    parser.add_argument('--embedding', action='store_true', help='add PyTorch with an embedding of 32 numbers')
     parser.add_argument('--device', help='compare on this device of PyTorch, such as cuda')
     options = parser.parse_args()
     print_head('torch', *['tensorflow-cpu', 'keras', 'jax'] * options.peers)
