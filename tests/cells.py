@@ -183,7 +183,7 @@ def ordered_in_numpy(a_m, a_f, x_g, C_prev, keep=same):
 
 # Cells of the table of ways: in Theano and in NumPy.
 CELLS = {'standard': (lstm_cell, lstm), 'RNN': (RNN.cell, rnn_in_numpy), 'GRU': (GRU.cell, gru_in_numpy),
-         'GRU of 2014': (GRU2014.cell, gru_2014_in_numpy), 'mLSTM': (MLSTM.cell, mlstm_in_numpy),
+         'GRU of 2014': (GRU2014.cell, gru_2014_in_numpy), 'multiplicative LSTM': (MLSTM.cell, mlstm_in_numpy),
          'minGRU': (MinGRU.cell, mingru_in_numpy), 'sLSTM': (SLSTM.cell, slstm_in_numpy),
          'peepholes': (Peepholes.cell, peephole_in_numpy), 'normalised': (Normalised.cell, normalised_in_numpy),
          'three states': (three_states, three_in_numpy), 'ordered': (ordered_cell, ordered_in_numpy)}

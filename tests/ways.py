@@ -88,7 +88,8 @@ CASES = [
     Case(64, 32, 63, T=1, B=1), Case(65, 64, 97, T=1, B=50), Case(104, 70, 64, T=50, B=50),
     Case(11, 71, 5, T=25, B=33, cell='normalised'), Case(34, 64, 31, T=50, B=33, cell='three states'),
     Case(12, 33, 18, T=23, B=3, cell='RNN'), Case(13, 35, 66, T=19, B=34, cell='GRU'),
-    Case(19, 65, 65, T=27, B=34, cell='GRU of 2014', layers=1), Case(18, 31, 34, T=23, B=1, cell='mLSTM', layers=3),
+    Case(19, 65, 65, T=27, B=34, cell='GRU of 2014', layers=1),
+    Case(18, 31, 34, T=23, B=1, cell='multiplicative LSTM', layers=3),
     Case(14, 67, 19, T=29, B=5, cell='minGRU'), Case(15, 37, 68, T=31, B=4, cell='sLSTM'),
     Case(16, 33, 33, T=21, B=4, layers=1), Case(17, 31, 34, T=27, B=3, cell='three states', layers=3),
     Case(20, 33, (65, 18), T=23, B=35, layers=3), Case(21, 37, (18, 65), T=21, B=5, cell='ordered', layers=3)]

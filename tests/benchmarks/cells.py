@@ -35,7 +35,7 @@ COLUMNS = 'cell units parameters option_lrate random_seed best_valid_nats best_e
 # Each cell's class in engine/lesson/cells.py, or CharLSTM, and the name of its function in tests/cells.py.
 CELLS = {'LSTM': ('CharLSTM', 'standard'), 'RNN': ('RNN', 'rnn'), 'GRU': ('GRU', 'gru'),
          'GRU of 2014': ('GRU2014', 'gru_2014'), 'minGRU': ('MinGRU', 'mingru'), 'sLSTM': ('SLSTM', 'slstm'),
-         'mLSTM': ('MLSTM', 'mlstm'), 'LSTM, no forget gate': ('NoForgetGate', 'no_forget'),
+         'multiplicative LSTM': ('MLSTM', 'mlstm'), 'LSTM, no forget gate': ('NoForgetGate', 'no_forget'),
          'LSTM, coupled gates': ('NoInputGate', 'coupled'), 'LSTM, peepholes': ('Peepholes', 'peephole'),
          'LSTM, normalised': ('Normalised', 'normalised')}
 

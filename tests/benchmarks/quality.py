@@ -126,13 +126,14 @@ def readme_row(name, results):
         return f'{sum(costs(of)) / len(results):.3f}'
 
     capped = all(result['epochs'] == first['option_epochs'] for result in results)
+    alone = '' if results[1:] else f' (one seed, best after epoch {first["best_epoch"]})'
     length, default = first['option_seq_length'], ROWS['seq_length'].default
     units = first['units'].split()
     cells = [f'CharLSTM {len(units)}x{units[0]}' + (length != default) * f', sequences of {length}'
              + capped * f', {first["epochs"]} epochs',
-             f'{first["parameters"] / 1e6:.2f} M', f'{mean()}; adapted {mean("test_adapted_")}']
+             f'{first["parameters"] / 1e6:.2f} M', f'{mean()}; adapted {mean("test_adapted_")}{alone}']
     cells += [mean('valid_in_pieces_')] if split.pieces else []
-    cells += ['mean of ' + ', '.join(f'{cost:.3f}' for cost in costs('test_')) if results[1:] else 'one seed']
+    cells += ['mean of ' + ', '.join(f'{cost:.3f}' for cost in costs('test_')) if results[1:] else '']
     return f'| {" | ".join(cells)} |'
 
 
