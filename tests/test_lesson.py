@@ -1,6 +1,7 @@
 """The lesson: its derived gradient, its model in NumPy, the cells of its experiments, and how exercises are checked."""
 import contextlib
 import inspect
+import os
 import re
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 
 from cells import readme_classes
 from charlstm import CharLSTM, tt
-from engine.lesson import cells, check, numpy_lstm, words
+from engine.lesson import cells, check, numpy_lstm, ready, words
 from numpy_model import LETTERS, NAMES, V, gradients, random_parameters, sigmoid
 from scripts import ROOT, assert_refused, load, run, succeeded
 
@@ -64,6 +65,15 @@ def test_commands():
     listed = succeeded(run('-m', 'engine.lesson', '--help', cwd=ROOT))
     assert re.findall('^    ([a-z]+) ', listed, re.MULTILINE) == ['ready', 'train', 'gradient', 'check', 'words']
     assert_refused(run('-m', 'engine.lesson', 'check', 'coupled', 'no.py', cwd=ROOT), 'no.py')
+
+
+def test_ready_names_each_folder_and_checkpoint_without_use(tmp_path):
+    for name in ('text_input', 'text_output'):
+        (tmp_path / name).mkdir()
+    found = ready.problems(tmp_path, tmp_path / 'no.npz')
+    assert re.findall('cannot (.*?) /.*?([^/]*): ', '\n'.join(found)) == [('write in', 'training_results'),
+                                                                         ('read', 'no.npz')]
+    assert sorted(os.listdir(tmp_path)) == ['text_input', 'text_output'] and not os.listdir(tmp_path / 'text_input')
 
 
 def test_code_of_the_derivation_checks_all_rows(capsys):
