@@ -259,7 +259,9 @@ def _message(error):
         return f'not enough memory: {text.partition(chr(10))[0]}'
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or '').split('.')[0]
-        return f'{text}: pip install {"-r requirements.txt" if package in ("theano", "numpy", "scipy") else package}'
+        if package in ('theano', 'numpy', 'scipy'):
+            return f'{text}: is the virtual environment active? If it is: pip install -r requirements.txt'
+        return f'{text}: pip install {package}'
     if isinstance(error, ValueError):                      # only if this program raised it, not a library
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
         return text if frame.f_globals.get('__name__', '').split('.')[0] in PROGRAM else None

@@ -148,7 +148,8 @@ def test_missing_package(script, package, without, folder):
     arguments = ['t.txt', 'r', '--output-dir', 'results'] if script == TRAIN else [
         write_checkpoint('p.npz'), 'out', '--prime-file', 't.txt']
     changes = without(package)         # creates a folder in the current one
-    assert_changes_nothing(folder, run, script, *arguments, env=changes, words=[package, 'pip install -r requirements'])
+    assert_changes_nothing(folder, run, script, *arguments, env=changes, words=[
+        package, 'is the virtual environment active? If it is: pip install -r requirements.txt'])
 
 
 @pytest.mark.parametrize('number', [signal.SIGHUP, signal.SIGINT])
