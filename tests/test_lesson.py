@@ -70,9 +70,8 @@ def test_commands():
 def test_ready_names_each_folder_and_checkpoint_without_use(tmp_path):
     for name in ('text_input', 'text_output'):
         (tmp_path / name).mkdir()
-    found = ready.problems(tmp_path, tmp_path / 'no.npz')
-    assert re.findall('cannot (.*?) /.*?([^/]*): ', '\n'.join(found)) == [('write in', 'training_results'),
-                                                                         ('read', 'no.npz')]
+    with pytest.raises(ValueError, match=r'^cannot write in \S*/training_results: [^/]*; cannot read \S*/no.npz: '):
+        ready.check_files(tmp_path, tmp_path / 'no.npz')
     assert sorted(os.listdir(tmp_path)) == ['text_input', 'text_output'] and not os.listdir(tmp_path / 'text_input')
 
 
@@ -114,10 +113,10 @@ SOLUTIONS = (ROOT / 'tests' / 'solutions.py').read_text(encoding='utf-8')
 
 
 @pytest.mark.parametrize('name, old, new, said', [
-    *[(name, '', '', None) for name in check.EXERCISES],
+    *[(name, '', '', None) for name in check.EXERCISES], ('remember', 'numpy as np', 'numpy as np, beside', None),
     ('coupled', 'C_prev - g', 'C_prev', r'da_f is .* at \[0, 0\]: expected '),
     ('coupled', ', D * f\n', '', 'expected 4 arrays: da_f, da_o, da_g, dC_prev'),
-    ('coupled', 'return D', 'D', 'expected 4 arrays'),
+    ('coupled', 'return D', 'D', 'expected 4 arrays'), ('coupled', 'D = ', 'exit()#', 'line 8: SystemExit'),
     ('coupled', 'C_prev - g', 'C_prev - G', r"mine\.py, line 9: NameError: name 'G' is not defined"),
     ('coupled', 'C_prev - g', 'C_prev -', r'mine\.py, line 9'),
     ('coupled', 'def coupled', 'def couple', r'mine\.py has no coupled'),
@@ -127,8 +126,13 @@ SOLUTIONS = (ROOT / 'tests' / 'solutions.py').read_text(encoding='utf-8')
     ('weights', 's <= t', 's < t', 'the weight is nan at'),
     ('Attention', 'h2 + mean', 'mean', 'the probability is .*: expected '),
     ('Skip', 'sum(units)', 'units[1]', r'V has the shape \(7, 5\): expected \(7, 10\)'),
-    ('Skip', '@staticmethod', '', '@staticmethod above it'), ('lion', '', '', 'no exercise lion: expected one of ')])
+    ('Skip', '@staticmethod', '', '@staticmethod above it'),
+    ('Skip', 'Skip(CharLSTM)', 'Skip', r'expected class Skip\(CharLSTM\)'), ('units', '', '', 'units has no check'),
+    ('weights', 'return e /', 'e /', r'weights returns None: expected a symbol \(B,T,T\)'),
+    ('Attention', 'weights(h2), h2.dimshuffle(1, 0, 2))', 'weights(h2), h2)',
+                                                      r'inputs arrays must .* have sizes \[2, 3\]')])
 def test_exercise(name, old, new, said, tmp_path, interpreted, capsys):
+    (tmp_path / 'beside.py').write_text('')
     (tmp_path / 'mine.py').write_text(SOLUTIONS.replace(old, new))
     with pytest.raises(ValueError, match=said) if said else contextlib.nullcontext():
         check.program(SimpleNamespace(name=name, file=str(tmp_path / 'mine.py')))

@@ -266,7 +266,7 @@ def lines_of(functions, what, values={}):
         place = in_files(functions, traceback.extract_tb(error.__traceback__))
         if place is None or isinstance(error, np.linalg.LinAlgError):
             raise
-        said = str(error).partition('\n')[0]
+        said = re.sub(r'(?s)\[\[.*\]\]', 'arrays', str(error)).partition('\n')[0]
         if said == 'Variables do not support boolean operations.':
             said = 'symbols are neither true nor false: write tt.switch(condition, yes, no) instead of if'
         raise ValueError(f'{what}, {place}: {said or type(error).__name__}') from None

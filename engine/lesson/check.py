@@ -1,14 +1,14 @@
 """Check a solution of an exercise: python -m engine.lesson check NAME FILE"""
+import os
 import runpy
+import sys
 import traceback
 from functools import partial
 
 import numpy as np
 
-from charlstm import tt
-from engine.lesson.cells import NoInputGate, Peepholes
-from engine.lesson.numpy_lstm import forward, lstm_gradient, sigmoid
-from engine.model.edits import refuse_ignored
+from charlstm import CharLSTM, tt
+from engine.lesson.numpy_lstm import forward, sigmoid
 
 T, B, H, V = 6, 3, 5, 7
 
@@ -26,40 +26,35 @@ def compare(name, found, expected):
         raise ValueError(f'{name} is {found[tuple(at)]:.6f} at {at}: expected {expected[tuple(at)]:.6f}')
 
 
-def by_theano(cell, dh, dC, *arguments):
-    """Return C of a cell, and the gradients of its arguments, from those of h and C; all are arrays."""
-    symbols = [*map(tt.constant, arguments)]
-    h, C = cell(*symbols)
-    return C.eval(), [gradient.eval() for gradient in tt.grad((dh * h + dC * C).sum(), symbols)]
+# Written here, too, since other files of the lesson may be edited. Each returns what a solution reads, C last, and h.
+
+def coupled(a_f, a_o, a_g, C_prev):
+    f, o, g = tt.nnet.sigmoid(a_f), tt.nnet.sigmoid(a_o), tt.tanh(a_g)
+    C = f * C_prev + (1 - f) * g
+    return [f, o, g, C_prev, C], o * tt.tanh(C)
 
 
-def compare_gradients(names, found, expected):
-    require(found is not None and len(found) == len(expected), f'expected {len(expected)} arrays: {", ".join(names)}')
-    for name, *gradients in zip(names, found, expected):
-        compare(name, *gradients)
+def peephole(a_f, a_i, a_o, a_g, C_prev, p):
+    f, i, g = tt.nnet.sigmoid(a_f), tt.nnet.sigmoid(a_i), tt.tanh(a_g)
+    C = f * C_prev + i * g
+    o = tt.nnet.sigmoid(a_o + p * C)
+    return [f, i, o, g, p, C_prev, C], o * tt.tanh(C)
 
 
-def coupled(function, random):                             # random: NumPy's generator
-    a_f, a_o, a_g, C_prev, dh, dC = random.normal(0, 1, (6, B, H))
-    C, expected = by_theano(NoInputGate.cell, dh, dC, a_f, a_o, a_g, C_prev)
-    found = function(sigmoid(a_f), sigmoid(a_o), np.tanh(a_g), C_prev, C, dh, dC)
-    compare_gradients(['da_f', 'da_o', 'da_g', 'dC_prev'], found, expected)
-
-
-def peephole(function, random):
-    (a_f, a_i, a_o, a_g, C_prev, dh, dC), p = random.normal(0, 1, (7, B, H)), random.normal(0, 1, H)
-    C, expected = by_theano(lambda *row: Peepholes.cell(*row[:5], p_o=row[5]), dh, dC, a_f, a_i, a_o, a_g, C_prev, p)
-    found = function(sigmoid(a_f), sigmoid(a_i), sigmoid(a_o + p * C), np.tanh(a_g), p, C_prev, C, dh, dC)
-    compare_gradients(['da_f', 'da_i', 'da_o', 'da_g', 'dC_prev', 'dp'], found, expected)
+def check_gradient(function, random, formula, names):      # random: NumPy's generator
+    symbols = [tt.constant(random.normal(size=H if name == 'dp' else (B, H))) for name in names]
+    dh, dC = random.normal(size=(2, B, H))
+    read, h = formula(*symbols)
+    expected = tt.grad((dh * h + dC * read[-1]).sum(), symbols)
+    found = function(*[value.eval() for value in read], dh, dC)
+    require(found is not None and len(found) == len(names), f'expected {len(names)} arrays: {", ".join(names)}')
+    for name, array, gradient in zip(names, found, expected):
+        compare(name, array, gradient.eval())
 
 
 def remember(function, random):
-    """Measure, step by step backwards, how much of a derivative is left with the bias of f that a function returns."""
     for n, share in ((50, 0.5), (50, 0.9), (7, 0.1)):
-        dC, zero = np.ones(1), np.zeros(1)
-        for _ in range(n):
-            _, dC = lstm_gradient(zero + function(n, share), zero, zero, zero, zero, zero, zero, dC)
-        compare(f'the share after {n} steps', dC, np.array([share]))
+        compare(f'the share after {n} steps', sigmoid(function(n, share)) ** n, np.array(share))
 
 
 def attention_weights(h):
@@ -69,7 +64,9 @@ def attention_weights(h):
 
 def weights(function, random):
     h = random.normal(0, 1, (T, B, H))
-    compare('the weight', function(tt.constant(h)).eval(), attention_weights(h))
+    found = function(tt.constant(h))
+    require(isinstance(found, tt.Variable), f'weights returns {found}: expected a symbol (B,T,T)')
+    compare('the weight', found.eval(), attention_weights(h))
 
 
 def check_network(model, random, formula):
@@ -84,7 +81,9 @@ def check_network(model, random, formula):
 
 
 EXERCISES = dict(
-    coupled=coupled, peephole=peephole, remember=remember, weights=weights,
+    coupled=partial(check_gradient, formula=coupled, names=['da_f', 'da_o', 'da_g', 'dC_prev']),
+    peephole=partial(check_gradient, formula=peephole, names=['da_f', 'da_i', 'da_o', 'da_g', 'dC_prev', 'dp']),
+    remember=remember, weights=weights,
     Attention=partial(check_network, formula=lambda h1, h2: h2 + np.einsum('bts,sbj->tbj', attention_weights(h2), h2)),
     Skip=partial(check_network, formula=lambda h1, h2: np.concatenate([h1, h2], axis=2)))
 
@@ -92,19 +91,20 @@ EXERCISES = dict(
 def check(name, solution):
     """Print that a solution, a function or a class, is right, or raise ValueError with its first wrong number."""
     if isinstance(solution, type):
+        require(issubclass(solution, CharLSTM), f'{name} is no CharLSTM: expected class {name}(CharLSTM)')
         solution = solution(random_seed=1)
-        refuse_ignored(solution)
     EXERCISES[name](solution, np.random.default_rng(1))
     print(f'{name} is right')
 
 
 def program(options):
-    require(options.name in EXERCISES, f'no exercise {options.name}: expected one of {", ".join(EXERCISES)}')
+    require(options.name in EXERCISES, f'{options.name} has no check: expected one of {", ".join(EXERCISES)}')
+    sys.path.append(os.path.dirname(os.path.abspath(options.file)))        # for what the file imports from there
     try:
         solution = runpy.run_path(options.file).get(options.name)
         require(solution, f'{options.file} has no {options.name}')
         check(options.name, solution)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == options.file]
         place = f'{options.file}, line {lines[-1]}: {type(error).__name__}: ' if lines else ''
         raise ValueError(place + str(error).partition('\n')[0]) from None

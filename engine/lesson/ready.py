@@ -2,40 +2,37 @@
 import importlib.util
 import os
 import platform
+import tempfile
 import time
 
 from charlstm import CharLSTM
-from engine.files import named, partial_name
+from engine.files import named
 from engine.terminal import BUNDLED, ROOT
 
 EPOCHS = 40                            # of train.py --small
 
 
-def problems(root, checkpoint):
-    """Return a line for each folder of the lesson where no file can be written, and for a checkpoint without use."""
+def check_files(root, checkpoint):
+    """Raise ValueError that names each folder in which no file can be written, and a checkpoint that cannot be used."""
     found = []
     for name in ('', 'text_input', 'text_output', 'training_results'):
         folder = os.path.join(root, name)
-        path = partial_name(os.path.join(folder, 'ready'))
         try:
-            with named('write in', folder):
-                with open(path, 'w', encoding='ascii') as file:
-                    file.write('ready')
-                os.remove(path)
+            with named('write in', folder), tempfile.TemporaryFile(dir=folder) as file:
+                file.write(b'ready')
         except OSError as error:
             found.append(str(error))
     try:
         CharLSTM().model_setup(checkpoint)
     except (OSError, ValueError) as error:
         found.append(str(error))
-    return found
+    if found:
+        raise ValueError('; '.join(found))
 
 
 def program(options):
     """Try the files, train for two epochs, the first of which also compiles, write, and look for the packages."""
-    found = problems(ROOT, BUNDLED)
-    if found:
-        raise ValueError('; '.join(found))
+    check_files(ROOT, BUNDLED)
     model, ends = CharLSTM(random_seed=1), []
     for _ in model.fit(recipe='small', epochs=2, verbose=False):
         ends.append(time.time())

@@ -1,8 +1,4 @@
-"""Find words in letters: python -m engine.lesson words TEXT
-
-A model that never saw a space is surprised where a word begins, since the letters within a word are easier to predict
-(Elman 1990). It reads the last 30 % of the words, and cuts before each letter whose cost is a peak.
-"""
+"""Find words in letters (Elman 1990): python -m engine.lesson words TEXT"""
 import io
 import re
 from collections import Counter
@@ -31,6 +27,7 @@ def measures(cuts, begins):
 
 
 def program(options):
+    """Train on 70 % of the words without spaces, read the rest, and cut before each letter whose cost is a peak."""
     codes, uchar, _ = read_text(options.text)
     words = re.findall(r"[\w']+", ''.join(uchar[codes]).lower())
     split = int(0.7 * len(words))
