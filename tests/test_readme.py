@@ -126,7 +126,7 @@ def test_commands_run(tmp_path):
              if not any(word in line for word in ELSEWHERE)]
     piped = [line for line in lines if ' | ' in line]
     words = [shortened(line) for line in lines if line not in piped]
-    assert len(words) > 45 and len(piped) == 1
+    assert len(words) > 44 and len(piped) == 1
     words.append(['', 'rows.py'])
     env = dict(CHARLSTM_NOVEL_URL='http://127.0.0.1:9')
     result = run('-c', DRIVER, json.dumps(words), cwd=program, flags=FAST, env=env)
