@@ -49,6 +49,7 @@ def shown(written):
 def test_notebook_with_an_interrupt(tmp_path):
     """Training is interrupted behind its bar, which one line says, and continues when its cell is run again.
 
+    Run once more after its last epoch, the cell shows the same.
     No line of a bar stays, and each figure is one picture. Its outputs are stored.
     """
     cells = json.loads(LESSON.read_text(encoding='utf-8'))['cells']
@@ -63,7 +64,7 @@ def test_notebook_with_an_interrupt(tmp_path):
         client.start_channels()
         client.wait_for_ready(timeout=120)
         outputs = []
-        for k, source in enumerate(sources[:at + 1] + sources[at:]):
+        for k, source in enumerate(sources[:at + 1] + [sources[at]] + sources[at:]):
             for old, new in SHORT:
                 source = source.replace(old, new)
             outputs.append(execute(manager, client, source, r'(\repoch 1/1: +\d+%\|.*){2}' if k == at else None))
@@ -73,9 +74,9 @@ def test_notebook_with_an_interrupt(tmp_path):
         manager.shutdown_kernel(now=True)
     texts, pictures, _ = zip(*outputs)
     assert texts[at].strip().split('\n')[-1] == 'interrupted: run this cell again to continue'
-    assert [k for k, count in enumerate(pictures) for _ in range(count)] == [10, 13, 16, 18, 21]
-    assert [k for k, text in enumerate(texts) if 'epoch 1: cost ' in text] == [10, 13, 21]
+    assert [k for k, count in enumerate(pictures) for _ in range(count)] == [10, 11, 14, 17, 19, 22]
+    assert [k for k, text in enumerate(texts) if 'epoch 1: cost ' in text] == [10, 11, 14, 22]
     assert re.search(r'da_f is 0.0+ at \[0, 0\]: expected ', texts[5])
     assert not re.search(r'%\|', ''.join(texts)), texts
-    long, short = [max(map(len, text.split('\n'))) for text in texts[19].split('--- ')[1:]]
+    long, short = [max(map(len, text.split('\n'))) for text in texts[20].split('--- ')[1:]]
     assert long > 2 * short                                # lines, while the unit that counts them is held low and high
