@@ -218,11 +218,12 @@ def test_inside(browser, written, judge, of_own_cell):
     browser.press('ArrowLeft')
     found = browser.value('Array.from(text.reading().states(text.place))')
     np.testing.assert_allclose(found, check(judge.codes[:602], 2, 6), atol=1e-5)
-    browser.set('#inside-unit', 'c1:4')
+    browser.value("location.hash = '#inside&unit=c1:4'")
+    browser.wait("byId('inside-name').textContent === 'C1:4'")
     check(judge.codes[:602], 1, 4)
     browser.click('#machine figure:nth-of-type(3) rect:nth-of-type(2)')            # unit 1 of layer 2
     check(judge.codes[:602], 2, 1)
-    browser.set('#inside-unit', 'C1:4')
+    browser.value("void state.change({unit: 'C1:4'})")
     browser.set('#words', 'the cat')
     check(expected_of(judge.p, '\nthe cat')[0], 1, 4)
     browser.click('#inside-next-step')                     # begins again after the last character

@@ -21,8 +21,6 @@ function insideView() {
   }
 
   function show() {
-    byId('inside-unit').value = state.unit || '';
-    byId('inside-unit').setCustomValidity('');
     byId('inside-one').hidden = !state.unit;
     follow();
   }
@@ -142,11 +140,6 @@ function insideView() {
     strip.scrollLeft = asked.offsetLeft - strip.offsetLeft - strip.clientWidth / 2;        // scrolls in a narrow window
   }
 
-  on('inside-unit', 'change', () => {
-    const field = byId('inside-unit'), typed = units.of(field.value);
-    field.setCustomValidity(typed ? '' : 'No unit has this name.');
-    if (field.reportValidity()) state.change({unit: units.nameOf(typed)});
-  });
   onKeys(byId('inside-strip'), {ArrowRight: () => place() + 1, ArrowLeft: () => place() - 1}, text.goTo);
   on('inside-next-step', 'click', () => text.goTo((place() + 1) % text.numbers.length));
   player('inside-play', () => {
@@ -155,7 +148,7 @@ function insideView() {
     return goesOn;
   }, () => PACE);
   byId('inside-carried').textContent = ['h', ...cell.states].join(', ').replace(/, (?=\w+$)/, ' and ');
-  state.follow(['unit', 'feature'], () => {
+  state.follow(['unit'], () => {
     if (state.view !== 'inside') return;
     show();
     if (isNarrow.matches && state.unit) byId('inside-one').scrollIntoView();

@@ -3,6 +3,7 @@
 const live = {
   CHOICES: 6,                                              // next letters shown
   COLOURED: 200,                                           // letters: more would be slow
+  LENGTH: 200,                                             // letters written
   network: once(() => new Network(model.parameters(), data.cell)),         // writes, and may have a held cell
   readings: {},                                            // of lines that are not the reader's own
 
@@ -33,11 +34,11 @@ const live = {
     writing.stop();
     live.showCell(reading);
     const show = ghost => { byId('ghost').textContent = ghost || byId('ghost').textContent; };
-    writing.begin(live.ghost(reading, numberIn('length')), show, show);
+    writing.begin(live.ghost(reading), show, show);
   },
 
   /** Yield how the network goes on, with one character more each time. With a held cell, it reads the line anew. */
-  *ghost(reading, length) {
+  *ghost(reading) {
     const {hold} = state, network = live.network();
     network.hold(hold ? [{...units.of(hold.unit), value: hold.value}] : []);
     network.reset();
@@ -47,7 +48,7 @@ const live = {
     live.showChoices(network.logs());
     const characters = continued(network, new Random(state.seed), state);
     let shown = '';
-    for (let k = 0; k < length; k++) yield shown += glyphs.shown(vocabulary.uchar[characters.next().value]);
+    for (let k = 0; k < live.LENGTH; k++) yield shown += glyphs.shown(vocabulary.uchar[characters.next().value]);
     return shown;
   },
 
@@ -109,7 +110,6 @@ const live = {
   showSettings() {
     byId('temperature').value = state.temperature;
     byId('next-letter').textContent = `The next letter, at temperature ${state.temperature.toFixed(2)}`;
-    byId('seed').value = state.seed;
     if (state.view === 'surprise') live.write();
   },
 
@@ -124,8 +124,6 @@ const live = {
     on('words-none', 'click', () => live.type('', live.line()));
     on('another', 'click', () => state.change({seed: (state.seed + 1) % 2 ** 32}));
     on('temperature', 'input', () => state.change({temperature: byId('temperature').valueAsNumber}));
-    on('seed', 'change', () => state.change({seed: numberIn('seed')}));
-    on('length', 'input', live.write);
     state.follow(['hold'], () => state.view === 'surprise' && live.write());
     state.follow(['temperature', 'seed'], live.showSettings);
     live.showSettings();

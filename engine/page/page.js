@@ -52,12 +52,6 @@ function onKeys(target, steps, act) {
   });
 }
 
-/** Return a number, by default that in a field, moved into the field's range; its default if it is none. */
-function numberIn(id, number = byId(id).valueAsNumber) {
-  const {min, max, defaultValue} = byId(id);
-  return Math.max(Number(min), Math.min(Number(max), isNaN(number) ? DEFAULTS[id] ?? Number(defaultValue) : number));
-}
-
 /** Return play(goesOn) of a button: it calls next() after pace() milliseconds, again and again until that is false. */
 function player(id, next, pace) {
   let timer = 0;
@@ -182,8 +176,8 @@ const address = {
       if (values.includes(said.get(name))) found[name] = said.get(name);
     }
     for (const name of ['words', 'formula']) if (said.has(name)) found[name] = said.get(name);
-    for (const name of ['temperature', 'seed']) {
-      if (said.get(name)) found[name] = numberIn(name, Number(said.get(name)));
+    for (const [name, most] of [['temperature', 2], ['seed', 2 ** 32 - 1]]) {
+      if (Number(said.get(name) || NaN) >= 0) found[name] = Math.min(most, Number(said.get(name)));
     }
     if (said.get('place') && Number.isInteger(place) && place >= 0) Object.assign(found, {place, pinned: true});
     if (units.of(said.get('unit'))) found.unit = units.nameOf(units.of(said.get('unit')));
@@ -216,13 +210,13 @@ function fillAbout() {
 /** Fill the links that try something, and an example: with the best-known cell, its range, and striking places. */
 function fillLinks() {
   const best = gallery.features()[0]?.name || units.all()[0], [LOW, HIGH] = units.rangeOf(best);
-  const {layer, number} = units.of(best), example = `${best} is unit ${number} of layer ${layer}`;
+  const {layer, number} = units.of(best);
   const values = {BEST: best, LOW, HIGH, WHY: modes().why.strikingPlace(), BEFORE: text.strikingPlace() - 1,
     GATE: Object.keys(units.rows)[0], END: Math.max(0, text.spelled.indexOf('\n', 100))};     // which resets a counter
   for (const link of document.querySelectorAll('.try a')) {
     link.hash = link.hash.replace(/[A-Z]{3,}/g, name => values[name]);
   }
-  for (const id of ['cells-example', 'inside-example']) byId(id).textContent = example;
+  byId('cells-example').textContent = `${best} is unit ${number} of layer ${layer}`;
 }
 
 function showView() {
@@ -239,9 +233,10 @@ function showView() {
   showPlace();
 }
 
-/** Scroll to the place that a link is for; a tab opens at the top. */
+/** Scroll to what a link is for; a tab opens at the top. */
 function showPlace() {
-  if (/&(place|mode=why)/.test(location.hash)) text.bringIntoSight();
+  if (/&(place|mode=why)/.test(location.hash)) text.bringIntoSight('center');
+  else if (/&of=/.test(location.hash)) byId('reading').scrollIntoView();
 }
 
 function prepare() {
