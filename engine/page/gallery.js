@@ -32,15 +32,14 @@ const gallery = {
   /** Return a card of a cell: what it does, a strip, and how to colour the text by it and to hold it. */
   card({feature, name, match}) {
     const rises = Object.entries(data.without[feature] || {}).sort((a, b) => b[1] - a[1]);
-    const chosen = {feature, unit: name, of: 'C'}, values = text.valuesOf(name, 'C', text.page.reading());
+    const values = text.valuesOf(name, 'C', text.page.reading());
+    const href = `#cells&feature=${encodeURIComponent(feature)}&unit=${name}&of=C`;
     return element('article', 'card', element('h2', '', data.followers[feature][0]),
       gallery.hasStrips ? gallery.strip(values, match) : element('div', 'strip', 'Reading the text\u2026'),
-      element('p', '', ...rises.slice(0, 1).map(([kind, rise]) => `Without it, ${kind} cost ${rise.toFixed(2)} nats more.`)),
+      element('p', '', ...rises.slice(0, 1).map(([kind, rise]) => (
+        `Without it, ${kind} cost ${rise.toFixed(2)} nats more.`))),
       element('p', 'row', element('span', 'quiet number', `Unit ${name}, match ${Math.abs(match).toFixed(2)} of 1`),
-        button('quiet link', ['Colour the text'], () => {
-          state.change(chosen);
-          byId('reading').scrollIntoView();
-        }), gallery.hold(element('a', 'quiet link', 'Hold it'), name, match)));
+        Object.assign(element('a', 'quiet link', 'Colour the text'), {href}), gallery.hold(element('a', 'quiet link', 'Hold it'), name, match)));
   },
 
   /** Return a link, made one to the line with a cell held where it is deepest in colour. match: with its feature. */

@@ -70,8 +70,8 @@ const text = {
     text.spans.forEach((span, k) => colour.tint(span, level(k)));
   },
 
-  bringIntoSight() {
-    text.spans[text.place].scrollIntoView({block: 'nearest'});
+  bringIntoSight(block = 'nearest') {
+    text.spans[text.place].scrollIntoView({block});
   },
 
   /** Look at a character and scroll to it. */
