@@ -212,8 +212,6 @@ def test_inside(browser, written, judge, of_own_cell):
 
     browser.open(written, view='#inside&place=600&unit=C2:6')
     check(judge.codes[:601], 2, 6)
-    link, = [found for found in browser.all('section[data-view=inside] .try a', 'element.hash') if 'unit=' in found]
-    assert TEXT[int(link.partition('place=')[2])] == '\n'
     browser.click('#inside-strip span:nth-child(43)')      # the second after the current one, and gives the focus
     browser.press('ArrowLeft')
     found = browser.value('Array.from(text.reading().states(text.place))')
@@ -230,6 +228,9 @@ def test_inside(browser, written, judge, of_own_cell):
     browser.wait("byId('inside-status').textContent.startsWith('It read line end and')")
     browser.click('#inside-play')                          # to the last character
     browser.wait("text.place === 7 && byId('inside-play').textContent === 'Play'")
+    browser.click('section[data-view=inside] .try a:nth-of-type(2)')
+    browser.wait('!text.own')
+    assert step_shown(browser) and TEXT[looked_at(browser)] == '\n' and browser.value("byId('words').value === live.line()")
     path, model = of_own_cell
     browser.open(path, view='#inside')
     assert browser.all('#inside-one', 'element.checkVisibility()') == [False]

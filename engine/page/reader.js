@@ -24,6 +24,7 @@ const text = {
     text.expected = expected || text.reading();
     text.showSpans(typesOn ? text.reading().done : 0);
     byId('source').textContent = text.own ? '' : format.visible(data.source);
+    for (const part of document.querySelectorAll('.own')) part.hidden = !text.own;
     text.mark();
   },
 
@@ -44,7 +45,7 @@ const text = {
   takeWords() {
     const {numbers, line} = vocabulary.taken(state.words, text.MOST);
     say('words-unknown', line);
-    if (state.words) live.takeWords(state.words);
+    if (state.words !== byId('words').value) live.takeWords(state.words || live.line());         // by a link
     if (numbers.length) text.show([...vocabulary.lineEnd, ...numbers]);
     else if (text.own) text.show(text.page.numbers, text.page.expected);
     if (state.view) call('show');
