@@ -174,8 +174,14 @@ def test_cells(browser, of_own_cell):
     best = abs(contrasts).argmax()
     assert found[0].startswith('C' + names[best]) and ('low' in found[0]) == (contrasts[best] < 0)
     browser.wait(f"byId('value').textContent.startsWith('Value of h{names[best]} after ')")
+    assert browser.all('#feature option:checked') == [f'the phrase “{TEXT[120:130]}”'.replace('\n', '↵')]
+    browser.set('#feature', 'position in the line')
+    assert browser.all('#units option', 'element.value') == ['C' + names[u] for u in order]
+    assert browser.all('#feature option:checked')[0].startswith('position in the line')
     browser.set('#units', 'C' + names[order[5]])
     layer, unit = map(int, names[order[5]].split(':'))
+    assert browser.value("""performance.now = () => NaN; state.change({of: 'f'}); delete performance.now;
+        text.spans.every(({level}) => !level) && byId('deep').textContent""") == '…'                # while it reads
     for gate, values in gates_of(model, TEXT[:300], layer, unit).items():
         browser.set('#of', gate)
         browser.wait(f"byId('value').textContent.startsWith('Value of {gate}{layer}:{unit} as it reads ')")
@@ -230,7 +236,8 @@ def test_inside(browser, written, judge, of_own_cell):
     browser.wait("text.place === 7 && byId('inside-play').textContent === 'Play'")
     browser.click('section[data-view=inside] .try a:nth-of-type(2)')
     browser.wait('!text.own')
-    assert step_shown(browser) and TEXT[looked_at(browser)] == '\n' and browser.value("byId('words').value === live.line()")
+    assert step_shown(browser) and TEXT[looked_at(browser)] == '\n'
+    assert browser.value("byId('words').value === live.line()")
     path, model = of_own_cell
     browser.open(path, view='#inside')
     assert browser.all('#inside-one', 'element.checkVisibility()') == [False]

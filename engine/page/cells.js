@@ -13,7 +13,8 @@ function cellsView() {
   /** List all units, those that match a phrase, as from search(), or else the chosen feature, best first. */
   function listUnits(phrase = null) {
     const matches = new Map(names.map(name => [name, phrase ? contrast(name, phrase) : correlation(name)]));
-    byId('feature').value = feature() || '';
+    say('phrase', phrase ? `the phrase \u201c${phrase.said}\u201d` : '');
+    byId('feature').value = phrase ? '' : feature() || '';
     order = [...names].sort((a, b) => Math.abs(matches.get(b)) - Math.abs(matches.get(a)));
     byId('units').replaceChildren(...order.map(name => new Option(`${name.padEnd(7, '\xa0')} `
       + `${Math.abs(matches.get(name)).toFixed(2)} ${matches.get(name) < 0 ? 'low\xa0' : 'high'} `
@@ -33,7 +34,8 @@ function cellsView() {
     const AROUND = 30, selection = getSelection(), letters = [...values.keys()];
     const inside = letters.filter(k => !selection.isCollapsed && selection.containsNode(text.spans[k], true));
     const around = letters.filter(k => k >= inside[0] - AROUND && k <= inside.at(-1) + AROUND && !inside.includes(k));
-    listUnits(inside.length ? {inside, around} : null);
+    const said = format.onOneLine(inside.map(k => text.spelled[k]).join(''));
+    listUnits(inside.length ? {inside, around, said} : null);
     if (inside.length) state.change({unit: order[0]});
   }
 
@@ -43,7 +45,10 @@ function cellsView() {
     gallery.hold(byId('hold'), unit(), correlation(unit()));
     byId('text-title').textContent = `${text.own ? 'Your line' : 'The text'} in the colours of ${valueName(unit())}`;
     values = [];
-    if (text.reading().done < text.numbers.length) text.paint(() => 0);
+    if (units.rows[state.of] || text.reading().done < text.numbers.length) {           // then it takes a while
+      text.paint(() => 0);
+      byId('pale').textContent = byId('deep').textContent = '\u2026';
+    }
     work.begin(read(), share => {
       byId('value').textContent = `Reading the text: ${Math.round(100 * share)} %.`;
       gallery.show();
@@ -85,7 +90,10 @@ function cellsView() {
   for (const [name, {code}] of Object.entries(units.rows)) {
     byId('of').append(new Option(code ? `${name} = ${code}` : name, name));
   }
-  on('feature', 'change', () => state.change({feature: byId('feature').value, unit: null}));
+  on('feature', 'change', () => {
+    state.change({feature: byId('feature').value, unit: null});
+    listUnits();                                           // in case a phrase was searched for
+  });
   on('units', 'change', () => state.change({unit: byId('units').value}));
   on('of', 'change', () => state.change({of: byId('of').value}));
   listUnits();

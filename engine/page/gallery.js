@@ -39,7 +39,8 @@ const gallery = {
       element('p', '', ...rises.slice(0, 1).map(([kind, rise]) => (
         `Without it, ${kind} cost ${rise.toFixed(2)} nats more.`))),
       element('p', 'row', element('span', 'quiet number', `Unit ${name}, match ${Math.abs(match).toFixed(2)} of 1`),
-        Object.assign(element('a', 'quiet link', 'Colour the text'), {href}), gallery.hold(element('a', 'quiet link', 'Hold it'), name, match)));
+        Object.assign(element('a', 'quiet link', 'Colour the text'), {href}),
+        gallery.hold(element('a', 'quiet link', 'Hold it'), name, match)));
   },
 
   /** Return a link, made one to the line with a cell held where it is deepest in colour. match: with its feature. */
