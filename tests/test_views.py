@@ -416,9 +416,13 @@ def test_lab(browser, written, of_own_cell):
     np.testing.assert_allclose(costs.mean(), browser.value('lesson.looks.at(-1).valid'), atol=1e-4)
     assert f'{costs.mean():.3f}' in browser.all('#lab-tried tr')[1]
     assert train_both(browser, 1, 'RNN') == ['LSTM, 1x32', 'RNN, 1x32', 'LSTM, 2x32', 'GRU, 2x32']
-    assert [len(browser.all(f'#lab-{part} polyline')) for part in ('curve', 'reach')] == [4, 4]
+    assert [len(browser.all(f'#lab-{part} polyline')) for part in ('curve', 'reach')] == [4, 6]           # C of LSTMs
+    hues = browser.all('#lab-tried tr', "element.style.getPropertyValue('--hue')")
+    assert len({*hues}) == 4
+    assert train_both(browser, 2, 'LSTM')[:3] == ['LSTM, 2x32', 'LSTM, 1x32', 'RNN, 1x32']        # no rival
+    assert browser.all('#lab-tried tr', "element.style.getPropertyValue('--hue')")[1:3] == hues[:2]
     browser.click('#lab-clear')
-    assert browser.all('#lab-tried button') == ['LSTM, 1x32', 'RNN, 1x32']
+    assert browser.all('#lab-tried button') == ['LSTM, 2x32']
     browser.open(of_own_cell[0], view='#lab')               # it begins with the page's cell
     assert 'sigmoid(a_o + p_o * C)' in browser.value('formula.value') and not browser.text('#formula-wrong')
     browser.set('#learn-units', '32')
@@ -428,7 +432,7 @@ def test_lab(browser, written, of_own_cell):
         browser.set('#formula', f'cell(a_f, C_prev)\n{lines}\nreturn C, C')
         browser.click('#lab-go')
         browser.wait(f"byId('learn-wrong').textContent.startsWith('{said}')")
-        assert browser.text('#lab-go') == 'Train both' and 'NaN' not in browser.value('document.body.innerText')
+        assert browser.text('#lab-go') == 'Train' and 'NaN' not in browser.value('document.body.innerText')
 
 
 def test_without_javascript_or_webassembly(browser, written):

@@ -3,9 +3,8 @@
 
 function labView() {
   const formulas = {...data.learner.formulas, ...data.cell.source && {"this page's": data.cell.source}};     // by name
-  const formula = byId('formula'), CLASSES = ['dashed', 'solid'];      // of the curves of the LSTM and of its rival
-  const both = trainer('lab-go', 'Train both', () => [formulas.LSTM, state.formula].map(cellOf), showLooks,
-    () => state.formula);
+  const formula = byId('formula'), sources = () => [...new Set([formulas.LSTM, state.formula])];
+  const both = trainer('lab-go', 'Train', () => sources().map(cellOf), showLooks, () => state.formula, true);
   let tried = [], count = 0, own = 0;                      // lessons on one text, those in training first; numbers
 
   /** Show the formula, and what is wrong with it. A training of another formula stops. */
@@ -33,13 +32,13 @@ function labView() {
     const {cell: {source}, units} = lesson;
     const name = Object.keys(formulas).find(each => formulas[each] === source) || `yours ${++own}`;
     formulas[name] = source;
-    Object.assign(lesson, {label: `${name}, ${units.length}x${units[0]}`, hue: 137 * count++});
+    Object.assign(lesson, {label: `${name}, ${units.length}x${units[0]}`, hue: 208 + 137 * count++});
   }
 
   /** Return the row of the table about a lesson. */
-  function rowOf({label: name, cell, size, epochs, looks, seconds, hue}, k) {
+  function rowOf({label: name, cell, size, epochs, looks, seconds, hue}) {
     const numbers = [format.grouped(size), epochs.toFixed(2), looks.at(-1).valid.toFixed(3), seconds.toFixed(1)];
-    const row = element('tr', CLASSES[k] || 'rival', element('th', '', button('quiet link', [name], () => (
+    const row = element('tr', '', element('th', '', button('quiet link', [name], () => (
       state.change({formula: cell.source})))), ...numbers.map(number => element('td', 'number', number)));
     row.style.setProperty('--hue', hue);
     return row;
@@ -47,21 +46,25 @@ function labView() {
 
   /** Show the curves and numbers of all that was tried on this text, and the last samples of both in training. */
   function showLooks() {
-    const now = both.lessons, [standard, rival] = now;
+    const now = both.lessons, standard = now[0], rival = now.at(-1), begins = !rival.label;
     byId('lab-looks').hidden = false;
+    byId('rival').hidden = now.length === 1;
     now.filter(lesson => !lesson.label).forEach(label);
     tried = [...now, ...tried.filter(old => now.every(({label: name}) => name !== old.label)
       && old.name === rival.name && old.count === rival.count)];
-    const draw = (id, pointsOf, axis) => drawCurves(id, tried.map((lesson, k) => (
-      {className: CLASSES[k] || 'rival', hue: lesson.hue, points: pointsOf(lesson)})), axis);
-    draw('lab-curve', ({looks}) => looks.map(({time, valid}) => [time, valid]), {axis: 'epoch'});
-    draw('lab-reach', ({reach}) => reach.map((size, k) => [k, Math.log10(size)]), {axis: 'letters before',
-      isLog: true});
+    drawCurves('lab-curve', tried.map(({hue, looks}) => (
+      {className: 'rival', hue, points: looks.map(({time, valid}) => [time, valid])})), {axis: 'epoch'});
+    drawCurves('lab-reach', tried.flatMap(({hue, reach}) => Object.keys(reach[0]).map(name => (
+      {className: name === 'h' ? 'rival' : 'rival dashed', hue,
+        points: reach.map((sizes, k) => [k, Math.log10(sizes[name])])}))),
+    {axis: 'letters before', isLog: true});
     byId('lab-tried').replaceChildren(...tried.map(rowOf));
     byId('lstm-sample').textContent = format.visible(standard.looks.at(-1).sample);
     byId('own-sample').textContent = format.visible(rival.looks.at(-1).sample);
     byId('own-name').textContent = rival.label;
     byId('lab-when').textContent = `Costs of ${scoredOn(rival)}, in nats: lower is better.`;
+    byId('lab-places').textContent = format.grouped(rival.learner.B);
+    if (begins && isNarrow.matches) byId('lab-looks').scrollIntoView();
   }
 
   for (const [name, source] of Object.entries(formulas)) {

@@ -106,7 +106,7 @@ class Learner {
 
   /**
    * Set the gradients of the mean cost of y after x (T,B), which forward() has read, or, of the last step's cost, and
-   * yield sizeOfGradient() after each step from the last to the first.
+   * yield sizesOfGradient() after each step from the last to the first.
    */
   *backward(x, y, ofLast = false) {
     const {network, back, B, gradients} = this, {numbers, rows, scores, layers} = network, last = layers.at(-1);
@@ -118,7 +118,7 @@ class Learner {
       for (let s = 0; s < B; s++) this.scoresGradient(row + s, y[t * B + s], weight);
       this.addGradient('V', last.h, after, scores, scores.at + row * scores.width);
       network.addProduct(last.dh, 0, scores, row, back.V);
-      const size = ofLast && this.sizeOfGradient(t);
+      const sizes = ofLast && this.sizesOfGradient(t);
       for (const layer of [...layers].reverse()) {
         const {number, h, da, dh, first, U} = layer, below = layers[number - 2];
         this.cellGradient(layer, t);
@@ -130,7 +130,7 @@ class Learner {
         network.addProduct(dh, 0, da, 0, back['W' + number], B, 0, first);
         if (below) network.addProduct(below.dh, 0, da, 0, back['U' + number]);
       }
-      yield size;
+      yield sizes;
     }
     for (const {at, rows: height, width, columns} of layers.flatMap(({U, matrices}) => [U, ...matrices])) {
       for (let r = 0; r < roundedUp(height, 4); r++) {     // the padding has the gradients of what is beside them
@@ -139,21 +139,28 @@ class Learner {
     }
   }
 
-  /** Return the L2 norm of the gradient of a stream's cost by the last layer's h after step t, the streams' mean. */
-  sizeOfGradient(t) {
+  /**
+   * Return L2 norms of the gradient of a stream's cost by the last layer's states after step t, the streams' means, by
+   * name: h, and each state that is not equal to it.
+   */
+  sizesOfGradient(t) {
     const {numbers, layers, rows, cell: {states, forward: {outputs}}} = this.network, {H, dh, dC} = layers.at(-1);
-    const equal = [...states.keys()].filter(k => outputs[k] === outputs[states.length]);       // states that are h, too
-    const places = [dh, ...equal.map(k => ({...dC, at: dC.at + (t + 1) % 2 * rows * dC.width + k * H}))];
-    const norms = Array.from({length: this.B}, (_, s) => Math.hypot(...Array.from({length: H}, (_, k) => (
-      places.reduce((sum, {at, width}) => sum + numbers[at + s * width + k], 0)))));
-    return norms.reduce((sum, norm) => sum + norm);        // each cost has the weight 1 / B
+    const places = {h: [dh]};
+    for (const [k, name] of states.entries()) {
+      const of = outputs[k] === outputs[states.length] ? 'h' : name;
+      (places[of] ||= []).push({...dC, at: dC.at + (t + 1) % 2 * rows * dC.width + k * H});
+    }
+    const normOf = (of, s) => Math.hypot(...Array.from({length: H}, (_, k) => (
+      of.reduce((sum, {at, width}) => sum + numbers[at + s * width + k], 0))));
+    const sumOf = of => Array.from({length: this.B}, (_, s) => normOf(of, s)).reduce((sum, norm) => sum + norm);
+    return Object.fromEntries(Object.entries(places).map(([name, of]) => [name, sumOf(of)]));          // of costs / B
   }
 
-  /** Return sizeOfGradient() of the last letter's cost by h that many letters before: T numbers. Yields often. */
+  /** Return sizesOfGradient() of the last letter's cost that many letters before: T of them. Yields often. */
   *reach(x, y) {
     const found = [];
     yield* this.forward(x, y);
-    for (const size of this.backward(x, y, true)) yield found.push(size);
+    for (const sizes of this.backward(x, y, true)) yield found.push(sizes);
     return found;
   }
 
@@ -293,13 +300,12 @@ class Lesson {
     network.load(p);
     network.reset();
     for (const x of heldOut) {
-      network.step([x]);
+      network.read(x);
       for (const {H, forward} of network.layers) {
         const valuesOf = name => Array.from({length: H}, (_, unit) => forward.valueOf(name, unit));
         const wrong = cell.formula.find(([, , name]) => !valuesOf(name).every(isFinite));
         if (wrong) return new Error(`${wrong[0]} = ${wrong[1]} is the first line that is not finite.`);
       }
-      network.carry(1);
     }
     return new Error('The cost or its gradient is not finite, although each line is in the held-out text.');
   }
@@ -334,13 +340,13 @@ class Lesson {
 }
 
 /** Train lessons until stopped, a step of each in turn. Yields often. Looks at once and about every second: show(). */
-function* trained(lessons, show) {
+function* trained(lessons, show, reaches) {
   const LONGEST = 10_000;                                  // milliseconds between two looks
   let seen = -Infinity, pause = 0;
   for (;;) {
     if (performance.now() - seen >= pause) {
       const begun = performance.now();
-      for (const lesson of lessons) yield* lesson.look(lessons.length > 1);            // rivals are compared by it
+      for (const lesson of lessons) yield* lesson.look(reaches);
       show();
       seen = performance.now();
       pause = Math.min(LONGEST, Math.max(1000, 4 * (seen - begun)));       // looking takes about a fifth of the time

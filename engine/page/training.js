@@ -17,8 +17,9 @@ function lessonsOf(cells) {
  *
  * label: of the button at first. cells: a function that returns those to train. show: called when the lessons have new
  * looks. of: a function whose value the cells depend on. With another one, text or size, the training starts over.
+ * reaches: as for Lesson.look().
  */
-function trainer(id, label, cells, show, of = () => label) {
+function trainer(id, label, cells, show, of = () => label, reaches = false) {
   const SETTINGS = ['learn-text', 'learn-layers', 'learn-units'];
   const settings = () => [of(), ...SETTINGS.map(each => byId(each).value)].join('\0');
   let steps = null, trainedWith = null;                    // steps: the generator of the training
@@ -36,7 +37,8 @@ function trainer(id, label, cells, show, of = () => label) {
   function press() {
     const stops = isCurrent() && work.isBusy(), lessons = isCurrent() ? own.lessons : lessonsOf(cells());
     if (!lessons) return;
-    if (!isCurrent()) [own.lessons, trainedWith, steps] = [lessons, settings(), guarded(trained(lessons, show))];
+    if (!isCurrent()) steps = guarded(trained(lessons, show, reaches));
+    [own.lessons, trainedWith] = [lessons, settings()];
     if (stops) work.stop();
     else work.begin(steps, () => {});
     window.onbeforeunload = event => event.preventDefault();           // leaving the page would lose the training
