@@ -193,6 +193,7 @@ def test_formula_as_a_class():
     for source in (*formulas().values(), odd):
         names = {}
         exec(context.eval(f'classOf({json.dumps(source)})'), names)
+        assert {*names} == {'__builtins__', 'CharLSTM', 'tt', 'Mine'}
         cell, random = Cell(names['Mine'].cell, 'float64', names['Mine'].remembers), np.random.default_rng(5)
         inputs = {place: random.uniform(-2, 2, 7) for place in cells_in_code.inputs_of(cell.counts)}
         h, *after = cells.evaluate(cell.program.forward, inputs)[:1 + cell.counts.S]

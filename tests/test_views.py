@@ -353,8 +353,7 @@ def test_learning_in_the_page(browser, written, javascript):
     passage = text[int(np.ceil(0.9 * len(text))):]
     browser.open(written, view='#learning')
     browser.value(REMEMBER)
-    browser.set('#learn-units', str(H))
-    browser.set('#learn-layers', '1')
+    browser.set('#learn-size', f'1x{H}')
     browser.set('#learn-text', text)
     browser.click('#learn-go')
     browser.wait("Number(byId('when').max) > 2 && byId('best-at').textContent.match(/([\\d.]+) nats/)[1] < 1")
@@ -381,14 +380,14 @@ def test_learning_in_the_page(browser, written, javascript):
     assert browser.text('#learn-go') == 'Train one now' and not browser.value('work.isBusy()')
     browser.click('#learn-go')
     browser.wait("byId('best-at').textContent.includes(' of 200 held-out letters')")
-    browser.click('[value=run]')                           # trains on while the page's network is looked at
+    browser.click('#learn-run')                           # trains on while the page's network is looked at
     count = browser.value('views().learning && state.source === "run" && work.isBusy()')
     assert count and browser.value(NOT_HACKED)
 
 
 def train_both(browser, layers, formula):
     """Train a formula and the LSTM with layers of 32 units for three looks. Return the names in the table."""
-    browser.set('#learn-layers', str(layers))
+    browser.set('#learn-size', f'{layers}x32')
     browser.value(f"[...byId('chips').children].find(chip => chip.textContent === '{formula}').click()")
     browser.click('#lab-go')
     browser.wait(f"byId('own-name').textContent === '{formula}, {layers}x32' && lesson.looks.length > 2")
@@ -400,7 +399,6 @@ def test_lab(browser, written, of_own_cell):
     """The cell is the formula's. What was tried on a text stays until it is cleared."""
     browser.open(written, view='#lab')
     browser.value(REMEMBER)
-    browser.set('#learn-units', '32')
     browser.set('#formula', 'cell(a_f, C_prev)\nC = C_prv')
     assert browser.text('#formula-wrong') == 'Line 2, column 5: C_prv is not declared.'
     assert browser.all('#lab-go', 'element.disabled') == [True]
@@ -420,12 +418,12 @@ def test_lab(browser, written, of_own_cell):
     hues = browser.all('#lab-tried tr', "element.style.getPropertyValue('--hue')")
     assert len({*hues}) == 4
     assert train_both(browser, 2, 'LSTM')[:3] == ['LSTM, 2x32', 'LSTM, 1x32', 'RNN, 1x32']        # no rival
-    assert browser.all('#lab-tried tr', "element.style.getPropertyValue('--hue')")[1:3] == hues[:2]
+    assert browser.all('#lab-tried tr', "element.style.getPropertyValue('--hue')") == [hues[2], *hues[:2], hues[3]]
     browser.click('#lab-clear')
     assert browser.all('#lab-tried button') == ['LSTM, 2x32']
     browser.open(of_own_cell[0], view='#lab')               # it begins with the page's cell
     assert 'sigmoid(a_o + p_o * C)' in browser.value('formula.value') and not browser.text('#formula-wrong')
-    browser.set('#learn-units', '32')
+    browser.set('#learn-size', '2x32')
     for lines, said in (('C = 3 * C_prev + 9 * a_f', 'C = 3 * C_prev + 9 * a_f is the first line'),
                         ('b = log(a_f)\nC = b', 'b = log(a_f) is the first line that is not finite. It was'),
                         ('C = C_prev + sqrt(a_f - a_f)', 'The cost or its gradient is not finite, although each')):
@@ -502,6 +500,11 @@ def test_address_says_what_is_shown(browser, written):
     assert browser.value('state.hold') == dict(unit='C1:4', value=-99)
     browser.value("state.change({place: 9, formula: 'cell(a_f)'}), location.hash = '#inside', address.write()")
     browser.wait("state.view === 'inside' && location.hash.startsWith('#inside&')")
+    browser.set('#learn-size', '3x128')
+    browser.wait("location.hash.endsWith('&size=3x128')")
+    browser.open(written, view=browser.value('location.hash'))
+    assert browser.all('#learn-size', 'element.value') == ['3x128']
+    assert browser.value('lessonsOf([data.cell])[0].units') == [128] * 3
 
 
 def test_hostile_text_runs_nothing(browser, tmp_path):

@@ -237,20 +237,14 @@ function programsOf(lines, [h, ...after], countOfRows, countOfCellP) {
   };
 }
 
-const PYTHON = `from charlstm import CharLSTM, tt
-
-sigmoid, softplus, relu, tanh, exp = tt.nnet.sigmoid, tt.nnet.softplus, tt.nnet.relu, tt.tanh, tt.exp
-log, sqrt, minimum, maximum, clip = tt.log, tt.sqrt, tt.minimum, tt.maximum, tt.clip
-
-
-class Mine(CharLSTM):
-`;
-
 /** Return a formula as a class in Python, for train.py --cell mine.py:Mine. */
 function classOf(source) {
   const {states} = cellOf(source), [remembers] = REMEMBERS.exec(uncommented(source)) || [];
   const [signature, ...body] = source.slice(signatureOf(source)).split('\n').map(line => line.trim()).filter(Boolean);
   if (!body.some(line => /^return\b/.test(line))) body.push(`return ${['h', ...states].join(', ')}`);
-  return PYTHON + [...remembers ? [`    ${remembers}\n`] : [], '    @staticmethod',
-    `    def ${/.*?\)/.exec(signature)[0]}:`, ...body.map(line => `        ${line}`), ''].join('\n');
+  const inTheano = line => line.replace(/(?<![\w.])(sigmoid|softplus|relu)(?= *\()/g, 'tt.nnet.$1')
+    .replace(/(?<![\w.])(tanh|exp|log|sqrt|minimum|maximum|clip)(?= *\()/g, 'tt.$1');
+  return ['from charlstm import CharLSTM, tt\n\n\nclass Mine(CharLSTM):', ...remembers ? [`    ${remembers}\n`] : [],
+    '    @staticmethod', `    def ${/.*?\)/.exec(signature)[0]}:`,
+    ...body.map(line => `        ${inTheano(line)}`), ''].join('\n');
 }

@@ -5,7 +5,8 @@ function labView() {
   const formulas = {...data.learner.formulas, ...data.cell.source && {"this page's": data.cell.source}};     // by name
   const formula = byId('formula'), sources = () => [...new Set([formulas.LSTM, state.formula])];
   const both = trainer('lab-go', 'Train', () => sources().map(cellOf), showLooks, () => state.formula, true);
-  let tried = [], count = 0, own = 0;                      // lessons on one text, those in training first; numbers
+  const hues = {};                                         // of the curves, by label
+  let tried = [], own = 0;                                 // lessons on one text, those in training first; a number
 
   /** Show the formula, and what is wrong with it. A training of another formula stops. */
   function showFormula() {
@@ -27,20 +28,21 @@ function labView() {
     both.showButton();
   }
 
-  /** Name a lesson by its formula and sizes, at first sight, and choose its colour. */
+  /** Label a lesson by its formula and sizes, at first sight. */
   function label(lesson) {
     const {cell: {source}, units} = lesson;
     const name = Object.keys(formulas).find(each => formulas[each] === source) || `yours ${++own}`;
     formulas[name] = source;
-    Object.assign(lesson, {label: `${name}, ${units.length}x${units[0]}`, hue: 208 + 137 * count++});
+    lesson.label = `${name}, ${units.length}x${units[0]}`;
+    hues[lesson.label] ??= 208 + 137 * Object.keys(hues).length;
   }
 
   /** Return the row of the table about a lesson. */
-  function rowOf({label: name, cell, size, epochs, looks, seconds, hue}) {
+  function rowOf({label: name, cell, size, epochs, looks, seconds}) {
     const numbers = [format.grouped(size), epochs.toFixed(2), looks.at(-1).valid.toFixed(3), seconds.toFixed(1)];
     const row = element('tr', '', element('th', '', button('quiet link', [name], () => (
       state.change({formula: cell.source})))), ...numbers.map(number => element('td', 'number', number)));
-    row.style.setProperty('--hue', hue);
+    row.style.setProperty('--hue', hues[name]);
     return row;
   }
 
@@ -52,10 +54,10 @@ function labView() {
     now.filter(lesson => !lesson.label).forEach(label);
     tried = [...now, ...tried.filter(old => now.every(({label: name}) => name !== old.label)
       && old.name === rival.name && old.count === rival.count)];
-    drawCurves('lab-curve', tried.map(({hue, looks}) => (
-      {className: 'rival', hue, points: looks.map(({time, valid}) => [time, valid])})), {axis: 'epoch'});
-    drawCurves('lab-reach', tried.flatMap(({hue, reach}) => Object.keys(reach[0]).map(name => (
-      {className: name === 'h' ? 'rival' : 'rival dashed', hue,
+    drawCurves('lab-curve', tried.map(({label: of, looks}) => (
+      {className: 'rival', hue: hues[of], points: looks.map(({time, valid}) => [time, valid])})), {axis: 'epoch'});
+    drawCurves('lab-reach', tried.flatMap(({label: of, reach}) => Object.keys(reach[0]).map(name => (
+      {className: name === 'h' ? 'rival' : 'rival dashed', hue: hues[of],
         points: reach.map((sizes, k) => [k, Math.log10(sizes[name])])}))),
     {axis: 'letters before', isLog: true});
     byId('lab-tried').replaceChildren(...tried.map(rowOf));
@@ -76,12 +78,14 @@ function labView() {
   on('lab-copy', 'click', () => {
     byId('lab-class').hidden = false;
     byId('lab-python').textContent = classOf(state.formula);
-    navigator.clipboard?.writeText(byId('lab-python').textContent).catch(() => {});        // it can be selected, too
+    navigator.clipboard?.writeText(byId('lab-python').textContent).then(() => say('lab-copied', 'Copied.'), () => {});
   });
   on('lab-clear', 'click', () => {
     tried = [];
     showLooks();
   });
+  on('learn-size', 'change', () => state.change({size: byId('learn-size').value}));
+  state.follow(['size'], () => { byId('learn-size').value = state.size; });
   state.follow(['formula'], () => state.view === 'lab' && showFormula());
 
   return {show: showFormula};

@@ -17,10 +17,9 @@ function learningView() {
   /** Show the chosen history, at its end if it is new or the slider was there. */
   function showHistory() {
     const found = history();
-    for (const one of document.querySelectorAll('[name=source]')) one.checked = isHere() === (one.value === 'here');
-    byId('learn-source').hidden = !recorded || !(isHere() || lesson());
+    byId('learn-run').hidden = !recorded || !isHere();
+    byId('learn-trained').hidden = isHere() || !lesson();
     byId('learn-here').hidden = !(isHere() && lesson()?.looks.length);
-    byId('learn-title').textContent = found?.looks[0]?.time ? 'How its writing got better' : 'From noise to words';
     byId('looks').hidden = !found || !found.looks.length;
     if (byId('looks').hidden) return;
     const atEnd = found !== shownHistory || slider.value === slider.max;
@@ -80,9 +79,6 @@ function learningView() {
     play(false);
     showLook();
   });
-  for (const radio of document.querySelectorAll('[name=source]')) {
-    radio.addEventListener('change', () => state.change({source: radio.value}));
-  }
   state.follow(['source'], () => {
     if (state.view !== 'learning') return;
     play(false);

@@ -110,7 +110,7 @@ function worker(idle, wait) {
 const work = worker(() => call('idle'), 0), writing = worker(() => {}, 1);      // what was typed is shown first
 
 const DEFAULTS = {mode: 'surprise', of: 'C', temperature: data.learner.temperature, seed: 1, source: 'run',
-  formula: data.cell.source || data.learner.formulas['no forget gate']};           // not in the address
+  formula: data.cell.source || data.learner.formulas['no forget gate'], size: '2x64'};         // not in the address
 
 /**
  * What the page shows. Only change() changes it. The page's address stores it after the #, so that a reload, a bookmark
@@ -121,7 +121,7 @@ const DEFAULTS = {mode: 'surprise', of: 'C', temperature: data.learner.temperatu
  * list. feature: its name, or null for the first. of: the value of a unit that colours the text, 'C', 'h' or a row.
  * hold: a held unit and its state, {unit, value}, or null. words: the reader's own text, or '' for the page's text.
  * temperature, seed: of what the network writes. source: what Learning shows, 'run' or 'here'. formula: of the cell in
- * Lab.
+ * Lab. size: of networks to train, layers x units of each.
  */
 const state = {
   ...DEFAULTS, view: null, place: 0, pinned: false, unit: null, feature: null, hold: null, words: '',
@@ -154,9 +154,9 @@ const address = {
   write() {
     address.timer = 0;
     if (location.hash !== address.known) return;           // the reader has followed a link: read() comes next
-    const {mode, place, pinned, feature, unit, of, hold, words, source, temperature, seed, formula} = state;
+    const {mode, place, pinned, feature, unit, of, hold, words, source, temperature, seed, formula, size} = state;
     const parts = {mode, place: pinned ? place : '', feature, unit, of,
-      hold: hold && `${hold.unit}=${hold.value.toFixed(4)}`, words, source, temperature, seed, formula};
+      hold: hold && `${hold.unit}=${hold.value.toFixed(4)}`, words, source, temperature, seed, formula, size};
     const encode = value => encodeURIComponent(String(value).replace(/\p{Cs}/gu, '\ufffd'));
     const written = Object.entries(parts).filter(([name, value]) => ![null, '', DEFAULTS[name]].includes(value))
       .map(([name, value]) => `&${name}=${encode(value).replace(/%3A/g, ':').replace(/%3D/g, '=')}`);
@@ -171,7 +171,7 @@ const address = {
     const found = {view: Object.hasOwn(views(), view) ? view : state.view || 'surprise'};
     const [held, value] = (said.get('hold') || '').split('='), place = Number(said.get('place'));
     const kinds = {mode: Object.keys(modes()), feature: Object.keys(data.correlations), source: ['run', 'here'],
-      of: ['C', 'h', ...Object.keys(units.rows)]};
+      of: ['C', 'h', ...Object.keys(units.rows)], size: Array.from(byId('learn-size').options, each => each.value)};
     for (const [name, values] of Object.entries(kinds)) {
       if (values.includes(said.get(name))) found[name] = said.get(name);
     }

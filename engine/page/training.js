@@ -5,8 +5,7 @@ function lessonsOf(cells) {
   const LEAST = 2000, MOST = 5_000_000;                    // characters of a text
   const pasted = byId('learn-text').value, name = pasted ? 'your text' : data.learner.name;
   const characters = Array.from((pasted || data.learner.text).slice(0, 2 * MOST)).slice(0, MOST);
-  const count = characters.length, H = Number(byId('learn-units').value);
-  const units = Array(Number(byId('learn-layers').value)).fill(H);
+  const count = characters.length, [layers, H] = state.size.split('x').map(Number), units = Array(layers).fill(H);
   say('learn-wrong', count >= LEAST ? '' : `The text has ${format.grouped(count)} characters: expected at least `
     + `${format.grouped(LEAST)}, ideally 100,000.`);
   return count < LEAST ? null : cells.map(cell => new Lesson(cell, {characters, name}, units, data.learner));
@@ -20,8 +19,7 @@ function lessonsOf(cells) {
  * reaches: as for Lesson.look().
  */
 function trainer(id, label, cells, show, of = () => label, reaches = false) {
-  const SETTINGS = ['learn-text', 'learn-layers', 'learn-units'];
-  const settings = () => [of(), ...SETTINGS.map(each => byId(each).value)].join('\0');
+  const settings = () => [of(), state.size, byId('learn-text').value].join('\0');
   let steps = null, trainedWith = null;                    // steps: the generator of the training
   const isCurrent = () => trainedWith === settings();
   const own = {
@@ -56,7 +54,8 @@ function trainer(id, label, cells, show, of = () => label, reaches = false) {
   }
 
   on(id, 'click', press);
-  for (const each of SETTINGS) on(each, 'input', own.showButton);
+  on('learn-text', 'input', own.showButton);
+  state.follow(['size'], own.showButton);
   return own;
 }
 
