@@ -210,6 +210,9 @@ def test_inside(browser, written, judge, of_own_cell):
         parts = np.array([below, p[f'W{layer}'][:, unit] @ h, p[f'b{layer}'][:, unit]]).T
         np.testing.assert_allclose(sums, np.column_stack([parts, parts.sum(axis=1)]), atol=6e-5)
         f, i, o = sigmoid(parts.sum(axis=1)[:3])
+        strongest = parts[0][(np.sign(f - 0.5) * parts[0]).argmax()]
+        said = numbers(browser.text('#inside-conclusion').partition(': ')[2])
+        np.testing.assert_allclose(said[:2], [strongest, i * np.tanh(parts[3].sum())], atol=5.1e-3)
         for line, expected in (('C = f \xd7 C_prev + i \xd7 g', [f, C[-2], i, np.tanh(parts[3].sum()), C[-1]]),
                                ('h = o \xd7 tanh(C)', [o, C[-1], o * np.tanh(C[-1])]), ('C_prev', C[-2])):
             np.testing.assert_allclose(formula[line], expected, atol=6e-5)
@@ -222,9 +225,10 @@ def test_inside(browser, written, judge, of_own_cell):
     browser.press('ArrowLeft')
     found = browser.value('Array.from(text.reading().states(text.place))')
     np.testing.assert_allclose(found, check(judge.codes[:602], 2, 6), atol=1e-5)
-    browser.value("location.hash = '#inside&unit=c1:4'")
+    browser.value("location.hash = '#inside&unit=c1:4&hold=C1:4=1'")
     browser.wait("byId('inside-name').textContent === 'C1:4'")
     check(judge.codes[:602], 1, 4)
+    assert 'A unit is held. That' in browser.value('document.body.innerText')
     browser.click('#machine figure:nth-of-type(3) rect:nth-of-type(2)')            # unit 1 of layer 2
     check(judge.codes[:602], 2, 1)
     browser.value("void state.change({unit: 'C1:4'})")
@@ -356,14 +360,14 @@ def test_learning_in_the_page(browser, written, javascript):
     browser.set('#learn-size', f'1x{H}')
     browser.set('#learn-text', text)
     browser.click('#learn-go')
-    browser.wait("Number(byId('when').max) > 2 && byId('best-at').textContent.match(/([\\d.]+) nats/)[1] < 1")
+    browser.wait("Number(byId('when').max) > 2 && lesson.looks.at(-1).valid < 1")
     browser.click('#learn-go')
     assert browser.text('#learn-go') == 'Continue training'
     looks = browser.value('lesson.looks.map(({valid}) => valid)')
     assert_curve(browser, looks)
     assert ', with layers of 32 units.' in browser.text('#learn-status')
-    assert f' on {len(passage)} of {len(passage)} held-out letters.' in browser.text('#best-at')
-    assert f'({min(looks):.3f} nats)' in browser.text('#best-at')
+    assert f' on {len(passage)} of {len(passage)} held-out letters.' in browser.text('#learn-status')
+    assert f'({min(looks):.3f} nats)' in browser.text('#learn-status')
     p = last_look(browser, U=(4, H, -1), W=(4, H, H), b=(4, H), V=(-1, H), c=-1)
     x = np.array([p['uchar'].index(ch) for ch in passage])[:, None]
     costs = numpy_model.costs(numpy_model.forward(p, x[:-1])[0], x[1:])[:, 0]
@@ -379,7 +383,7 @@ def test_learning_in_the_page(browser, written, javascript):
     browser.set('#learn-text', TEXT[:2000])                # which starts another training
     assert browser.text('#learn-go') == 'Train one now' and not browser.value('work.isBusy()')
     browser.click('#learn-go')
-    browser.wait("byId('best-at').textContent.includes(' of 200 held-out letters')")
+    browser.wait("byId('learn-status').textContent.includes(' of 200 held-out letters')")
     browser.click('#learn-run')                           # trains on while the page's network is looked at
     count = browser.value('views().learning && state.source === "run" && work.isBusy()')
     assert count and browser.value(NOT_HACKED)

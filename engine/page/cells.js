@@ -82,8 +82,7 @@ function cellsView() {
       ': ' + format.signed(value)]);
   }
 
-  const shown = () => state.view === 'cells', {states} = data.cell;
-  if (states.length > 1) byId('cells-states').textContent = `${states.length} numbers, ${states.join(', ')},`;
+  const shown = () => state.view === 'cells';
   for (const {feature: name, match} of gallery.features()) {
     byId('feature').append(new Option(`${name} (match ${Math.abs(match).toFixed(2)} of 1)`, name));
   }

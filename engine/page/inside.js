@@ -73,7 +73,6 @@ function insideView() {
     byId('inside-state').textContent = shownState();
     byId('inside-letter').textContent = vocabulary.nameOf(text.numbers[k]);
     byId('inside-next').replaceChildren(barsOf(text.reading(), k + 1));
-    byId('inside-next-step').textContent = came === undefined ? 'Begin again' : 'Next step';
     squares().forEach((ofLayer, j) => {
       const values = states(shownState(), j + 1, 1);
       ofLayer.forEach((square, number) => {
@@ -84,6 +83,14 @@ function insideView() {
     if (chosen) showUnit();
   }
 
+  /** Say what a standard cell does, and which of the three parts of a_f makes f so. */
+  function conclusionOf([parts], {f, i, g, o}) {
+    const strongest = mostProbable(parts.slice(0, 3).map(part => f < 0.5 ? -part : part), 1)[0];
+    const of = [byId('inside-below').textContent, 'h_prev of its layer', 'its bias'][strongest];
+    return `${format.percent(f)} of the old C stays, above all by ${of}: it adds ${format.signed(parts[strongest])} to `
+      + `a_f. i \xd7 g writes ${format.signed(i * g)}. ${format.percent(o)} of tanh(C) is shown to other units.`;
+  }
+
   /** Show the sums and the formula of the chosen unit in this step. */
   function showUnit() {
     const {layer} = unit(), sums = cell.names.map((_, row) => sumsOf(row)), values = namedValues();
@@ -91,6 +98,7 @@ function insideView() {
     byId('inside-below').textContent = layer === 1 ? 'x, the character' : `x, h of layer ${layer - 1}`;
     byId('inside-sums').replaceChildren(...cell.names.map((name, j) => element('tr', '', element('th', '', name),
       ...sums[j].map(number => element('td', 'number', number === null ? '' : format.signed(number, 4))))));
+    if (cell.standard) byId('inside-conclusion').textContent = conclusionOf(sums, values);
     const inputs = read.map(name => [name, format.signed(values[name], 4)]);
     byId('inside-formula').replaceChildren(
       ...inputs.flatMap(([name, x]) => [element('dt', '', name), element('dd', 'number', '= ', element('b', '', x))]),
@@ -147,7 +155,6 @@ function insideView() {
     if (goesOn) text.goTo(place() + 1);
     return goesOn;
   }, () => PACE);
-  byId('inside-carried').textContent = ['h', ...cell.states].join(', ').replace(/, (?=\w+$)/, ' and ');
   state.follow(['unit'], () => {
     if (state.view !== 'inside') return;
     show();

@@ -267,14 +267,9 @@ class Lesson {
     this.network = new Network(p, cell);                   // with the averages, for look()
     this.passage = this.heldOut.slice(0, Lesson.PASSAGE).map(number => uchar[number]);
     Object.assign(this, {cell, name, units, uchar, recipe, rate: rates[units[0]], temperature, steps: 0,
-      costs: [], looks: [], reach: [], times: [], count: numbers.length,
+      costs: [], looks: [], reach: [], seconds: 0, count: numbers.length,
       about: 'the beginning of the held-out last tenth of the text', unseen: numbers.length - end,
       size: Object.values(p).reduce((sum, {length}) => sum + length, 0)});
-  }
-
-  /** Seconds of an epoch, from the median of the steps' times: some had pauses. */
-  get seconds() {
-    return this.times.toSorted((a, b) => a - b)[this.times.length >> 1] * this.streams.batches / 1000 || 0;
   }
 
   /** How many times the text was read for training. */
@@ -289,7 +284,7 @@ class Lesson {
     if (!batch) learner.network.reset();
     const begun = performance.now(), cost = yield* learner.step(...streams.batch(batch), rate);
     if (isNaN(cost)) throw this.error(learner.network.parameters());
-    this.times.push(performance.now() - begun);
+    this.seconds += (performance.now() - begun) / 1000;
     this.costs.push(cost);
     this.steps++;
   }

@@ -53,10 +53,8 @@ function learningView() {
     const {looks, count, uchar, units} = lesson();
     const best = looks.reduce((a, b) => a.valid <= b.valid ? a : b);
     byId('learn-status').textContent = `Training on ${format.grouped(count)} characters, ${uchar.length} distinct, `
-      + `with layers of ${units.join(' and ')} units. Blind guessing: ${format.cost(Math.log(uchar.length))}.`;
-    byId('best-at').hidden = !best.time;
-    byId('best-at').textContent = `Best after ${best.time.toFixed(2)} epochs: ${format.cost(best.valid, 3)} on `
-      + `${scoredOn(lesson())}.`;
+      + `with layers of ${units.join(' and ')} units. Blind guessing: ${format.cost(Math.log(uchar.length))}. `
+      + `Best after ${best.time.toFixed(2)} epochs: ${format.cost(best.valid, 3)} on ${scoredOn(lesson())}.`;
   }
 
   function show() {

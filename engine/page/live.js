@@ -125,6 +125,7 @@ const live = {
     on('another', 'click', () => state.change({seed: (state.seed + 1) % 2 ** 32}));
     on('temperature', 'input', () => state.change({temperature: byId('temperature').valueAsNumber}));
     state.follow(['hold'], () => state.view === 'surprise' && live.write());
+    state.follow(['hold'], () => { byId('unheld').hidden = !state.hold; });
     state.follow(['temperature', 'seed'], live.showSettings);
     live.showSettings();
   },

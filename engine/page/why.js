@@ -27,9 +27,9 @@ function whyMode() {
     const order = found.map((_, j) => j).sort((a, b) => Math.abs(found[b]) - Math.abs(found[a]));
     const largest = order.slice(0, LISTED), most = Math.abs(found[largest[0]]) || 1;
     byId('where').replaceChildren(text.contextOf(text.place),
-      element('p', '', vocabulary.inBold(chosen), ` has a chance of ${format.percent(Math.exp(whole[chosen]))}. Each `
-        + 'number is its chance without that letter. The longer the bar, the more the letter mattered: blue helped, '
-        + 'orange hindered.'),
+      element('p', '', vocabulary.inBold(chosen), ` has a chance of ${format.percent(Math.exp(whole[chosen]))}, `
+        + 'before temperature changes it. Each number is its chance without that letter. The longer the bar, the more '
+        + 'the letter mattered: blue helped, orange hindered.'),
       element('div', 'bars effects', ...largest.flatMap(j => (
         bar(`${vocabulary.nameOf(text.numbers[first + j])} (${found.length - j} before)`, Math.abs(found[j]) / most,
           format.percent(Math.exp(without[j][chosen])), found[j] < 0 ? 'negative' : '')))));
