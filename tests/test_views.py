@@ -473,6 +473,8 @@ def test_tabs_are_links(browser, written, width):
     assert not browser.value('state.pinned') and browser.all('#pin, #unpin', 'element.hidden') == [False, True]
     browser.value('history.back()')
     browser.wait("document.body.dataset.view === 'lab'")
+    browser.value("location.hash = '#cells&of=h'")
+    browser.wait("byId('reading').getBoundingClientRect().top < 250")  # the link scrolls to what it changes
     for mode in browser.value('Object.keys(modes())'):
         browser.value(f"state.change({{view: 'surprise', mode: '{mode}'}})")
         assert browser.fits() and browser.value('document.body.dataset.mode') == mode

@@ -24,7 +24,7 @@ const text = {
     text.expected = expected || text.reading();
     text.showSpans(typesOn ? text.reading().done : 0);
     byId('source').textContent = text.own ? '' : format.visible(data.source);
-    for (const part of document.querySelectorAll('.own')) part.hidden = !text.own;
+    for (const part of document.getElementsByClassName('own')) part.hidden = !text.own;
     text.mark();
   },
 
