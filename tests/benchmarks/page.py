@@ -27,7 +27,7 @@ def characters_a_second(browser):
     return 2000 / browser.value("""new Promise(then => {
         const begun = performance.now();
         const wait = () => writing.isBusy() ? setTimeout(wait) : then(performance.now() - begun);
-        byId('length').value = 2000;
+        live.LENGTH = 2000;
         live.write();
         wait();
     })""") * 1000
