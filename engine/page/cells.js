@@ -36,7 +36,7 @@ function cellsView() {
     const around = letters.filter(k => k >= inside[0] - AROUND && k <= inside.at(-1) + AROUND && !inside.includes(k));
     const said = format.onOneLine(inside.map(k => text.spelled[k]).join(''));
     listUnits(inside.length ? {inside, around, said} : null);
-    if (inside.length) state.change({unit: order[0]});
+    if (inside.length) state.change({unit: order[0], of: 'C'});
   }
 
   function show() {

@@ -31,21 +31,19 @@ const gallery = {
 
   /** Return a card of a cell: what it does, a strip, and how to colour the text by it and to hold it. */
   card({feature, name, match}) {
-    const rises = Object.entries(data.without[feature] || {}).sort((a, b) => b[1] - a[1]);
     const values = text.valuesOf(name, 'C', text.page.reading());
     const href = `#cells&feature=${encodeURIComponent(feature)}&unit=${name}&of=C`;
     return element('article', 'card', element('h2', '', data.followers[feature][0]),
       gallery.hasStrips ? gallery.strip(values, match) : element('div', 'strip', 'Reading the text\u2026'),
-      element('p', '', ...rises.slice(0, 1).map(([kind, rise]) => (
-        `Without it, ${kind} cost ${rise.toFixed(2)} nats more.`))),
+      element('p', '', data.without[feature] || ''),
       element('p', 'row', element('span', 'quiet number', `Unit ${name}, match ${Math.abs(match).toFixed(2)} of 1`),
         Object.assign(element('a', 'quiet link', 'Colour the text'), {href}),
         gallery.hold(element('a', 'quiet link', 'Hold it'), name, match)));
   },
 
   /** Return a link, made one to the line with a cell held where it is deepest in colour. match: with its feature. */
-  hold: (link, name, match) => (
-    Object.assign(link, {href: `#surprise&hold=${name}=${units.rangeOf(name)[match < 0 ? 0 : 1]}`})),
+  hold: (link, name, match) => Object.assign(link,
+    {href: `#surprise&temperature=${DEFAULTS.temperature}&hold=${name}=${units.rangeOf(name)[match < 0 ? 0 : 1]}`}),
 
   /** Return the lines in which the values of a cell vary most, in their colours. */
   strip(values, match) {

@@ -85,10 +85,12 @@ function insideView() {
 
   /** Say what a standard cell does, and which of the three parts of a_f makes f so. */
   function conclusionOf([parts], {f, i, g, o}) {
-    const strongest = mostProbable(parts.slice(0, 3).map(part => f < 0.5 ? -part : part), 1)[0];
-    const of = [byId('inside-below').textContent, 'h_prev of its layer', 'its bias'][strongest];
-    return `${format.percent(f)} of the old C stays, above all by ${of}: it adds ${format.signed(parts[strongest])} to `
-      + `a_f. i \xd7 g writes ${format.signed(i * g)}. ${format.percent(o)} of tanh(C) is shown to other units.`;
+    const [first, second] = mostProbable(parts.slice(0, 3).map(part => f < 0.5 ? -part : part), 2);
+    const of = [byId('inside-below').textContent, 'h_prev of its layer', 'its bias'][first];
+    const why = Math.abs(parts[first]) < 1.5 * Math.abs(parts[second]) ? ''
+      : `, above all by ${of}: it adds ${format.signed(parts[first])} to a_f`;
+    return `${format.percent(f)} of the old C stays${why}. i \xd7 g writes ${format.signed(i * g)}. `
+      + `${format.percent(o)} of tanh(C) is shown to other units.`;
   }
 
   /** Show the sums and the formula of the chosen unit in this step. */

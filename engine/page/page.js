@@ -210,14 +210,13 @@ function fillAbout() {
 /** Fill the links that try something, and an example: with the best-known cell, its range, and striking places. */
 function fillLinks() {
   const best = gallery.features()[0]?.name || units.all()[0], [LOW, HIGH] = units.rangeOf(best);
-  const {layer, number} = units.of(best);
   const values = {BEST: best, LOW, HIGH, WHY: modes().why.strikingPlace(), BEFORE: text.strikingPlace() - 1,
-    GATE: Object.keys(units.rows)[0], SHOWS: gallery.good().at(-1)?.name || best,
+    USUAL: DEFAULTS.temperature, GATE: Object.keys(units.rows)[0], SHOWS: gallery.good().at(-1)?.name || best,
     END: Math.max(0, text.spelled.indexOf('\n', 100))};    // which resets a counter
   for (const link of document.querySelectorAll('main a')) {
     link.hash = link.hash.replace(/[A-Z]{3,}/g, name => values[name]);
   }
-  byId('cells-example').textContent = `${best} is unit ${number} of layer ${layer}`;
+  byId('cells-example').textContent = `${best} is unit ${units.of(best).number} of layer ${units.of(best).layer}`;
 }
 
 function showView() {

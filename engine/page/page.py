@@ -91,13 +91,17 @@ def cells(model, text, held_out):
 
 
 def without_followers(model, text, correlations):
-    """Return how much more each kind of character costs without the unit that follows a feature best, by features."""
+    """Return, by feature, a sentence on the characters that cost most more without the unit that follows it best."""
     if not cell_of_model(model).standard:
         return {}
     units = [(k, unit) for k, H in enumerate(sizes(model), 1) for unit in range(H)]
     rises = model.ablations(text, [[units[np.argmax(np.abs(r))]] for r in correlations.values()])
-    return {feature: {kind: round(rise[n], 3) for kind, rise in rises.items()}
-            for n, feature in enumerate(correlations)}
+    said = {}
+    for n, feature in enumerate(correlations):
+        kind = max(rises, key=lambda kind: rises[kind][n])
+        said[feature] = (f'Without it, {kind} cost {rises[kind][n]:.2f} nats more: they seem '
+                         f'{np.exp(rises[kind][n]):.1f} times less probable.')
+    return said
 
 
 def formulas():

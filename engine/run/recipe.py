@@ -13,8 +13,8 @@ CHECKPOINTS = 100                          # most checkpoints of a run
 BLOCK = 1_000_000                          # characters that are counted at a time
 
 # Dropout by the number of parameters per training character, interpolated linearly in the logarithm of that number.
-# Each point except the last was the best, or as good as the best, of several shares (tests/benchmarks/README.md): the
-# one at 1.3 on Python's library, the others on English texts.
+# Each point except the last was the best, or as good as the best, of several shares: the one at 1.3 on Python's
+# library, the others on English texts.
 DROPOUT = ((0.1, 0.02), (0.25, 0.05),  # 2x128 units and 2.6 million characters, and 1 million
            (0.35, 0.1),                # 2x256 and 2.6 million
            (0.87, 0.15), (1.3, 0.25),  # 2x256 and 1 million, and 0.7 million of Python's library

@@ -1,4 +1,4 @@
-"""Which units a model needs for line ends and quotation marks, and which tell the position in the line.
+"""Which units a model needs for line ends and quotation marks, and how well they tell the position in the line.
 
     python tests/benchmarks/units.py PARAMS [PARAMS ...]
 
@@ -6,7 +6,7 @@ On the held-out text of each checkpoint: the unit without which line ends, or qu
 more than now, in nats (CharLSTM.ablations); the same for the next unit, for the median of the ten units whose h vary
 about as much, and without the 2, 4 and 8 worst at once. Then the share of the variance of the position in the line that
 is predicted in the second half of the text, by ridge regression on the first: from the C of this unit, from all C, from
-all others, and from all C with the positions shuffled.
+all others, and from all C if the positions are shuffled.
 """
 import argparse
 from pathlib import Path
