@@ -37,7 +37,8 @@ class CompilerError(OSError):
 
 def cannot_keep(why):
     """Return the OSError to raise if compiled code cannot be written."""
-    return OSError(f'cannot save compiled code: {why}; choose another folder: THEANO_FLAGS=base_compiledir=FOLDER')
+    return OSError(f'cannot save compiled code: {str(why).rstrip(".")}; choose another folder: '
+                   'THEANO_FLAGS=base_compiledir=FOLDER')
 
 
 def threads():

@@ -9,8 +9,7 @@ class Commands(Parser):
 
 
 def program(options):
-    module = importlib.import_module(f'engine.lesson.{options.command}')       # late: train does without Theano
-    return module.program(options)
+    return importlib.import_module(f'engine.lesson.{options.command}').program(options)    # train needs no Theano
 
 
 if __name__ == '__main__':

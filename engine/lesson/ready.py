@@ -6,28 +6,22 @@ import tempfile
 import time
 
 from charlstm import CharLSTM
+from engine.data.text import read_text
 from engine.files import named
 from engine.terminal import BUNDLED, ROOT
 
-EPOCHS = 40                            # of train.py --small
-
 
 def check_files(root, checkpoint):
-    """Raise ValueError that names each folder in which no file can be written, and a checkpoint that cannot be used."""
-    found = []
+    """Raise OSError for a folder in which no file can be written, or ValueError for a file that cannot be used."""
     for name in ('', 'text_input', 'text_output', 'training_results'):
         folder = os.path.join(root, name)
-        try:
-            with named('write in', folder), tempfile.TemporaryFile(dir=folder) as file:
-                file.write(b'ready')
-        except OSError as error:
-            found.append(str(error))
+        with named('write in', folder), tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b'ready')
     try:
         CharLSTM().model_setup(checkpoint)
+        read_text(f'{checkpoint[:-4]}_held_out.txt')
     except (OSError, ValueError) as error:
-        found.append(str(error))
-    if found:
-        raise ValueError('; '.join(found))
+        raise ValueError(f'{str(error).partition(";")[0]}: copy the folder of CharLSTM again') from None
 
 
 def program(options):
@@ -37,7 +31,7 @@ def program(options):
     for _ in model.fit(recipe='small', epochs=2, verbose=False):
         ends.append(time.time())
     model.generate_text('\n', 100)
-    print(f'Python {platform.python_version()}; train.py --small takes about {EPOCHS * (ends[1] - ends[0]):.0f} s on '
+    print(f'Python {platform.python_version()}; train.py --small takes about {40 * (ends[1] - ends[0]):.0f} s on '
           f'{model.computes_on()}')
     missing = [name for name in ('notebook', 'matplotlib') if importlib.util.find_spec(name) is None]
     print('this laptop is ready' + ''.join(f', except for {name}: pip install {name}' for name in missing))
