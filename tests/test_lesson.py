@@ -3,6 +3,7 @@ import contextlib
 import inspect
 import os
 import re
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from cells import readme_classes
 from charlstm import CharLSTM, tt
 from engine.lesson import cells, check, numpy_lstm, ready, words
+from engine.terminal import BUNDLED
 from numpy_model import LETTERS, NAMES, V, gradients, random_parameters, sigmoid
 from scripts import ROOT, assert_refused, load, run, succeeded
 
@@ -67,12 +69,17 @@ def test_commands():
     assert_refused(run('-m', 'engine.lesson', 'check', 'coupled', 'no.py', cwd=ROOT), 'no.py')
 
 
-def test_ready_names_each_folder_and_checkpoint_without_use(tmp_path):
+def test_ready_names_a_folder_and_a_file_without_use(tmp_path):
     for name in ('text_input', 'text_output'):
         (tmp_path / name).mkdir()
-    with pytest.raises(ValueError, match=r'^cannot write in \S*/training_results: [^/]*; cannot read \S*/no.npz: '):
-        ready.check_files(tmp_path, tmp_path / 'no.npz')
+    with pytest.raises(OSError, match=r'^cannot write in \S*/training_results: '):
+        ready.check_files(tmp_path, 'no.npz')
     assert sorted(os.listdir(tmp_path)) == ['text_input', 'text_output'] and not os.listdir(tmp_path / 'text_input')
+    shutil.copy(BUNDLED, tmp_path / 'a.npz')
+    for name, said in (('no.npz', 'no.npz'), ('a.npz', 'a_held_out.txt')):
+        with pytest.raises(ValueError, match=rf'^cannot read \S*/{said}: [^;]*: copy the folder'):
+            (tmp_path / 'training_results').mkdir(exist_ok=True)
+            ready.check_files(tmp_path, f'{tmp_path}/{name}')
 
 
 def test_code_of_the_derivation_checks_all_rows(capsys):
@@ -114,21 +121,26 @@ SOLUTIONS = (ROOT / 'tests' / 'solutions.py').read_text(encoding='utf-8')
 
 @pytest.mark.parametrize('name, old, new, said', [
     *[(name, '', '', None) for name in check.EXERCISES], ('remember', 'numpy as np', 'numpy as np, beside', None),
-    ('coupled', 'C_prev - g', 'C_prev', r'da_f is .* at \[0, 0\]: expected '),
+    ('coupled', 'C_prev - g', 'C_prev', r'da_f is .* at \[0, 0\]: expected .*, f = .*, C_prev = .*, dC = '),
+    ('coupled', 'dC + dh', 'dC; D += dh', None),
     ('coupled', ', D * f\n', '', 'expected 4 arrays: da_f, da_o, da_g, dC_prev'),
-    ('coupled', 'return D', 'D', 'expected 4 arrays'), ('coupled', 'D = ', 'exit()#', 'line 8: SystemExit'),
+    ('coupled', 'return D', 'D', r'mine\.py, line 7: coupled returned None'),
+    ('coupled', 'D = ', 'exit()#', 'line 8: SystemExit'),
     ('coupled', 'C_prev - g', 'C_prev - G', r"mine\.py, line 9: NameError: name 'G' is not defined"),
     ('coupled', 'C_prev - g', 'C_prev -', r'mine\.py, line 9'),
     ('coupled', 'def coupled', 'def couple', r'mine\.py has no coupled'),
     ('peephole', ' + da_o * p', '', r'da_f is .*: expected '),
     ('peephole', '.sum(axis=0)', '', r'dp has the shape \(3, 5\): expected \(5,\)'),
-    ('remember', '(1 / n)', '(1 / (n - 1))', 'the share after 50 steps is 0.4.*: expected 0.5'),
+    ('remember', '(1 / n)', '(1 / (n - 1))', r'the share after 50 steps is 0.4\d*: expected 0.5'),
     ('weights', 's <= t', 's < t', 'the weight is nan at'),
+    ('weights', ' - scores.max', ' - 0 * scores.max', ' is nan at'),
+    ('weights', 'batched_dot(h, h.dimshuffle(0, 2, 1))', 'batched_dot(h.dimshuffle(1, 0, 2), h)',
+                r'^weights, .*mine\.py, line 27: .*BatchedDot: inputs arrays must [^\n]*$'),
     ('Attention', 'h2 + mean', 'mean', 'the probability is .*: expected '),
     ('Skip', 'sum(units)', 'units[1]', r'V has the shape \(7, 5\): expected \(7, 10\)'),
     ('Skip', '@staticmethod', '', '@staticmethod above it'),
     ('Skip', 'Skip(CharLSTM)', 'Skip', r'expected class Skip\(CharLSTM\)'), ('units', '', '', 'units has no check'),
-    ('weights', 'return e /', 'e /', r'weights returns None: expected a symbol \(B,T,T\)'),
+    ('weights', 'return e /', 'e /', 'weights returned None'),
     ('Attention', 'weights(h2), h2.dimshuffle(1, 0, 2))', 'weights(h2), h2)',
                                                       r'inputs arrays must .* have sizes \[2, 3\]')])
 def test_exercise(name, old, new, said, tmp_path, interpreted, capsys, monkeypatch):

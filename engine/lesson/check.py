@@ -6,8 +6,10 @@ import traceback
 from functools import partial
 
 import numpy as np
+from scipy.special import softmax
 
 from charlstm import CharLSTM, tt
+from engine.graph.cell import lines_of
 from engine.lesson.numpy_lstm import forward, sigmoid
 
 T, B, H, V = 6, 3, 5, 7
@@ -18,55 +20,64 @@ def require(right, words):
         raise ValueError(words)
 
 
-def compare(name, found, expected):
-    """Raise ValueError with the first wrong number, unless an array is the expected one up to rounding."""
+def call(function, *arguments):
+    found = function(*arguments)
+    if found is None:
+        path, line = function.__code__.co_filename, function.__code__.co_firstlineno
+        raise ValueError(f'{path}, line {line}: {function.__name__} returned None')
+    return found
+
+
+def compare(name, found, expected, inputs={}):
+    """Raise ValueError with the first wrong number, and the inputs there, unless an array is right up to rounding."""
     found = np.asarray(found)
     require(found.shape == expected.shape, f'{name} has the shape {found.shape}: expected {expected.shape}')
-    for at in np.argwhere(~np.isclose(found, expected, rtol=1e-4, atol=1e-5)).tolist():
-        raise ValueError(f'{name} is {found[tuple(at)]:.6f} at {at}: expected {expected[tuple(at)]:.6f}')
+    for at in map(tuple, np.argwhere(~np.isclose(found, expected, rtol=1e-4, atol=1e-5)).tolist()):
+        place = f' at {list(at)}' if at else ''
+        there = [f'{key} = {np.round(v[at[-v.ndim:]], 4)}' for key, v in inputs.items() if at[1:]]     # not of a sum
+        raise ValueError(f'{name} is {found[at]:.6f}{place}: expected {expected[at]:.6f}' + ', '.join(['', *there]))
 
 
-# Written here, too, since other files of the lesson may be edited. Each returns what a solution reads, C last, and h.
-
+# Written here, too, since other files of the lesson may be edited. Each returns what a solution reads, and h.
 def coupled(a_f, a_o, a_g, C_prev):
-    f, o, g = tt.nnet.sigmoid(a_f), tt.nnet.sigmoid(a_o), tt.tanh(a_g)
-    C = f * C_prev + (1 - f) * g
-    return [f, o, g, C_prev, C], o * tt.tanh(C)
+    read, h = peephole(a_f, -a_f, a_o, a_g, C_prev, 0)     # 1 - σ(a) is σ(-a)
+    return {name: read[name] for name in ('f', 'o', 'g', 'C_prev', 'C')}, h
 
 
 def peephole(a_f, a_i, a_o, a_g, C_prev, p):
     f, i, g = tt.nnet.sigmoid(a_f), tt.nnet.sigmoid(a_i), tt.tanh(a_g)
     C = f * C_prev + i * g
     o = tt.nnet.sigmoid(a_o + p * C)
-    return [f, i, o, g, p, C_prev, C], o * tt.tanh(C)
+    return dict(f=f, i=i, o=o, g=g, p=p, C_prev=C_prev, C=C), o * tt.tanh(C)
 
 
 def check_gradient(function, random, formula, names):      # random: NumPy's generator
     symbols = [tt.constant(random.normal(size=H if name == 'dp' else (B, H))) for name in names]
     dh, dC = random.normal(size=(2, B, H))
     read, h = formula(*symbols)
-    expected = tt.grad((dh * h + dC * read[-1]).sum(), symbols)
-    found = function(*[value.eval() for value in read], dh, dC)
-    require(found is not None and len(found) == len(names), f'expected {len(names)} arrays: {", ".join(names)}')
+    expected = tt.grad((dh * h + dC * read['C']).sum(), symbols)
+    inputs = {**{key: value.eval() for key, value in read.items()}, 'dh': dh, 'dC': dC}
+    found = call(function, *map(np.copy, inputs.values()))                     # it may work in place
+    require(len(found) == len(names), f'expected {len(names)} arrays: {", ".join(names)}')
     for name, array, gradient in zip(names, found, expected):
-        compare(name, array, gradient.eval())
+        compare(name, array, gradient.eval(), inputs)
 
 
 def remember(function, random):
     for n, share in ((50, 0.5), (50, 0.9), (7, 0.1)):
-        compare(f'the share after {n} steps', sigmoid(function(n, share)) ** n, np.array(share))
+        compare(f'the share after {n} steps', sigmoid(call(function, n, share)) ** n, np.array(share))
 
 
 def attention_weights(h):
-    e = np.exp(np.einsum('tbj,sbj->bts', h, h)) * np.tri(len(h))               # 0 for later steps s: (B, T, T)
-    return e / e.sum(axis=2, keepdims=True)
+    return softmax(np.where(np.tri(len(h)), np.einsum('tbj,sbj->bts', h, h), -np.inf), axis=2)         # (B, T, T)
 
 
 def weights(function, random):
-    h = random.normal(0, 1, (T, B, H))
-    found = function(tt.constant(h))
-    require(isinstance(found, tt.Variable), f'weights returns {found}: expected a symbol (B,T,T)')
-    compare('the weight', found.eval(), attention_weights(h))
+    h, symbol = random.normal(0, 1, (T, B, H)), tt.dtensor3()
+    h[:, :, 0] = 30                                        # products of about 900, whose exp overflows
+    with lines_of([function], 'weights', {symbol: h}):
+        found = call(function, symbol)
+    compare('the weight', found.eval({symbol: h}), attention_weights(h))
 
 
 def check_network(model, random, formula):
@@ -76,8 +87,7 @@ def check_network(model, random, formula):
     _, _, memory = forward({**p, 'V': p['V'][:, :H]}, x)
     h = formula(*[np.array([states[k].T for *_, states in memory]) for k in (0, 2)])
     require(p['V'].shape == (V, h.shape[2]), f'V has the shape {p["V"].shape}: expected {(V, h.shape[2])}')
-    e = np.exp(h @ p['V'].T + p['c'])
-    compare('the probability', model.theano_predict(x)[0], e / e.sum(axis=2, keepdims=True))
+    compare('the probability', model.theano_predict(x)[0], softmax(h @ p['V'].T + p['c'], axis=2))
 
 
 EXERCISES = dict(

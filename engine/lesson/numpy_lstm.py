@@ -1,6 +1,5 @@
 """The model of charlstm.py in NumPy and float64, with its gradient by hand. README.md in this folder derives it.
 
-`python -m engine.lesson train TEXT OUT` trains it on a short text, slowly.
 T, B, H1, H2 and V are as in charlstm.py. Each column is a sequence: h and C are (H,B), pre-activations (4,H,B).
 """
 import numpy as np
