@@ -161,7 +161,8 @@ def test_cells(browser, of_own_cell):
     assert 'counts the letters of the line' in browser.all('#gallery h2')
     assert len({*browser.all('#gallery .number')}) == len(browser.all('#gallery h2'))          # each names another cell
     browser.set('#units', 'C' + names[order[5]])
-    assert browser.all('#hold', 'element.hash')[0].startswith(f'#surprise&hold=C{names[order[5]]}=')
+    assert browser.all('#hold', 'element.hash')[0].startswith(
+        f'#surprise&temperature=0.7&hold=C{names[order[5]]}=')
     browser.set('#of', 'h')
     check('h', order[5])
     browser.value("getSelection().setBaseAndExtent(text.spans[120].firstChild, 0, text.spans[129].firstChild, 1)")
@@ -173,7 +174,7 @@ def test_cells(browser, of_own_cell):
     np.testing.assert_allclose([numbers(line)[0] for line in found], -np.sort(-abs(contrasts)), atol=6e-3)
     best = abs(contrasts).argmax()
     assert found[0].startswith('C' + names[best]) and ('low' in found[0]) == (contrasts[best] < 0)
-    browser.wait(f"byId('value').textContent.startsWith('Value of h{names[best]} after ')")
+    browser.wait(f"byId('value').textContent.startsWith('Value of C{names[best]} after ')")         # no longer h
     assert browser.all('#feature option:checked') == [f'the phrase “{TEXT[120:130]}”'.replace('\n', '↵')]
     browser.set('#feature', 'position in the line')
     assert browser.all('#units option', 'element.value') == ['C' + names[u] for u in order]
@@ -210,9 +211,12 @@ def test_inside(browser, written, judge, of_own_cell):
         parts = np.array([below, p[f'W{layer}'][:, unit] @ h, p[f'b{layer}'][:, unit]]).T
         np.testing.assert_allclose(sums, np.column_stack([parts, parts.sum(axis=1)]), atol=6e-5)
         f, i, o = sigmoid(parts.sum(axis=1)[:3])
-        strongest = parts[0][(np.sign(f - 0.5) * parts[0]).argmax()]
-        said = numbers(browser.text('#inside-conclusion').partition(': ')[2])
-        np.testing.assert_allclose(said[:2], [strongest, i * np.tanh(parts[3].sum())], atol=5.1e-3)
+        second, strongest = parts[0][(np.sign(f - 0.5) * parts[0]).argsort()[1:]]
+        stays, above_all, rest = browser.text('#inside-conclusion').partition(', above all by ')
+        assert bool(above_all) == (abs(strongest) >= 1.5 * abs(second))
+        said = numbers(rest.partition(': ')[2] if above_all else stays.partition('. ')[2])
+        of_f = [strongest] if above_all else []
+        np.testing.assert_allclose(said[:1 + len(of_f)], [*of_f, i * np.tanh(parts[3].sum())], atol=5.1e-3)
         for line, expected in (('C = f \xd7 C_prev + i \xd7 g', [f, C[-2], i, np.tanh(parts[3].sum()), C[-1]]),
                                ('h = o \xd7 tanh(C)', [o, C[-1], o * np.tanh(C[-1])]), ('C_prev', C[-2])):
             np.testing.assert_allclose(formula[line], expected, atol=6e-5)
