@@ -60,7 +60,7 @@ def computes_on(model):
     by = 'the C kernel' if operations(model).in_c else 'NumPy' if model.kernel else 'theano.scan'
     instructions = compiler.bfloat16(model.precision, theano.config.floatX)
     products = f', products in bfloat16 ({instructions})' if instructions else ''
-    slow = '' if compiler.cxx else '; C, with a compiler such as g++, is 2.3 to 3.2 times as fast'
+    slow = '' if compiler.cxx else '; C, with a compiler such as g++, is 2.1 to 2.7 times as fast'
     return f'the CPU, {number_of(threads, "thread")}, by {by}, in {theano.config.floatX}{products}{slow}'
 
 
