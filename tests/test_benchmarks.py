@@ -67,9 +67,9 @@ def curve(words, cwd, *more):
 
 # What replaces attributes of the programs' modules, by name.
 STAND_INS = dict(
-    Worker=Worker, trained=trained, curve=curve, TURN=0, STEPS=1, CELLS=['LSTM'], N=8, NOVEL=20_000,
-    held_out=lambda checkpoint: SimpleNamespace(text='"Yes,"\nhe said.\n' * 20), rows_of=lambda V: [('LSTM', 3)],
-    output=lambda compiled, *words: read_options(*words),
+    Worker=Worker, trained=trained, curve=curve, TURN=0, STEPS=1, N=8, NOVEL=20_000,
+    CELLS={'LSTM': ('CharLSTM', 'standard')}, output=lambda compiled, *words: read_options(*words),
+    held_out=lambda checkpoint: SimpleNamespace(text='"Yes,"\nhe said.\n' * 20),
     settings=lambda compiled: dict(
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding='utf-8', env=environment(FAST)),
     subprocess=SimpleNamespace(run=lambda *words, **more: None, DEVNULL=None))
@@ -88,7 +88,7 @@ def without_pytorch(module):
 
 
 @pytest.mark.parametrize('command, names', [
-    ('cells.py speed --steps 1', 'Worker rows_of'),
+    ('cells.py speed --steps 1', 'Worker CELLS'),
     ('lesson.py --results {folder}', 'trained subprocess'),
     ('page.py --rounds 1 --seconds 0 --picture {folder}/page.png', ''),
     ('quality.py published shakespeare {text} --results {folder} --units 3 --options=--epochs=1', ''),

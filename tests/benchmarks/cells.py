@@ -3,16 +3,15 @@
     python tests/benchmarks/cells.py costs FILE --results DIR [--cell FILE:CLASS [FILE:CLASS ...]]
     python tests/benchmarks/cells.py speed [--steps 15]
 
-Each has as many units as the LSTM, and then as many as give about as many parameters.
-
-costs    validation costs on the last 10 % of a text, with the default recipe, of eleven cells or of your classes. Of
-         three learning rates, the default, a third of it and, if that was better, a ninth, the best for seed 1 is taken
-         for the other seeds. Prints means over the seeds with their standard deviations (sd), and mean differences to
-         the LSTM of the same seed with their standard errors. DIR gets all runs in costs.csv, the curves of the best
-         rates in costs.png. A finished run in DIR is only read, and another one is resumed; edited classes begin anew.
-speed    all sides of a row take turns, each in a process of its own. They begin with the same parameters, and unless
-         the costs of their first steps are those of the cell in NumPy, nothing is timed. PyTorch runs a loop over the
-         steps of each layer, eagerly and with torch.compile of a step, whose first two training steps take long.
+costs    validation costs on the last 10 % of a text, with the default recipe, of eleven cells or of your classes, with
+         as many units as the LSTM, and then as many as give about as many parameters. Of three learning rates, the
+         default, a third of it and, if that was better, a ninth, the best for seed 1 is taken for the other seeds.
+         Prints means over the seeds with their standard deviations (sd), and mean differences to the LSTM of the same
+         seed with their standard errors. DIR gets all runs in costs.csv, the curves of the best rates in costs.png. A
+         finished run in DIR is only read, and another one is resumed; edited classes begin anew.
+speed    2x128 units. All sides of a row take turns, each in a process of its own. They begin with the same parameters,
+         and unless the costs of their first steps are those of the cell in NumPy, nothing is timed. PyTorch runs a loop
+         over the steps of each layer, eagerly and with torch.compile of a step, which takes long before the first one.
 """
 import argparse
 import bisect
@@ -246,11 +245,11 @@ def speed(options):
     """Time all sides of each row, and print the table."""
     print_head('torch')
     print(f'batch {BATCH} x {STEPS} characters, V = {V}')
-    row = table('                cell', 'units', 'characters/s', f'of LSTM 2x{UNITS}', 'over PyTorch', 'over compiled',
+    row = table('                cell', 'characters/s', f'of LSTM 2x{UNITS}', 'over PyTorch', 'over compiled',
                 'seconds before training: ours', 'PyTorch', 'compiled')
-    for name, units in rows_of(V):
-        sides = {'LSTM': (make_ours, 'LSTM', UNITS), 'ours': (make_ours, name, units),
-                 'PyTorch': (make_pytorch, name, units), 'compiled': (make_pytorch, name, units, True)}
+    for name in CELLS:
+        sides = {'LSTM': (make_ours, 'LSTM', UNITS), 'ours': (make_ours, name, UNITS),
+                 'PyTorch': (make_pytorch, name, UNITS), 'compiled': (make_pytorch, name, UNITS, True)}
         workers, found, waited = {}, {}, {}
         for side, arguments in sides.items():
             start = time.perf_counter()
@@ -259,7 +258,7 @@ def speed(options):
         del found['LSTM']
         refuse_other_costs(found)
         lstm, ours, *theirs = [seconds for seconds, _ in take_turns(workers, 1, options.steps).values()]
-        row(name, f'2x{units}', f'{STEPS * BATCH / ours:,.0f}', f'{lstm / ours:.2f}',
+        row(name, f'{STEPS * BATCH / ours:,.0f}', f'{lstm / ours:.2f}',
             *[f'{each / ours:.2f}' for each in theirs], *[f'{waited[side]:.1f}' for side in found])
 
 

@@ -34,13 +34,13 @@ CURVES = {                 # by name: the label, and options of the program
     'charlstm-128': ('CharLSTM 2x128', 128, 'float32'),
     'pytorch-ours-bfloat16': ("PyTorch, CharLSTM's recipe, bfloat16", 'ours', 'bfloat16', 40),
     'pytorch-ours': ("PyTorch, CharLSTM's recipe", 'ours', 'float32', 40),
-    'pytorch-own-bfloat16': ('PyTorch, AdamW for 5 minutes, bfloat16', 'own', 'bfloat16', 20),
-    'pytorch-own': ('PyTorch, AdamW for 5 minutes', 'own', 'float32', 12),
-    'nanogpt-readme': ('nanoGPT 0.80 M, context 64', GPT + SMALL.format(12, 64)
+    'pytorch-own-bfloat16': ('PyTorch, AdamW, 15 epochs, bfloat16', 'own', 'bfloat16', 15),
+    'pytorch-own': ('PyTorch, AdamW, 8 epochs', 'own', 'float32', 8),
+    'nanogpt-readme': ('nanoGPT 0.80 M, context 64, untuned', GPT + SMALL.format(12, 64)
                        + '--max_iters=2000 --lr_decay_iters=2000 --eval_interval=250'),
-    'nanogpt-small': ('nanoGPT 0.80 M, context 256', GPT + SMALL.format(16, 256)
+    'nanogpt-small': ('nanoGPT 0.80 M, context 256, untuned', GPT + SMALL.format(16, 256)
                       + '--max_iters=6000 --lr_decay_iters=6000 --eval_interval=100'),
-    'nanogpt-large': ('nanoGPT 10.65 M', GPT + '--eval_interval=25')}
+    'nanogpt-large': ('nanoGPT 10.65 M, untuned', GPT + '--eval_interval=25')}
 
 
 # ---------------------------------------------------------------- scores
@@ -110,7 +110,7 @@ def scores(net, x, states=(None, None), dropout=0, dropconnect=0):
     for layer, before in zip((net.lstm1, net.lstm2), states):
         U, W, *biases = layer.parameters()
         zeros = h.new_zeros(1, x.shape[1], layer.hidden_size)
-        W = torch.nn.functional.dropout(W, dropconnect, net.training)
+        W = torch.nn.functional.dropout(W, dropconnect, net.training) if dropconnect else W
         out, *state = torch.lstm(h, before or (zeros, zeros), [U, W, *biases], True, 1, 0.0, net.training, False, False)
         after.append([each.detach() for each in state])
         h = torch.nn.functional.dropout(out, dropout, net.training)
@@ -120,7 +120,7 @@ def scores(net, x, states=(None, None), dropout=0, dropconnect=0):
 def adamw(net, steps):
     """Return what takes a step of AdamW, at a rate that falls by a cosine, and the network to save."""
     import torch
-    rule = torch.optim.AdamW(net.parameters(), lr=0.004, weight_decay=0.01)
+    rule = torch.optim.AdamW(net.parameters(), lr=0.004, weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(rule, steps)
 
     def learn():

@@ -145,7 +145,7 @@ def compare(options):
     found += [readme_row(name.split('-')[0], results) for name, results in runs.items()]
     print('\n'.join(found))
     written = (HERE / 'README.md').read_text(encoding='utf-8').split('### Against minutes')[1]
-    ours = [line for line in written.splitlines() if line.startswith(('| CharLSTM', '| PyTorch nn.LSTM', '| nanoGPT'))]
+    ours = [line for line in written.splitlines() if line.startswith(('| CharLSTM', '| PyTorch, ', '| nanoGPT'))]
     missing = [line for line in ours if line not in found]
     if missing:
         raise ValueError(f'{options.results} has no results for this row of README.md: {missing[0]}')
