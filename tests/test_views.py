@@ -389,8 +389,8 @@ def test_learning_in_the_page(browser, written, javascript):
     browser.click('#learn-go')
     browser.wait("byId('learn-status').textContent.includes(' of 200 held-out letters')")
     browser.click('#learn-run')                           # trains on while the page's network is looked at
-    count = browser.value('views().learning && state.source === "run" && work.isBusy()')
-    assert count and browser.value(NOT_HACKED)
+    browser.wait('views().learning && state.source === "run"')
+    assert browser.value('work.isBusy()') and browser.value(NOT_HACKED)
 
 
 def train_both(browser, layers, formula):
