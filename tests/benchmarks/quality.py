@@ -161,7 +161,8 @@ def compressors(options):
     """Print the bits a symbol that the last part adds to a compressed training text. Raises ValueError and OSError."""
     import pyppmd
     import zpaq
-    train, *_, last = [part.encode('latin-1') for part in cut(SPLITS[options.name], options.files)]    # a byte each
+    parts = cut(SPLITS[options.name], options.files)
+    train, *_, last = [part.encode('latin-1').replace(b'\xff', b'\r') for part in parts]       # undoes as_bytes
     row = table('program', ' nats', ' bits')
     for name, compress in {
             'bzip2': bz2.compress, 'xz -9e': lambda data: lzma.compress(data, preset=9 | lzma.PRESET_EXTREME),
