@@ -175,6 +175,8 @@ def test_cells(browser, of_own_cell):
     best = abs(contrasts).argmax()
     assert found[0].startswith('C' + names[best]) and ('low' in found[0]) == (contrasts[best] < 0)
     browser.wait(f"byId('value').textContent.startsWith('Value of C{names[best]} after ')")         # no longer h
+    pale, deep = [numbers(browser.text(end))[0] for end in ('#pale', '#deep')]
+    assert (pale < deep) == (contrasts[best] > 0)          # the phrase is dark
     assert browser.all('#feature option:checked') == [f'the phrase “{TEXT[120:130]}”'.replace('\n', '↵')]
     browser.set('#feature', 'position in the line')
     assert browser.all('#units option', 'element.value') == ['C' + names[u] for u in order]
@@ -212,9 +214,9 @@ def test_inside(browser, written, judge, of_own_cell):
         np.testing.assert_allclose(sums, np.column_stack([parts, parts.sum(axis=1)]), atol=6e-5)
         f, i, o = sigmoid(parts.sum(axis=1)[:3])
         second, strongest = parts[0][(np.sign(f - 0.5) * parts[0]).argsort()[1:]]
-        stays, above_all, rest = browser.text('#inside-conclusion').partition(', above all by ')
+        stays, above_all, rest = browser.text('#inside-conclusion').partition(', above all because of ')
         assert bool(above_all) == (abs(strongest) >= 1.5 * abs(second))
-        said = numbers(rest.partition(': ')[2] if above_all else stays.partition('. ')[2])
+        said = numbers(rest.partition(', which adds ')[2] if above_all else stays.partition('. ')[2])
         of_f = [strongest] if above_all else []
         np.testing.assert_allclose(said[:1 + len(of_f)], [*of_f, i * np.tanh(parts[3].sum())], atol=5.1e-3)
         for line, expected in (('C = f \xd7 C_prev + i \xd7 g', [f, C[-2], i, np.tanh(parts[3].sum()), C[-1]]),
@@ -229,8 +231,8 @@ def test_inside(browser, written, judge, of_own_cell):
     browser.press('ArrowLeft')
     found = browser.value('Array.from(text.reading().states(text.place))')
     np.testing.assert_allclose(found, check(judge.codes[:602], 2, 6), atol=1e-5)
-    browser.value("location.hash = '#inside&unit=c1:4&hold=C1:4=1'")
-    browser.wait("byId('inside-name').textContent === 'C1:4'")
+    browser.value("location.hash = '#inside&unit=C1:4&hold=C1:4=1'")
+    browser.wait("byId('inside-name').textContent.startsWith('C1:4')")
     check(judge.codes[:602], 1, 4)
     assert 'A unit is held. That' in browser.value('document.body.innerText')
     browser.click('#machine figure:nth-of-type(3) rect:nth-of-type(2)')            # unit 1 of layer 2
@@ -238,10 +240,11 @@ def test_inside(browser, written, judge, of_own_cell):
     browser.value("void state.change({unit: 'C1:4'})")
     browser.set('#words', 'the cat')
     check(expected_of(judge.p, '\nthe cat')[0], 1, 4)
-    browser.click('#inside-next-step')                     # begins again after the last character
+    browser.click('#inside-play')                          # begins again after the last character
     browser.wait("byId('inside-status').textContent.startsWith('It read line end and')")
-    browser.click('#inside-play')                          # to the last character
     browser.wait("text.place === 7 && byId('inside-play').textContent === 'Play'")
+    browser.click('#inside-next-step')                     # as this does
+    browser.wait("byId('inside-status').textContent.startsWith('It read line end and')")
     browser.click('section[data-view=inside] .try a:nth-of-type(2)')
     browser.wait('!text.own')
     assert step_shown(browser) and TEXT[looked_at(browser)] == '\n'
@@ -351,6 +354,9 @@ def test_log_of_the_run(browser, written, short_run):
         assert browser.text('#when-costs').startswith(f'Epoch {log["looks"][k]["time"]:g}, ')
         assert_mean(browser, '#when-costs', short_run.costs[int(log['looks'][k]['time']) - 1])
     assert_curve(browser, short_run.costs)
+    browser.set('#learn-text', 'short')
+    browser.click('#learn-go')
+    assert browser.value("!byId('looks').hidden") and browser.text('#learn-wrong').startswith('The text has 5 ch')
     assert all(words in browser.text('#info') for words in ('5 and 7 units', 'sha256'))
 
 
@@ -511,10 +517,16 @@ def test_address_says_what_is_shown(browser, written):
     browser.value("state.change({place: 9, formula: 'cell(a_f)'}), location.hash = '#inside', address.write()")
     browser.wait("state.view === 'inside' && location.hash.startsWith('#inside&')")
     browser.set('#learn-size', '3x128')
-    browser.wait("location.hash.endsWith('&size=3x128')")
+    browser.wait("location.hash.includes('&size=3x128')")
     browser.open(written, view=browser.value('location.hash'))
     assert browser.all('#learn-size', 'element.value') == ['3x128']
     assert browser.value('lessonsOf([data.cell])[0].units') == [128] * 3
+    browser.open(written, view='#surprise&words=the')
+    browser.wait('history.state')
+    browser.click('#line .try a:nth-of-type(3)')
+    browser.wait("state.mode === 'why' && !state.words")
+    browser.value('history.back()')
+    browser.wait("state.mode === 'surprise' && state.words === 'the' && !state.pinned")
 
 
 def test_hostile_text_runs_nothing(browser, tmp_path):

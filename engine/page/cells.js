@@ -3,16 +3,17 @@
 
 function cellsView() {
   let order = [];                                          // names of units, the best followers of the feature first
+  let matches = new Map();                                 // of units with the feature, or with a phrase, by name
   let values = [];                                         // of the chosen unit at each character, once read
 
   const names = units.all(), feature = () => state.feature || gallery.features()[0]?.feature;
-  const correlation = name => feature() ? data.correlations[feature()][names.indexOf(name)] : 0;
   const unit = () => state.unit || gallery.features().find(each => each.feature === feature())?.name || order[0];
   const valueName = name => units.nameOf({...units.of(name), ...state.of !== 'C' && {state: state.of}});
 
   /** List all units, those that match a phrase, as from search(), or else the chosen feature, best first. */
   function listUnits(phrase = null) {
-    const matches = new Map(names.map(name => [name, phrase ? contrast(name, phrase) : correlation(name)]));
+    const correlations = data.correlations[feature()] || [];
+    matches = new Map(names.map((name, k) => [name, phrase ? contrast(name, phrase) : correlations[k] || 0]));
     say('phrase', phrase ? `the phrase \u201c${phrase.said}\u201d` : '');
     byId('feature').value = phrase ? '' : feature() || '';
     order = [...names].sort((a, b) => Math.abs(matches.get(b)) - Math.abs(matches.get(a)));
@@ -37,12 +38,13 @@ function cellsView() {
     const said = format.onOneLine(inside.map(k => text.spelled[k]).join(''));
     listUnits(inside.length ? {inside, around, said} : null);
     if (inside.length) state.change({unit: order[0], of: 'C'});
+    show();                                                // since the same unit may now be dark where it was pale
   }
 
   function show() {
     byId('of').value = state.of;
     byId('units').value = unit();
-    gallery.hold(byId('hold'), unit(), correlation(unit()));
+    gallery.hold(byId('hold'), unit(), matches.get(unit()));
     byId('text-title').textContent = `${text.own ? 'Your line' : 'The text'} in the colours of ${valueName(unit())}`;
     values = [];
     if (units.rows[state.of] || text.reading().done < text.numbers.length) {           // then it takes a while
@@ -65,7 +67,7 @@ function cellsView() {
 
   function paint(found) {
     const row = units.rows[state.of], ofPage = () => text.valuesOf(unit(), state.of, text.page.reading());
-    const [pale, deep] = !row ? colour.ends(ofPage(), correlation(unit()) < 0) : row.ends || colour.ends(found);
+    const [pale, deep] = !row ? colour.ends(ofPage(), matches.get(unit()) < 0) : row.ends || colour.ends(found);
     values = found;
     const [below, above] = row?.ends ? ['', ''] : pale > deep ? [' or more', ' or less'] : [' or less', ' or more'];
     byId('pale').textContent = `value ${format.signed(pale)}${below}`;

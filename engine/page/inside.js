@@ -32,18 +32,17 @@ function insideView() {
   }
 
   /**
-   * Return the terms of a pre-activation and their sum: from the character or the layer below, from h of its own layer
-   * before the step, and the bias. A row that does not read one of these has null. k: the number of the row.
+   * Return the terms of a pre-activation: from the character or the layer below, from h of its own layer before the
+   * step, and the bias. A row that does not read one of these has null. k: the number of the row.
    */
-  function sumsOf(k) {
+  function termsOf(k) {
     const {layer, number} = unit(), p = model.parameters(), H = units.sizes[layer - 1], row = k * H + number;
     const ofW = row - (cell.rows - cell.ofW) * H;
     const dot = (matrix, r, vector) => vector.reduce((sum, value, j) => sum + matrix[r * vector.length + j] * value, 0);
     const below = () => layer === 1 ? p.U1[row * data.uchar.length + text.numbers[place()]] :
       dot(p[`U${layer}`], row, states('h', layer - 1, 1));
-    const sums = [k < cell.ofU ? below() : null, ofW >= 0 ? dot(p[`W${layer}`], ofW, states('h', layer, 0)) : null,
+    return [k < cell.ofU ? below() : null, ofW >= 0 ? dot(p[`W${layer}`], ofW, states('h', layer, 0)) : null,
       p[`b${layer}`][row]];
-    return [...sums, sums.reduce((a, b) => a + b)];
   }
 
   /** Return the values in the formula by name. */
@@ -83,24 +82,26 @@ function insideView() {
     if (chosen) showUnit();
   }
 
-  /** Say what a standard cell does, and which of the three parts of a_f makes f so. */
-  function conclusionOf([parts], {f, i, g, o}) {
-    const [first, second] = mostProbable(parts.slice(0, 3).map(part => f < 0.5 ? -part : part), 2);
+  /** Say what a standard cell does, and which of the three terms of a_f makes f so. */
+  function conclusionOf([terms], {f, i, g, o}) {
+    const [first, second] = mostProbable(terms.map(term => f < 0.5 ? -term : term), 2);
     const of = [byId('inside-below').textContent, 'h_prev of its layer', 'its bias'][first];
-    const why = Math.abs(parts[first]) < 1.5 * Math.abs(parts[second]) ? ''
-      : `, above all by ${of}: it adds ${format.signed(parts[first])} to a_f`;
-    return `${format.percent(f)} of the old C stays${why}. i \xd7 g writes ${format.signed(i * g)}. `
-      + `${format.percent(o)} of tanh(C) is shown to other units.`;
+    const why = Math.abs(terms[first]) < 1.5 * Math.abs(terms[second]) ? ''
+      : `, above all because of ${of}, which adds ${format.signed(terms[first])} to a_f`;
+    return `It keeps ${format.percent(f)} of what it remembered${why}. i \xd7 g adds ${format.signed(i * g, 4)}. `
+      + `It shows ${format.percent(o)} of tanh(C) to other units.`;
   }
 
   /** Show the sums and the formula of the chosen unit in this step. */
   function showUnit() {
-    const {layer} = unit(), sums = cell.names.map((_, row) => sumsOf(row)), values = namedValues();
-    byId('inside-name').textContent = units.nameOf(unit());
+    const {layer} = unit(), terms = cell.names.map((_, row) => termsOf(row)), values = namedValues();
+    const name = units.nameOf(unit()), known = gallery.good().find(each => each.name === name);
+    byId('inside-name').textContent = name + (known ? `, which ${data.followers[known.feature][0]},` : '');
     byId('inside-below').textContent = layer === 1 ? 'x, the character' : `x, h of layer ${layer - 1}`;
-    byId('inside-sums').replaceChildren(...cell.names.map((name, j) => element('tr', '', element('th', '', name),
-      ...sums[j].map(number => element('td', 'number', number === null ? '' : format.signed(number, 4))))));
-    if (cell.standard) byId('inside-conclusion').textContent = conclusionOf(sums, values);
+    byId('inside-sums').replaceChildren(...cell.names.map((sum, j) => element('tr', '', element('th', '', sum),
+      ...[...terms[j], values[sum]].map(number => (
+        element('td', 'number', number === null ? '' : format.signed(number, 4)))))));
+    if (cell.standard) byId('inside-conclusion').textContent = conclusionOf(terms, values);
     const inputs = read.map(name => [name, format.signed(values[name], 4)]);
     byId('inside-formula').replaceChildren(
       ...inputs.flatMap(([name, x]) => [element('dt', '', name), element('dd', 'number', '= ', element('b', '', x))]),
@@ -153,9 +154,8 @@ function insideView() {
   onKeys(byId('inside-strip'), {ArrowRight: () => place() + 1, ArrowLeft: () => place() - 1}, text.goTo);
   on('inside-next-step', 'click', () => text.goTo((place() + 1) % text.numbers.length));
   player('inside-play', () => {
-    const goesOn = state.view === 'inside' && place() < text.numbers.length - 1;
-    if (goesOn) text.goTo(place() + 1);
-    return goesOn;
+    if (state.view === 'inside') text.goTo((place() + 1) % text.numbers.length);
+    return state.view === 'inside' && place() < text.numbers.length - 1;
   }, () => PACE);
   state.follow(['unit'], () => {
     if (state.view !== 'inside') return;

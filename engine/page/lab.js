@@ -67,6 +67,7 @@ function labView() {
     byId('own-name').textContent = rival.label;
     byId('lab-when').textContent = `Costs of ${scoredOn(rival)}, in nats: lower is better.`;
     byId('lab-places').textContent = format.grouped(rival.learner.B);
+    byId('lab-clear').hidden = tried.length === now.length;
     if (begins && isNarrow.matches) byId('lab-looks').scrollIntoView();
   }
 

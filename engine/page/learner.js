@@ -140,7 +140,7 @@ class Learner {
   }
 
   /**
-   * Return L2 norms of the gradient of a stream's cost by the last layer's states after step t, the streams' means, by
+   * Return L2 norms of the gradient of a stream's cost by the last layer's states after step t, the streams' median, by
    * name: h, and each state that is not equal to it.
    */
   sizesOfGradient(t) {
@@ -152,8 +152,8 @@ class Learner {
     }
     const normOf = (of, s) => Math.hypot(...Array.from({length: H}, (_, k) => (
       of.reduce((sum, {at, width}) => sum + numbers[at + s * width + k], 0))));
-    const sumOf = of => Array.from({length: this.B}, (_, s) => normOf(of, s)).reduce((sum, norm) => sum + norm);
-    return Object.fromEntries(Object.entries(places).map(([name, of]) => [name, sumOf(of)]));          // of costs / B
+    const medianOf = of => Float64Array.from({length: this.B}, (_, s) => normOf(of, s)).sort()[this.B >> 1];
+    return Object.fromEntries(Object.entries(places).map(([name, of]) => [name, this.B * medianOf(of)])); // costs / B
   }
 
   /** Return sizesOfGradient() of the last letter's cost that many letters before: T of them. Yields often. */

@@ -10,7 +10,7 @@ function learningView() {
   const recorded = data.learning && {...data.learning, looks: data.learning.looks.map(look => (
     {...look, costs: array(look.costs)}))};
   const lesson = () => here.lessons?.[0];
-  const isHere = () => !recorded || state.source === 'here';
+  const isHere = () => !recorded || state.source === 'here' && lesson();
   const history = () => isHere() ? lesson() : recorded;
   const rows = () => isHere() ? lesson().looks.map(({time, training, valid}) => [time, training, valid]) : data.epochs;
 

@@ -109,6 +109,7 @@ const live = {
 
   showSettings() {
     byId('temperature').value = state.temperature;
+    byId('another').disabled = !state.temperature;         // then it writes the same again
     byId('next-letter').textContent = `The next letter, at temperature ${state.temperature.toFixed(2)}`;
     if (state.view === 'surprise') live.write();
   },

@@ -154,13 +154,13 @@ const address = {
   write() {
     address.timer = 0;
     if (location.hash !== address.known) return;           // the reader has followed a link: read() comes next
-    const {mode, place, pinned, feature, unit, of, hold, words, source, temperature, seed, formula, size} = state;
-    const parts = {mode, place: pinned ? place : '', feature, unit, of,
-      hold: hold && `${hold.unit}=${hold.value.toFixed(4)}`, words, source, temperature, seed, formula, size};
+    const {followers, follow, change, ...shown} = state, {place, pinned, hold} = shown;
+    const parts = {...shown, view: '', place: pinned ? place : '', pinned: '',
+      hold: hold && `${hold.unit}=${hold.value.toFixed(4)}`};
     const encode = value => encodeURIComponent(String(value).replace(/\p{Cs}/gu, '\ufffd'));
     const written = Object.entries(parts).filter(([name, value]) => ![null, '', DEFAULTS[name]].includes(value))
       .map(([name, value]) => `&${name}=${encode(value).replace(/%3A/g, ':').replace(/%3D/g, '=')}`);
-    history.replaceState(null, '', '#' + state.view + written.join(''));
+    history.replaceState(shown, '', '#' + state.view + written.join(''));
     address.known = location.hash;
   },
 
@@ -180,10 +180,8 @@ const address = {
       if (Number(said.get(name) || NaN) >= 0) found[name] = Math.min(most, Number(said.get(name)));
     }
     if (said.get('place') && Number.isInteger(place) && place >= 0) Object.assign(found, {place, pinned: true});
-    if (units.of(said.get('unit'))) found.unit = units.nameOf(units.of(said.get('unit')));
-    if (units.of(held) && value && isFinite(value)) {
-      found.hold = {unit: units.nameOf(units.of(held)), value: Number(value)};
-    }
+    if (units.of(said.get('unit'))) found.unit = said.get('unit');
+    if (units.of(held) && value && isFinite(value)) found.hold = {unit: held, value: Number(value)};
     return found;
   },
 };
@@ -216,6 +214,8 @@ function fillLinks() {
   for (const link of document.querySelectorAll('main a')) {
     link.hash = link.hash.replace(/[A-Z]{3,}/g, name => values[name]);
   }
+  const quote = gallery.good().find(({feature}) => feature === 'inside quotes');
+  if (quote) gallery.hold(byId('speaks'), quote.name, quote.match).parentNode.hidden = false;
   byId('cells-example').textContent = `${best} is unit ${units.of(best).number} of layer ${units.of(best).layer}`;
 }
 
@@ -255,7 +255,7 @@ function prepare() {
   state.follow(['view'], showView);
   state.follow(['place'], () => call('follow'));
   window.addEventListener('hashchange', () => {
-    state.change(address.read());
+    state.change({...address.read(), ...history.state});   // which the browser's Back has
     showPlace();
   });
   window.addEventListener('pagehide', () => address.timer && address.write());

@@ -35,8 +35,8 @@ HELD_OUT = '_held_out.txt'     # ending of a held-out text beside a checkpoint, 
 TEXTS = {'prideandprejudice.txt': 'Pride and Prejudice', 'coriolanus.txt': 'Coriolanus'}      # in text_input
 # What a cell that follows a feature does, and what its values say at both ends.
 FOLLOWERS = {
-    'inside quotes': ('knows whether a quotation is open', 'no quotation is open', 'one is open'),
-    'inside brackets': ('knows whether a bracket is open', 'no bracket is open', 'one is open'),
+    'inside quotes': ('tracks whether a quotation is open', 'no quotation is open', 'one is open'),
+    'inside brackets': ('tracks whether a bracket is open', 'no bracket is open', 'one is open'),
     'position in the line': ('counts the letters of the line', 'the line has just begun', 'it is long'),
     'position in the word': ('counts the letters of the word', 'the word has just begun', 'it is long'),
     'capital letters': ('notices capital letters', 'no capital', 'a capital'),

@@ -71,9 +71,7 @@ const text = {
     text.spans.forEach((span, k) => colour.tint(span, level(k)));
   },
 
-  bringIntoSight(block = 'nearest') {
-    text.spans[text.place].scrollIntoView({block});
-  },
+  bringIntoSight: (block = 'nearest') => text.spans[text.place].scrollIntoView({block}),
 
   /** Look at a character and scroll to it. */
   goTo(k) {

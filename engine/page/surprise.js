@@ -61,7 +61,7 @@ function surpriseMode() {
     const n = Math.min(known(), text.numbers.length - 1);
     text.paint(k => k <= n && k < text.numbers.length ? colour.ofCost(costs(), k) : 0);
     byId('mean').textContent = n > 0 ?
-      `It gave each a typical chance of ${format.cost(mean(costs().subarray(0, n)))}.` : '';
+      `It gave each letter a typical chance of ${format.cost(mean(costs().subarray(0, n)))}.` : '';
     follow();
   }
 

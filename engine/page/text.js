@@ -145,10 +145,9 @@ const units = {
 
   /** Return the unit of a name, {state, layer, number}, or null if the network has no such unit. */
   of(name) {
-    const [, typed, layer, number] = /^\s*(\w*?)([1-9]):(\d+)\s*$/.exec(name) || [], {states} = data.cell;
-    const state = [typed, (typed || states[0]).toUpperCase()].find(each => states.includes(each));
-    return state && Number(number) < units.sizes[layer - 1] ? {state, layer: Number(layer), number: Number(number)} :
-      null;
+    const [, state, layer, number] = /^(\w+)([1-9]):(\d+)$/.exec(name) || [];
+    const exists = data.cell.states.includes(state) && Number(number) < units.sizes[layer - 1];
+    return exists ? {state, layer: Number(layer), number: Number(number)} : null;
   },
 
   /** The cell's rows, after their functions if they have any, by name: formula, value in cell.forward, range. */
