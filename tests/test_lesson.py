@@ -83,7 +83,12 @@ def test_ready_names_a_folder_and_a_file_without_use(tmp_path):
 
 
 def test_code_of_the_derivation_checks_all_rows(capsys):
-    exec(re.findall('```python\n(.*?)```', TEXT, re.DOTALL)[0], {})
+    code = re.findall('```python\n(.*?)```', TEXT, re.DOTALL)[0]
+    for name in ('da_i', 'da_o', 'da_g', 'dC_prev'):       # yours are those that it prints below
+        row = re.search(rf'{name} += (\S+( \S+)*)', TEXT[TEXT.index('**The rows:**'):])[1].replace('\u2212', '-')
+        row = re.sub(r'(?<=[\w)]) (?=[\w(])', ' * ', row).replace('\xb2', '**2').replace('tanh', 'np.tanh')
+        code = code.replace(f'{name}=0 * D', f'{name}={row}')
+    exec(code, {})
     numbers = np.array(re.findall(r'-?\d\.\d+(?:e-\d+)?', capsys.readouterr().out), float).reshape(5, 2, 3)
     np.testing.assert_allclose(numbers[:, 0], numbers[:, 1], rtol=1e-5)
 
@@ -121,19 +126,21 @@ SOLUTIONS = (ROOT / 'tests' / 'solutions.py').read_text(encoding='utf-8')
 
 @pytest.mark.parametrize('name, old, new, said', [
     *[(name, '', '', None) for name in check.EXERCISES], ('remember', 'numpy as np', 'numpy as np, beside', None),
-    ('coupled', 'C_prev - g', 'C_prev', r'da_f is .* at \[0, 0\]: expected .*, f = .*, C_prev = .*, dC = '),
-    ('coupled', 'dC + dh', 'dC; D += dh', None),
-    ('coupled', ', D * f\n', '', 'expected 4 arrays: da_f, da_o, da_g, dC_prev'),
-    ('coupled', 'return D', 'D', r'mine\.py, line 7: coupled returned None'),
+    ('coupled', 'C_prev - g', 'C_prev',
+     r'da_f is .* at \[0, 0\]: expected .*, f = .*, C_prev = .*, dC = .*; wrong: da_f; right: da_o, da_g, dC_prev$'),
+    ('coupled', 'dC + dh', 'dC; D += dh', '^dC changed in place'),
+    ('coupled', ', D * f\n', '', 'got 3 arrays: expected da_f, da_o, da_g, dC_prev'),
+    ('coupled', 'return D', 'D', 'coupled returned None'),
     ('coupled', 'D = ', 'exit()#', 'line 8: SystemExit'),
     ('coupled', 'C_prev - g', 'C_prev - G', r"mine\.py, line 9: NameError: name 'G' is not defined"),
     ('coupled', 'C_prev - g', 'C_prev -', r'mine\.py, line 9'),
     ('coupled', 'def coupled', 'def couple', r'mine\.py has no coupled'),
-    ('peephole', ' + da_o * p', '', r'da_f is .*: expected '),
+    ('peephole', ' + da_o * p', '', r'da_f is .*: expected .*; right: da_o, dp'),
     ('peephole', '.sum(axis=0)', '', r'dp has the shape \(3, 5\): expected \(5,\)'),
-    ('remember', '(1 / n)', '(1 / (n - 1))', r'the share after 50 steps is 0.4\d*: expected 0.5'),
+    ('remember', '(1 / n)', '(1 / (n - 1))', r'the share after 50 steps 0.4\d*: expected 0.5'),
     ('weights', 's <= t', 's < t', 'the weight is nan at'),
-    ('weights', ' - scores.max', ' - 0 * scores.max', ' is nan at'),
+    ('weights', ' - scores.max(', ' - 900 - 0 * scores.max(', ' is nan at'),
+    ('weights', '-np.inf', '0', 'the weight is .*: expected '),
     ('weights', 'batched_dot(h, h.dimshuffle(0, 2, 1))', 'batched_dot(h.dimshuffle(1, 0, 2), h)',
                 r'^weights, .*mine\.py, line 27: .*BatchedDot: inputs arrays must [^\n]*$'),
     ('Attention', 'h2 + mean', 'mean', 'the probability is .*: expected '),

@@ -76,6 +76,7 @@ def test_notebook_with_an_interrupt(tmp_path):
     assert texts[at].strip().split('\n')[-1] == 'interrupted: run this cell again to continue'
     assert [k for k, count in enumerate(pictures) for _ in range(count)] == [10, 11, 14, 17, 19, 22]
     assert [k for k, text in enumerate(texts) if 'epoch 1: cost ' in text] == [10, 11, 14, 22]
+    assert re.search(r'da_f .*: right\nda_i 0.0+, measured .*: wrong\n', texts[4])
     assert re.search(r'da_f is 0.0+ at \[0, 0\]: expected ', texts[5])
     assert not re.search(r'%\|', ''.join(texts)), texts
     long, short = [max(map(len, text.split('\n'))) for text in texts[20].split('--- ')[1:]]

@@ -5,7 +5,7 @@ sigmoid, softplus, tanh, relu = tt.nnet.sigmoid, tt.nnet.softplus, tt.tanh, tt.n
 
 
 class ForgetBias(CharLSTM):
-    """A forget gate with 1 added to its bias: a new model keeps sigmoid(1) = 73 % of C at each step, not 50 %."""
+    """A forget gate with 1 added to its bias: where a new model keeps 50 % of C at each step, 73 % = sigmoid(1)."""
 
     @staticmethod
     def cell(a_f, a_i, a_o, a_g, C_prev):

@@ -22,20 +22,23 @@ def require(right, words):
 
 def call(function, *arguments):
     found = function(*arguments)
-    if found is None:
-        path, line = function.__code__.co_filename, function.__code__.co_firstlineno
-        raise ValueError(f'{path}, line {line}: {function.__name__} returned None')
+    require(found is not None, f'{function.__name__} returned None: does it end with return?')
     return found
 
 
-def compare(name, found, expected, inputs={}):
-    """Raise ValueError with the first wrong number, and the inputs there, unless an array is right up to rounding."""
-    found = np.asarray(found)
-    require(found.shape == expected.shape, f'{name} has the shape {found.shape}: expected {expected.shape}')
-    for at in map(tuple, np.argwhere(~np.isclose(found, expected, rtol=1e-4, atol=1e-5)).tolist()):
-        place = f' at {list(at)}' if at else ''
-        there = [f'{key} = {np.round(v[at[-v.ndim:]], 4)}' for key, v in inputs.items() if at[1:]]     # not of a sum
-        raise ValueError(f'{name} is {found[at]:.6f}{place}: expected {expected[at]:.6f}' + ', '.join(['', *there]))
+def compare(found, expected, inputs={}):
+    """Raise ValueError with the first wrong number, and the inputs there, unless arrays, by name, are right."""
+    for name, array in found.items():
+        require(np.shape(array) == expected[name].shape,
+                f'{name} has the shape {np.shape(array)}: expected {expected[name].shape}')
+    right = {name: np.isclose(array, expected[name], rtol=1e-4, atol=1e-5) for name, array in found.items()}
+    wrong = [name for name in right if not right[name].all()]
+    for name in wrong[:1]:
+        at = tuple(np.argwhere(~right[name])[0].tolist())
+        there = [f', {key} = {np.round(v[at[-v.ndim:]], 4)}' for key, v in inputs.items() if at[1:]]   # not of a sum
+        others = f'; wrong: {", ".join(wrong)}; right: {", ".join(n for n in found if n not in wrong) or "none"}'
+        raise ValueError(f'{name} is {found[name][at]:.6f} at {list(at)}: expected {expected[name][at]:.6f}'
+                         + ''.join(there) + others * bool(inputs))
 
 
 # Written here, too, since other files of the lesson may be edited. Each returns what a solution reads, and h.
@@ -55,17 +58,20 @@ def check_gradient(function, random, formula, names):      # random: NumPy's gen
     symbols = [tt.constant(random.normal(size=H if name == 'dp' else (B, H))) for name in names]
     dh, dC = random.normal(size=(2, B, H))
     read, h = formula(*symbols)
-    expected = tt.grad((dh * h + dC * read['C']).sum(), symbols)
+    gradients = tt.grad((dh * h + dC * read['C']).sum(), symbols)
     inputs = {**{key: value.eval() for key, value in read.items()}, 'dh': dh, 'dC': dC}
-    found = call(function, *map(np.copy, inputs.values()))                     # it may work in place
-    require(len(found) == len(names), f'expected {len(names)} arrays: {", ".join(names)}')
-    for name, array, gradient in zip(names, found, expected):
-        compare(name, array, gradient.eval(), inputs)
+    given = [*map(np.copy, inputs.values())]
+    found = call(function, *given)
+    changed = [key for key, array in zip(inputs, given) if not np.array_equal(array, inputs[key])]
+    require(not changed, f'{", ".join(changed)} changed in place: return new arrays, since other steps read these')
+    require(len(found) == len(names), f'got {len(found)} arrays: expected {", ".join(names)}')
+    compare(dict(zip(names, found)), {name: each.eval() for name, each in zip(names, gradients)}, inputs)
 
 
 def remember(function, random):
     for n, share in ((50, 0.5), (50, 0.9), (7, 0.1)):
-        compare(f'the share after {n} steps', sigmoid(call(function, n, share)) ** n, np.array(share))
+        f = sigmoid(float(call(function, n, share)))
+        require(np.isclose(f ** n, share), f'f is {f:.6f}, the share after {n} steps {f ** n:.6f}: expected {share}')
 
 
 def attention_weights(h):
@@ -73,21 +79,22 @@ def attention_weights(h):
 
 
 def weights(function, random):
-    h, symbol = random.normal(0, 1, (T, B, H)), tt.dtensor3()
-    h[:, :, 0] = 30                                        # products of about 900, whose exp overflows
-    with lines_of([function], 'weights', {symbol: h}):
-        found = call(function, symbol)
-    compare('the weight', found.eval({symbol: h}), attention_weights(h))
+    for largest in (1, 1000):                              # of the second, exp of the products overflows
+        h, symbol = random.normal(size=(T, B, H)) * np.geomspace(1, largest, T)[:, None, None], tt.dtensor3()
+        with lines_of([function], 'weights', {symbol: h}):
+            found = call(function, symbol)
+        compare({'the weight': found.eval({symbol: h})}, {'the weight': attention_weights(h)})
 
 
 def check_network(model, random, formula):
     """Check the probabilities of a network whose scores read formula(h1, h2), (T,B,n), in place of h2."""
     model.model_setup(char_dim=V, units=[H, H])
     x, p = random.integers(V, size=(T, B)), {name: shared.get_value() for name, shared in model.p.items()}
-    _, _, memory = forward({**p, 'V': p['V'][:, :H]}, x)
+    _, _, memory = forward({**p, 'V': np.zeros((V, H))}, x)
     h = formula(*[np.array([states[k].T for *_, states in memory]) for k in (0, 2)])
     require(p['V'].shape == (V, h.shape[2]), f'V has the shape {p["V"].shape}: expected {(V, h.shape[2])}')
-    compare('the probability', model.theano_predict(x)[0], softmax(h @ p['V'].T + p['c'], axis=2))
+    found, expected = model.theano_predict(x)[0], softmax(h @ p['V'].T + p['c'], axis=2)
+    compare({'the probability': found}, {'the probability': expected})
 
 
 EXERCISES = dict(
