@@ -295,7 +295,7 @@ def test_line(browser, written, judge, javascript):
     browser.value("location.hash = '#surprise&hold=C2:3=-9'")
     browser.wait('state.hold')
     check(line, 1.5, 8, dict(state='C', layer=2, number=3, value=-9))
-    assert [browser.text(part) for part in ('#held-name', '#let-go')] == ['Unit C2:3', 'Held at \u22129.00: let it go']
+    assert [browser.text(part) for part in ('#held-name', '#let-go')] == ['Unit C2:3 is held', 'Held: let it go']
     browser.click('#let-go')
     browser.value('gallery.GOOD = gallery.FEWEST = 0, live.counter = once(() => gallery.features().find('
                   "({feature}) => feature === 'position in the line')), live.write()")

@@ -83,13 +83,13 @@ function insideView() {
   }
 
   /** Say what a standard cell does, and which of the three terms of a_f makes f so. */
-  function conclusionOf([terms], {f, i, g, o}) {
+  function conclusionOf([terms], {C_prev, f, i, g, o}) {
     const [first, second] = mostProbable(terms.map(term => f < 0.5 ? -term : term), 2);
     const of = [byId('inside-below').textContent, 'h_prev of its layer', 'its bias'][first];
     const why = Math.abs(terms[first]) < 1.5 * Math.abs(terms[second]) ? ''
       : `, above all because of ${of}, which adds ${format.signed(terms[first])} to a_f`;
-    return `It keeps ${format.percent(f)} of what it remembered${why}. i \xd7 g adds ${format.signed(i * g, 4)}. `
-      + `It shows ${format.percent(o)} of tanh(C) to other units.`;
+    return `It keeps ${format.percent(f)} of what it remembered, ${format.signed(C_prev, 4)}${why}. `
+      + `i \xd7 g adds ${format.signed(i * g, 4)}. It shows ${format.percent(o)} of tanh(C) to other units.`;
   }
 
   /** Show the sums and the formula of the chosen unit in this step. */

@@ -62,11 +62,11 @@ const live = {
     live.paint(last, k => colour.between(valueAfter(k), ...ends));
     const [does, ...words] = data.followers[cell.feature] || ['', ...ends.map(end => format.signed(end))];
     byId('held-name').textContent = does ? `One of ${format.grouped(units.all().length)} numbers ${does}` :
-      `Unit ${cell.name}`;
+      `Unit ${cell.name} is held`;
     byId('untold').hidden = !does;
     ['low', 'high'].forEach((end, k) => { byId('held-' + end).textContent = words[k]; });
     byId('held-at').value = (value - ends[0]) / (ends[1] - ends[0]);
-    say('let-go', hold ? `Held at ${format.signed(value)}: let it go` : '');
+    say('let-go', hold ? 'Held: let it go' : '');
   },
 
   /** Colour the line's letters by level(k), at most COLOURED at its end. last: the k of the last one. */

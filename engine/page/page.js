@@ -207,16 +207,16 @@ function fillAbout() {
 
 /** Fill the links that try something, and an example: with the best-known cell, its range, and striking places. */
 function fillLinks() {
-  const best = gallery.features()[0]?.name || units.all()[0], [LOW, HIGH] = units.rangeOf(best);
-  const values = {BEST: best, LOW, HIGH, WHY: modes().why.strikingPlace(), BEFORE: text.strikingPlace() - 1,
-    USUAL: DEFAULTS.temperature, GATE: Object.keys(units.rows)[0], SHOWS: gallery.good().at(-1)?.name || best,
-    END: Math.max(0, text.spelled.indexOf('\n', 100))};    // which resets a counter
+  const {name: BEST = units.all()[0], feature: KNOWN = ''} = gallery.features()[0] || {};
+  const [LOW, HIGH] = units.rangeOf(BEST), SHOWS = gallery.good().at(-1)?.name || BEST;
+  const values = {BEST, KNOWN, LOW, HIGH, SHOWS, WHY: modes().why.strikingPlace(), BEFORE: text.strikingPlace() - 1,
+    USUAL: DEFAULTS.temperature, GATE: Object.keys(units.rows)[0], END: text.spelled.indexOf('\n', 100)};
   for (const link of document.querySelectorAll('main a')) {
     link.hash = link.hash.replace(/[A-Z]{3,}/g, name => values[name]);
   }
   const quote = gallery.good().find(({feature}) => feature === 'inside quotes');
   if (quote) gallery.hold(byId('speaks'), quote.name, quote.match).parentNode.hidden = false;
-  byId('cells-example').textContent = `${best} is unit ${units.of(best).number} of layer ${units.of(best).layer}`;
+  byId('cells-example').textContent = `${BEST} is unit ${units.of(BEST).number} of layer ${units.of(BEST).layer}`;
 }
 
 function showView() {
