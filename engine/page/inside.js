@@ -88,7 +88,7 @@ function insideView() {
     const of = [byId('inside-below').textContent, 'h_prev of its layer', 'its bias'][first];
     const why = Math.abs(terms[first]) < 1.5 * Math.abs(terms[second]) ? ''
       : `, above all because of ${of}, which adds ${format.signed(terms[first])} to a_f`;
-    return `It keeps ${format.percent(f)} of what it remembered, ${format.signed(C_prev, 4)}${why}. `
+    return `It keeps ${format.signed(100 * f, 1)} % of what it remembered, ${format.signed(C_prev, 4)}${why}. `
       + `i \xd7 g adds ${format.signed(i * g, 4)}. It shows ${format.percent(o)} of tanh(C) to other units.`;
   }
 

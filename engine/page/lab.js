@@ -39,7 +39,7 @@ function labView() {
 
   /** Return the row of the table about a lesson. */
   function rowOf({label: name, cell, size, epochs, looks, seconds}) {
-    const numbers = [format.grouped(size), epochs.toFixed(2), looks.at(-1).valid.toFixed(3),
+    const numbers = [format.grouped(size), epochs.toFixed(2), Math.min(...looks.map(({valid}) => valid)).toFixed(3),
       (seconds / epochs || 0).toFixed(1)];
     const row = element('tr', '', element('th', '', button('quiet link', [name], () => (
       state.change({formula: cell.source})))), ...numbers.map(number => element('td', 'number', number)));

@@ -284,7 +284,7 @@ class Lesson {
     if (!batch) learner.network.reset();
     const begun = performance.now(), cost = yield* learner.step(...streams.batch(batch), rate);
     if (isNaN(cost)) throw this.error(learner.network.parameters());
-    this.seconds += (performance.now() - begun) / 1000;
+    this.seconds += Math.min(1, (performance.now() - begun) / 1000);       // it may have been stopped in between
     this.costs.push(cost);
     this.steps++;
   }
