@@ -66,10 +66,11 @@ def classes():
     # Other cells are rows of the table of ways.
     names = 'Normalised MLSTM Adam Fourth Residual Tied Learned Convolution Attention Mixture'
     found['Odd'] = type('Odd', (CharLSTM,), dict(cell=staticmethod(cells.products_cell)))
+    found['Three'] = type('Three', (CharLSTM,), dict(cell=staticmethod(cells.three_states)))
     found['Sizes'] = type('Sizes', (CharLSTM,), dict(network=staticmethod(of_sizes)))
     found['Delayed'] = Delayed
     found['Halved'] = type('Halved', (CharLSTM,), dict(layer=staticmethod(halved)))
-    return {name: found[name] for name in (*names.split(), 'CharLSTM', 'Odd', 'Sizes', 'Delayed', 'Halved')}
+    return {name: found[name] for name in (*names.split(), 'CharLSTM', 'Odd', 'Three', 'Sizes', 'Delayed', 'Halved')}
 
 
 def model_on(device, path, cls=CharLSTM, stateful=True, **settings):
