@@ -136,6 +136,7 @@ SOLUTIONS = (ROOT / 'tests' / 'solutions.py').read_text(encoding='utf-8')
     ('coupled', 'C_prev - g', 'C_prev -', r'mine\.py, line 9'),
     ('coupled', 'def coupled', 'def couple', r'mine\.py has no coupled'),
     ('peephole', ' + da_o * p', '', r'da_f is .*: expected .*; right: da_o, dp'),
+    ('peephole', 'return da_f', 'return (2 * da_f).tolist()', 'da_f is .*; wrong: da_f; right: da_i'),
     ('peephole', '.sum(axis=0)', '', r'dp has the shape \(3, 5\): expected \(5,\)'),
     ('remember', '(1 / n)', '(1 / (n - 1))', r'the share after 50 steps 0.4\d*: expected 0.5'),
     ('weights', 's <= t', 's < t', 'the weight is nan at'),

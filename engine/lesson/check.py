@@ -28,13 +28,14 @@ def call(function, *arguments):
 
 def compare(found, expected, inputs={}):
     """Raise ValueError with the first wrong number, and the inputs there, unless arrays, by name, are right."""
+    found = {name: np.asarray(array) for name, array in found.items()}
     for name, array in found.items():
-        require(np.shape(array) == expected[name].shape,
-                f'{name} has the shape {np.shape(array)}: expected {expected[name].shape}')
+        shape = expected[name].shape
+        require(array.shape == shape, f'{name} has the shape {array.shape}: expected {shape}')
     right = {name: np.isclose(array, expected[name], rtol=1e-4, atol=1e-5) for name, array in found.items()}
     wrong = [name for name in right if not right[name].all()]
-    for name in wrong[:1]:
-        at = tuple(np.argwhere(~right[name])[0].tolist())
+    if wrong:
+        name, at = wrong[0], tuple(np.argwhere(~right[wrong[0]])[0].tolist())
         there = [f', {key} = {np.round(v[at[-v.ndim:]], 4)}' for key, v in inputs.items() if at[1:]]   # not of a sum
         others = f'; wrong: {", ".join(wrong)}; right: {", ".join(n for n in found if n not in wrong) or "none"}'
         raise ValueError(f'{name} is {found[name][at]:.6f} at {list(at)}: expected {expected[name][at]:.6f}'
