@@ -21,7 +21,8 @@ def build_parser():
         'output, everything else to standard error.'))
     parser.add_argument('params', metavar='PARAMS', nargs='?', default=near(BUNDLED), help='checkpoint (.npz) of the '
                         'model, or .safetensors file from PyTorch (default: the bundled model of Pride and Prejudice)')
-    parser.add_argument('out', metavar='OUT', nargs='?', help='file to append to (default: text_output/<PARAMS>.out)')
+    parser.add_argument('out', metavar='OUT', nargs='?', help='file to which the text is appended, as '
+                        'in 2016 (default: text_output/<PARAMS>.out)')
     parser.add_options(report.OPTIONS, report.FIRST)
     return parser
 

@@ -22,7 +22,7 @@ def build_parser():
         argument_default=argparse.SUPPRESS, usage='%(prog)s [OPTIONS] [input] [run]',
         description='Train a model to write text, character by character. Its files are called <run>_<input>...')
     parser.add_argument('input', nargs='?', help='text file, or folder of .txt files (default: Pride and Prejudice)')
-    parser.add_argument('run', nargs='?', help='name of this run (default: run0)')
+    parser.add_argument('run', nargs='?', help='name of this run (default: run0, or the first new one of run1, run2 ...)')
     parser.add_options(table.OPTIONS, table.FIRST)
     return parser
 

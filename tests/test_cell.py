@@ -372,7 +372,7 @@ def test_checkpoint_of_another_cell(path, tmp_path, refused):
     before = {name: p.get_value() for name, p in model.p.items()}
     for read in (model.resume, model.load_params, model.model_setup):
         for cell in (lstm_cell, peephole_cell):
-            with refused(ValueError, 'another cell or network', '--cell'):
+            with refused(ValueError, 'another cell or network', 'as it was, or another checkpoint'):
                 read(saved[cell])
     assert all((p.get_value() == before[name]).all() for name, p in model.p.items())
     peepholes = model_with(peephole_cell, path, seed=5)
@@ -388,5 +388,5 @@ def test_a_constant_is_no_parameter_but_tells_cells_apart(path, tmp_path, refuse
                        for function in (np.arange, lambda units: -np.arange(units))]
     saved = rising.save_params(tmp_path / 'p')
     assert [*rising.p] == [*falling.p] == [*charlstm.NAMES] and not [name for name in load(saved) if 'K_p' in name]
-    with refused(ValueError, 'another cell or network', '--cell'):
+    with refused(ValueError, 'another cell or network', 'as it was, or another checkpoint'):
         falling.load_params(saved)

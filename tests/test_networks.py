@@ -260,7 +260,7 @@ def test_another_model_is_noticed_at_reading(make, path, refused, monkeypatch, f
     if edit:
         edit(monkeypatch, other)
     vars(other).update(second)
-    with contextlib.nullcontext() if same else refused(ValueError, 'another cell or network', 'its class, Louder'):
+    with contextlib.nullcontext() if same else refused(ValueError, 'another cell or network', 'that of Louder'):
         other.load_params(saved)
 
 

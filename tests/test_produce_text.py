@@ -188,6 +188,8 @@ def test_info(produce, short_run):
     for title, words in (('r_t.txt_best.npz', ' parameters, 33 characters: '), ('text', f'characters {len(TEXT):,}, '),
                          ('versions', 'theano 1.0.5'), ('versions', 'device the CPU, 1 thread, by the C kernel'),
                          ('cell', 'the standard one'), ('progress', 'epoch 4'),
+                         ('progress', 'learning rate before warm-up and annealing 0.03, '),
+                         ('progress', 'learning rate of the last step 0.01331'),
                          ('best validation cost', f'{short_run.costs.min():.4f} nats')):
         assert words in lines[title]
     metadata = json.loads(str(load(short_run.folder / 'r_t.txt_best.npz')['about']))
@@ -205,7 +207,10 @@ def test_info_as_json(produce, short_run, tmp_path):
     assert (found['model'], found['units'], list(found['characters'])) == ('r_t.txt_best.npz', [5, 7], list(p['uchar']))
     assert found['parameters'] == sum(p[name].size for name in P) and found['cell']['formula'] == ''
     assert (found['text']['characters'], found['learning']['lrate']) == (len(TEXT), 0.03)
-    assert found['progress'] == dict(epoch=short_run.best_epoch, batch=0, rate=0.03)
+    logged = np.genfromtxt(short_run.folder / 'r_t.txt_epochs.out', names=True)['lrate']
+    progress = found['progress']
+    assert (progress['epoch'], progress['batch'], progress['rate']) == (short_run.best_epoch, 0, 0.03)
+    assert progress['last_rate'] == pytest.approx(logged[short_run.best_epoch - 1], rel=1e-5)
     assert found['best_validation_cost'] == dict(
         nats_per_character=short_run.costs.min(), bits_per_character=short_run.costs.min() / math.log(2), epoch=4)
     found = json.loads(succeeded(produce('--info', '--json', checkpoint=write_checkpoint(str(tmp_path / 'old.npz')))))

@@ -137,8 +137,20 @@ def test_default_text(program, server, closed_url, text):
     assert len(said) == (not novel)
     characters = load(results / f'run0_{text}.txt_interrupted.npz')['uchar'].tolist()
     assert characters == sorted(set(NOVEL if novel else '\n'.join(topics.values())))
-    assert_refused(run(program / 'train.py', **words), f'run0_{text}.txt', 'exists already', '--overwrite')
+    assert_refused(run(program / 'train.py', folder / f'{text}.txt', 'run0', **words), 'exists already', '--overwrite')
     assert len(server.requests) == novel
+
+
+def test_run_without_a_name_takes_the_next_one(folder, in_process, capfd):
+    """The first without files or, to resume, the last with files; a name that is typed is refused if it exists."""
+    said = []
+    for more in ([], [], ['--resume', 'last'], ['--overwrite']):
+        with pytest.raises(Compiling):
+            in_process(TRAIN, 't.txt', *SMALL, '--output-dir', 'results', *more)
+        said.append(re.findall('this run is called run\\d+|starting a new run', capfd.readouterr().out))
+        (folder / 'results' / f'run{len(said) - 1}_t.txt.out').write_bytes(b'')
+    assert said == [[], ['this run is called run1'], ['starting a new run'], []]
+    assert_refused(in_process(TRAIN, 't.txt', 'run1', *SMALL, '--output-dir', 'results'), 'run1_t.txt.out exists already')
 
 
 # ---------------------------------------------------------------- Windows: its compilers and shells are not tested

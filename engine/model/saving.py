@@ -131,10 +131,15 @@ def recorded_costs(model):
 
 def of_another_class(model, stored, why):
     """Return the ValueError for an open checkpoint that another class than the model's has trained."""
-    trained_by = (stored.options or {}).get('cell') or stored.metadata.get('class') or (
-        f'{near(os.path.join(ROOT, "charlstm.py"))}:CharLSTM, unedited')
-    return ValueError(f"{stored} was trained with another cell or network than {type(model).__name__}'s: {why}; give "
-                      f'--cell its class, {trained_by}, as it was')
+    cell, then, now = (stored.options or {}).get('cell'), stored.metadata.get('class', 'CharLSTM'), type(model).__name__
+    if then == now:
+        then, remedy = f'{then} as it was', f'use {f"--cell {cell}" if cell else then} as it was, or another checkpoint'
+    elif then == 'CharLSTM':
+        remedy = 'leave out --cell, or load it with CharLSTM'
+    else:
+        remedy = f'add --cell {cell}' if cell else f'load it with {then}, or add --cell FILE:{then}'
+    return ValueError(f'{stored} was trained with another cell or network, that of {then} and not that of {now}, or '
+                      f'is damaged: {why}; {remedy}')
 
 
 def read_fitting(model, filename, encoding):
@@ -146,8 +151,10 @@ def read_fitting(model, filename, encoding):
     p, uchar = read_checkpoint(stored, encoding)
     expected = new_kinds(model, len(uchar), units(p))
     if kinds(p) != expected:
-        raise of_another_class(model, stored, f'it has parameters {", ".join(p)}, not {", ".join(expected)}, or of '
-                               'other shapes')
+        found, needed = [', '.join(f'{name} {shape}' for name, (shape, dtype) in these.items()
+                                   if these[name] != others.get(name)) or 'no others'
+                         for these, others in ((kinds(p), expected), (expected, kinds(p)))]
+        raise of_another_class(model, stored, f'it has the parameters {found}, and the class {needed}')
     p, costs, found = {name: p[name] for name in expected}, stored.metadata.get('predicts'), math.inf
     if costs is not None:
         reader = reader_of(model, p, uchar)
@@ -155,7 +162,8 @@ def read_fitting(model, filename, encoding):
             found = costs_of_line(reader)
         rounded = 'bfloat16' in (model.precision, stored.metadata['precision'])
         if not np.allclose(found, np.array(costs), rtol=0.05 * rounded, atol=0.05 if rounded else 1e-3):
-            raise of_another_class(model, stored, 'it predicts something else than when it was saved, or is damaged')
+            raise of_another_class(model, stored, f'a line of text costs {np.mean(found):.6g} nats a character, and '
+                                   f'{np.mean(costs):.6g} when it was saved')
     return p, uchar
 
 

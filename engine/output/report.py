@@ -80,16 +80,30 @@ def non_defaults(options):
     return {name for name, value in vars(options).items() if value != defaults.get(name)} - {'params'}
 
 
+def not_with(name, task):
+    """Return the message that an option does not work with a task of TASKS, and what to do."""
+    option, others = 'OUT' if name == 'out' else spelled(name), [other for other, taken in TASKS if name in taken]
+    if name in set().union(*[other for other, _ in TASKS]) or not others:
+        return f'{option} and {" ".join(map(spelled, sorted(task)))} cannot be combined: leave out one of them'
+    least = [other for other in others if not any(each < other for each in others if each)]
+    ways = ['with ' + ' and '.join(map(spelled, sorted(other))) if other else 'when a text is written'
+            for other in least]
+    but = f', not with {" ".join(map(spelled, sorted(task)))}' if task else ''
+    return f'{option} works only {" or ".join(ways)}{but}'
+
+
 def check(options):
     """Raise ValueError if options exclude each other or do nothing, or if a page or an export would replace a file."""
     names = non_defaults(options)
     task, taken = next((task, taken) for task, taken in TASKS if task <= names)
     wrong = sorted(names - task - taken - ({'encoding'} if task == {'info'} else {'cell', 'encoding'}))
     if wrong:
-        raise ValueError(f'{" ".join(map(spelled, sorted(task))) or "writing"} takes no {spelled(wrong[0])}')
-    if {'prime', 'prime_file'} <= names or options.method != 'normal' and names & DRAWING:
-        raise ValueError('--prime and --prime-file exclude each other, and so do --method max and --temperature, '
-                         '--top-k or --top-p: leave out one of them')
+        raise ValueError(not_with(wrong[0], task))
+    if {'prime', 'prime_file'} <= names:
+        raise ValueError('--prime and --prime-file cannot be combined: leave out one of them')
+    if options.method != 'normal' and names & DRAWING:
+        raise ValueError(f'--method {options.method} always takes the most probable character: leave it out, or '
+                         f'{spelled(min(names & DRAWING))}')
     checks.whole('--length', options.length or 0, 0)
     if options.adapt is not None and not options.adapt > 0:
         raise ValueError(f'--adapt is {options.adapt}: expected a rate above 0')

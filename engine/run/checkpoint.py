@@ -47,7 +47,8 @@ METADATA = {
     'text': dict(SOURCE, encoding=str, ratio_valid=float, batch_size=int, seq_length=int, stateful=bool, valid=SOURCE,
                  test=SOURCE),
     'progress': dict | None}                               # any; of a run, all fields of Schedule, or at least:
-PROGRESS = dict(epoch=int, batch=int, rate=float, best_epoch=int, options=dict(run=str, units=list))
+PROGRESS = dict(epoch=int, batch=int, rate=float, last_rate=float | None, best_epoch=int,
+                options=dict(run=str, units=list))
 
 
 def check_types(values, types):

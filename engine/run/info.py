@@ -19,7 +19,8 @@ def facts(path, encoding='utf-8'):
     if 'best_cost' in progress:                            # it is from train.py
         cost = progress['best_cost']
         found.update(
-            options=progress.get('options'), progress={name: progress[name] for name in ('epoch', 'batch', 'rate')},
+            options=progress.get('options'),
+            progress={name: progress.get(name) for name in ('epoch', 'batch', 'rate', 'last_rate')},
             best_validation_cost=cost and dict(nats_per_character=cost, bits_per_character=bits(cost),
                                                epoch=progress['best_epoch']))
     return {name: value for name, value in found.items() if value}
@@ -55,6 +56,9 @@ def description(path, encoding='utf-8', folders=True):
     text, progress, best = [found.get(name, {}) for name in ('text', 'progress', 'best_validation_cost')]
     lines = [f'{path}: {sizes(found)}, {number_of(len(found["characters"]), "character")}: '
              f'{found["characters"]!r}']
+    named = {'rate': 'learning rate before warm-up and annealing', 'last_rate': 'learning rate of the last step'}
+    progress = {named.get(name, name): f'{value:.4g}' if name in named and value is not None else value
+                for name, value in progress.items()}
     parts = {'text': {name: value for name, value in text.items() if name not in TITLES},
              TITLES['valid']: text.get('valid'), TITLES['test']: text.get('test'),
              'learning': {} if progress else found.get('learning'), 'versions': found.get('versions'),

@@ -1,4 +1,5 @@
 """The options of a run: those that the user typed and, for a resumed run, those that it had."""
+import itertools
 import math
 import os
 import secrets
@@ -7,7 +8,7 @@ from engine.data.parameters import units
 from engine.files import base_name
 from engine.run import table
 from engine.run.checkpoint import Checkpoint, read_checkpoint
-from engine.terminal import ROOT, layers_of_units, near, number_of
+from engine.terminal import ROOT, layers_of_units, near, number_of, spelled
 
 
 class Options:
@@ -22,8 +23,10 @@ class Options:
         vars(self).update(self.typed)
         if self.small and self.input is None:
             self.input = near(os.path.join(ROOT, 'text_input', 'coriolanus.txt'))
-        if self.original and self.small or self.valid is not None and 'ratio_valid' in self.typed:
-            raise ValueError('--original and --small exclude each other, and so do --valid and --ratio-valid')
+        named = {name for name, value in self.typed.items() if not (value is None or value is False)}
+        for one, other in (('original', 'small'), ('valid', 'ratio_valid')):
+            if {one, other} <= named:
+                raise ValueError(f'{spelled(one)} and {spelled(other)} cannot be combined: leave out one of them')
         if self.test_adapt and self.test is None:
             raise ValueError('--test-adapt needs --test, the text to adapt to')
         if not self.run or os.path.basename(self.run) != self.run:
@@ -62,6 +65,8 @@ def choose(typed, find_input):
     o, checkpoint = Options(typed), None
     if o.resume in (None, 'last'):
         o.input = find_input(o.input)
+        if 'run' not in typed and not o.overwrite:
+            name_run(o)
     if o.resume == 'last':
         checkpoint = newest(checkpoints_of(o))
         print(f'resuming from {checkpoint}' if checkpoint else 'this run has no checkpoint yet: starting a new run')
@@ -82,6 +87,21 @@ def choose(typed, find_input):
     return o, checkpoint
 
 
+def name_run(o):
+    """Give a run without a name the first of run0, run1, run2 ... that has no files; to resume, the last that has."""
+    from engine.run.results import files_of
+    last = None
+    for number in itertools.count():
+        o.run = f'run{number}'
+        if not files_of(o):
+            break
+        last = o.run
+    if last and o.resume:
+        o.run = last
+    elif last:
+        print(f'{last} exists already, so this run is called {o.run}; to continue {last}, add --resume last')
+
+
 def take_over(o, checkpoint):
     """Complete Options from those of the run in an open checkpoint. Raise ValueError if a typed one conflicts."""
     before, folder = checkpoint.options, os.path.dirname(os.path.abspath(o.resume))
@@ -90,7 +110,8 @@ def take_over(o, checkpoint):
     if o.init or 'output_dir' in o.typed and os.path.realpath(o.output_dir) != os.path.realpath(folder):
         raise ValueError(f'a run is resumed in the folder of {o.resume}: leave out --init and --output-dir')
     if before['cell'] and not o.cell:
-        raise ValueError(f'the run in {o.resume} was trained with --cell {before["cell"]}: name it again')
+        raise ValueError(f'the run in {o.resume} was trained with the class {before["cell"]}, not with CharLSTM: add '
+                         f'--cell {before["cell"]}')
     changed = {name: value for name, value in o.typed.items() if name in table.OF_RUN}
     for name, value in changed.items():
         may = 'moved' if name == 'input' else table.ROWS[name].resumed if name in table.ROWS else 'same'

@@ -69,6 +69,7 @@ class Schedule:
         """Return the progress as a checkpoint stores it, without nan, which JSON does not have."""
         cost = self.valid_batch_cost if math.isfinite(self.valid_batch_cost) else None
         return {**vars(self), 'valid_batch_cost': cost, 'rate': self.rate_of(self.epoch),
+                'last_rate': self.rate_at(self.step - 1) if self.step else None,
                 'options': {'run': self.options.run, **self.options.kept('run')}}
 
     def record_step(self, cost, characters):
