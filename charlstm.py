@@ -273,7 +273,7 @@ class CharLSTM:
         model = CharLSTM(random_seed=1)
         for epoch in model.fit('text.txt', units=[128, 128], epochs=6):
             print(epoch.cost, epoch.valid_cost)
-        print(model.generate_text('It is ', 200))
+        print(model.generate_text('It is ', 200, temperature=0.7, top_p=0.9))
 
     Attributes (engine/model/state.py has others):
         uchar           list of the V characters, by number

@@ -94,7 +94,8 @@ def program(arguments):
     print(f'computes on {model.computes_on()}')
     if not schedule.finished:
         start = time.time()
-        print("compiling the functions of this model, once ...", flush=True)
+        how = '' if model.kernel else ' by Theano alone, for half a minute or less'
+        print(f'compiling the functions of this model{how}, once ...', flush=True)
         model.compile('train_rmsprop', 'texts', 'check')
         print(f'compiled in {time.time() - start:.1f} s', flush=True)
     with run.open():

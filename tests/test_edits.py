@@ -1,4 +1,5 @@
 """Edits of charlstm.py's functions, what an object replaces, and learning parameters take effect at the next call."""
+import contextlib
 import copy
 
 import numpy as np
@@ -153,6 +154,24 @@ def test_function_replaced_in_the_module_is_refused(monkeypatch, refused, name):
 def test_method_is_refused(refused, name):
     with refused(ValueError, f'{name} of ', '@staticmethod'):
         type('Model', (CharLSTM,), {name: lambda self, *arguments: 0})().model_setup(char_dim=V)
+
+
+@pytest.mark.parametrize('name, said', [
+    ('optimizer', 'optimiser'), ('optimizer_state', 'optimiser_state'), ('objetive', 'objective'),
+    ('initial_params', 'initial_parameters'), ('initializer', 'initial_parameters'), ('memroy', 'memory'),
+    ('lstm_cell', 'cell'), ('rmsprop', 'optimiser'), ('update', 'a copy of charlstm.py'), ('layer_norm', None)])
+def test_name_that_nothing_reads_is_refused_with_the_right_one(refused, name, said):
+    """In a class and in an object, unless it is a number, or the class has the right one, too."""
+    function = staticmethod(lambda *arguments: 0)
+    model, replaced = type('Own', (CharLSTM,), {name: function})(), CharLSTM()
+    setattr(replaced, name, function)
+    for each in (model, replaced):
+        with refused(ValueError, name, said) if said else contextlib.nullcontext():
+            each.model_setup(char_dim=V)
+    type('Number', (CharLSTM,), {name: 3})().model_setup(char_dim=V)
+    if hasattr(CharLSTM, str(said)):
+        both = {name: function, said: staticmethod(vars(CharLSTM)[said])}
+        type('Both', (CharLSTM,), both)().model_setup(char_dim=V)
 
 
 def test_what_a_cell_reads_counts_after_compile(monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 
 from charlstm import CharLSTM
 from engine.model import step as steps
+from engine.terminal import warn_once
 from models import TEXT
 
 SMALL = dict(num_units1=5, num_units2=3, batch_size=2, seq_length=7)
@@ -63,6 +64,17 @@ def test_what_ends_a_fit_and_what_does_not(text_file, book, interpreted, tmp_pat
     with refused(ValueError, 'expected a text'):
         model.fit()
     assert [epoch.number for epoch in model.fit(more, epochs=2, **SMALL)] == [1, 2]
+
+
+def test_fit_that_no_loop_reads_says_so_once(book, interpreted, capfd):
+    warn_once.cache_clear()
+    model = CharLSTM(random_seed=1)
+    for _ in range(2):
+        model.fit(book, verbose=False, **SMALL)
+    assert capfd.readouterr().err.count('fit has trained nothing') == 1 and model.schedule.step == 0
+    warn_once.cache_clear()
+    next(model.fit(book, verbose=False, **SMALL))
+    assert capfd.readouterr().err.count('fit has trained nothing') == 0 and model.schedule.step > 0
 
 
 @pytest.mark.parametrize('where', ['as_batch', 'states_before', 'kept_in_step'])

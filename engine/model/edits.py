@@ -2,6 +2,7 @@
 
 The first argument of most functions is the model.
 """
+import difflib
 import hashlib
 import inspect
 import io
@@ -72,8 +73,9 @@ def functions(model):
 
 
 def refuse_ignored(model):
-    """Raise ValueError if one of REPLACEABLE is a method, or if its function in charlstm.py is another one."""
+    """Raise ValueError if one of REPLACEABLE is misspelt, a method, or another function than that in charlstm.py."""
     base, file = base_of(model), file_of(model)
+    refuse_misspelt(model, base)
     for name in REPLACEABLE:
         if hasattr(getattr(model, name), '__self__'):
             raise ValueError(f'{name} of {type(model).__name__} is a method: write @staticmethod above it')
@@ -81,6 +83,29 @@ def refuse_ignored(model):
         if name != 'memory' and vars(file).get(function.__name__) is not function:
             raise ValueError(f'{name} was replaced for all models, in {file.__name__} or its CharLSTM: '
                              'replace it in a subclass or an object')
+
+
+def refuse_misspelt(model, base):
+    """Raise ValueError if a class or an object has a function or a dict whose name is nearly one that is used.
+
+    A class that also has the right one may have others like it, such as cell and cell_of_one_unit.
+    """
+    names, own = (*REPLACEABLE, 'remembers'), dict(vars(model))
+    of_file = {getattr(base, name).__name__: name for name in REPLACEABLE}             # lstm_cell: cell ...
+    for cls in type(model).__mro__[:type(model).__mro__.index(base)]:
+        own.update(vars(cls))
+    for name, value in own.items():
+        if hasattr(base, name) or not (callable(getattr(value, '__func__', value)) or isinstance(value, dict)):
+            continue
+        near = [of_file.get(name), *difflib.get_close_matches(name, names, 1, 0.8),
+                'initial_parameters' if name.startswith('initial') else None]
+        right = next(filter(None, near), None)
+        if right and right not in own:
+            raise ValueError(f'{type(model).__name__} has {name}, which nothing reads: expected {right}, or another '
+                             'name for a function of your own')
+        if right is None and isinstance(vars(file_of(model)).get(name), types.FunctionType):
+            raise ValueError(f'{name} of {type(model).__name__} replaces nothing: edit {name} in a copy of charlstm.py, '
+                             'and name that, as by --cell copy/charlstm.py:CharLSTM')
 
 
 def cell_of_model(model):

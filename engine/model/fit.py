@@ -8,13 +8,16 @@ from engine.run import table
 from engine.run.options import Options, set_units
 from engine.run.recipe import complete
 from engine.run.schedule import Epoch, Schedule, Validated
-from engine.terminal import bar, warn
+from engine.terminal import bar, warn, warn_once
 
 OF_FIT = [name for name, row in table.ROWS.items() if row.of_fit]
 
 
 def fit(model, filepath=None, recipe='default', verbose=True, **options):
-    """Train on a text as train.py does. Return an iterator that yields an Epoch after each epoch.
+    """Return an iterator that trains on a text as train.py does, while a loop reads it: an Epoch after each epoch.
+
+        for epoch in model.fit('book.txt', epochs=6):          # without the loop, nothing is trained
+            print(epoch)
 
     filepath: as for prepare_input. None: continue an unfinished fit or, with recipe 'small', read the text of --small.
     recipe: 'default', 'original' (of 2016) or 'small' (of --small); it sets all options that are left out.
@@ -28,7 +31,7 @@ def fit(model, filepath=None, recipe='default', verbose=True, **options):
     if filepath is None and recipe != 'small':
         if options or recipe != 'default' or model.schedule is None:
             raise ValueError('without a text, fit continues an earlier fit with its options: expected a text')
-        return epochs(model, model.schedule, verbose)
+        return Epochs(epochs(model, model.schedule, verbose))
     checks.choice('recipe', recipe, ('default', *table.PRESETS))
     unknown = options.keys() - OF_FIT
     if unknown:
@@ -41,7 +44,25 @@ def fit(model, filepath=None, recipe='default', verbose=True, **options):
     set_up(model, o, verbose)
     o.input, o.typed = None, {}        # the text may be an open file, which cannot be pickled
     model.schedule, model.best = Schedule.resumed(o, {}, model.n_batches['train']), None
-    return epochs(model, model.schedule, verbose)
+    return Epochs(epochs(model, model.schedule, verbose))
+
+
+class Epochs:
+    """What fit returns: an iterator that warns if it is dropped before it has trained anything."""
+
+    def __init__(self, generator):
+        self.generator, self.is_unread = generator, True
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.is_unread = False
+        return next(self.generator)
+
+    def __del__(self):
+        if self.is_unread:
+            warn_once('fit has trained nothing, since no loop reads it: for epoch in model.fit(...): print(epoch)')
 
 
 def set_up(model, o, verbose=True):
@@ -76,6 +97,8 @@ def next_epoch(model, schedule, verbose):
 
 def epochs(model, schedule, verbose):
     """Continue training by a Schedule, and yield each Epoch; at the end, set the parameters of the best one."""
+    if verbose and model.group.first and not (model.kernel or schedule.finished):
+        print('compiling by Theano alone, for half a minute or less ...', flush=True)
     while not schedule.finished:
         epoch = next_epoch(model, schedule, verbose)       # its bar is gone before the caller prints
         if schedule.best_epoch == schedule.epoch:
