@@ -23,7 +23,8 @@ def flag(name, value):
 def whole(name, value, least, most=2 ** 31 - 1):           # the largest that C's and Theano's int can hold
     """Return value as an int. Raise ValueError unless it is a whole number from `least` to `most`."""
     if not (isinstance(value, numbers.Integral) and least <= value <= most):
-        raise ValueError(f'{name} is {value!r}: expected a whole number, at least {least} and at most {most:,}')
+        limit = '' if most == math.inf else f' and at most {most:,}'
+        raise ValueError(f'{name} is {value!r}: expected a whole number, at least {least}{limit}')
     return int(value)
 
 

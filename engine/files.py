@@ -11,7 +11,7 @@ def named(action, path):
     try:
         yield
     except OSError as error:
-        name = printable(str(path))[:200]                  # it may be a text, passed instead of a path
+        name = printable(str(path))[:200] or "''"          # it may be a text, passed instead of a path
         raise type(error)(f'cannot {action} {name}: {error.strerror or error}') from None
 
 

@@ -1,4 +1,5 @@
 """The options and the output of produce_text.py. NumPy is imported late, so that --help does not wait for it."""
+import argparse
 import heapq
 import json
 import os
@@ -21,9 +22,12 @@ def escaped(text):
 
 
 def unit(word):
-    """Parse STATE:UNIT=VALUE: return the state, unit number and value. argparse turns ValueError into a usage error."""
-    state, number, value = re.split('[:=]', word)
-    return state, int(number), float(value)
+    """Return the state, the unit's number and the value of STATE:UNIT=VALUE."""
+    try:
+        state, number, value = re.split('[:=]', word)
+        return state, int(number), float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{word!r}: expected STATE:UNIT=VALUE, such as C2:44=5.0') from None
 
 
 OPTIONS = {
