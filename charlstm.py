@@ -9,38 +9,33 @@ With x the character read, one-hot, h and C the hidden and cell state of a layer
 The second layer reads the h of the first, and softmax(p['V'].h2 + c) is the distribution of the next character
 (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000). Another cell has other rows: see CharLSTM.
 
-The functions below are the whole model. Up to `update`, most take symbols, which stand for arrays: tt.tanh(a) computes
-nothing yet. Theano derives the gradients (tt.grad), also the cell's; only the loop over time steps, products and the
-softmax have theirs by hand, in engine/graph/. Edit a function, and training, prediction, writing and the cell's code
-in C follow (an edited `layer` runs in Theano). The class CharLSTM trains and writes. engine/lesson/ derives the model.
+The functions below are the whole model. Up to `training_step`, they take symbols, which stand for arrays: tt.tanh(a)
+computes nothing yet. Theano derives the gradients (tt.grad), also the cell's; only the loop over time steps, products
+and the softmax have theirs by hand, in engine/graph/. Edit a function, and training, prediction, writing and the cell's
+code in C follow (an edited `layer` runs in Theano). The class CharLSTM trains and writes. engine/lesson/ derives the
+model. What the code calls a cost is the loss: -log p of the character that comes, in nats.
 
 Letters used for the sizes throughout, and the shapes of the parameters p of two layers, by name:
 
-    T  steps in a sequence         V          characters in the vocabulary (the output's weights are p['V'] below)
+    T  steps in a sequence         V          characters in the vocabulary; p['V'] are the weights of the output
     B  sequences in a batch        H, H1, H2  units of a layer, of layer 1 and of layer 2
 
     U1 (4,H1,V)    W1 (4,H1,H1)    b1 (4,H1)
     U2 (4,H2,H1)   W2 (4,H2,H2)    b2 (4,H2)      V (V,H2)    c (V,)
 """
 import collections
-import math
-import time
 
 import numpy as np
 
 from engine.backend.theano_setup import theano, tt
-from engine.data.parameters import NAMES, parameter_shapes, stacked
+from engine.data.parameters import initial_parameters, stacked
 from engine.data.text import read_text
-from engine.model.score import mean_of
-from engine.model.state import begin, set_rate
+from engine.model import fit, sampling, saving, score, state, step
 from engine.run.checkpoint import read_about, read_checkpoint, read_mean_squares
-from engine.run.schedule import Diverged, Epoch, Step, Validated
-from engine.terminal import ctrl_c_delayed
+from engine.run.schedule import Diverged, Epoch, Step
 
-__all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_mean_squares', 'read_checkpoint', 'read_text', 'tt']
+__all__ = ['CharLSTM', 'Diverged', 'Epoch', 'read_about', 'read_mean_squares', 'read_checkpoint', 'read_text', 'tt']
 
-
-# ---------------------------------------------------------------- the model, as functions of symbols
 
 def lstm_cell(a_f, a_i, a_o, a_g, C_prev):
     """Return h and C of a layer after one step, from its pre-activations and the previous C; all are (B,H)."""
@@ -49,22 +44,31 @@ def lstm_cell(a_f, a_i, a_o, a_g, C_prev):
     return h, C
 
 
-# What the network reads: characters x and the next ones y, int (T,B); before the first step, states, the pair h (B,H)
-# and C (B,SH) of each layer (a cell has S states, lstm_cell one), and memory (B,n), if a class has any. To train (when
-# predicting, the rest is None): cost_weights (T,B), 1 / (T*B), or 0 for steps that are not trained on; h_masks of
-# dropout, for each layer (T,B,H) of 0 and 1 / share kept, or the number 1 without dropout; and W_masks of dropconnect,
-# by name such as W1, like the weights.
-Batch = collections.namedtuple('Batch', 'x y states memory cost_weights h_masks W_masks', defaults=4 * [None])
+# What the network reads. All except x, y and states is None when predicting.
+Batch = collections.namedtuple('Batch', (
+    'x',                   # characters, int (T,B)
+    'y',                   # the characters that come next, int (T,B)
+    'states',              # before the first step: h (B,H) and C (B,SH) of each layer; lstm_cell has S = 1 state
+    'memory',              # what a class's network keeps of earlier steps besides h and C, (B,n)
+    'cost_weights',        # (T,B): 1 / (T*B), or 0 for steps that are not trained on
+    'h_masks',             # of dropout, for each layer: (T,B,H) of 0 and 1 / (1 - dropout), or the number 1
+    'W_masks',             # of dropconnect, by name such as W1, like the weights
+), defaults=4 * [None])
 
-# A layer's h (T,B,H) and C (T,B,SH) after each step; the pair of them after the last, (B,H) and (B,SH); and h as the
+# What a layer computes: h (T,B,H) and C (T,B,SH) after each step; the pair of them after the last one; and h as the
 # layer above reads it, in training with dropout (Zaremba et al. 2014).
 Layer = collections.namedtuple('Layer', 'h C after dropped')
 
-# What the network returns. costs: -log p of the targets, in nats, (T,B). best: the most probable characters, (T,B).
-# probabilities: (T*B,V). spread: the mean of -log p over all characters, (T,B). layers: the Layers, from the first on.
-# metrics: other numbers (T,B) by name, whose means over the validation text are reported. memory: after the last step.
-Outputs = collections.namedtuple(
-    'Outputs', 'costs best probabilities spread layers metrics memory', defaults=[{}, None])
+# What the network returns.
+Outputs = collections.namedtuple('Outputs', (
+    'costs',               # -log p of the targets y, in nats, (T,B)
+    'best',                # the most probable characters, (T,B)
+    'probabilities',       # (T*B,V)
+    'spread',              # the mean of -log p over all characters, (T,B)
+    'layers',              # the Layers, from the first on
+    'metrics',             # other numbers (T,B) by name, whose means over the validation text are reported
+    'memory',              # after the last step
+), defaults=[{}, None])
 
 
 def network(batch, p, ops, truncate=-1):
@@ -99,81 +103,48 @@ def output_layer(h, layers, batch, p, ops):
     return Outputs(*ops.cross_entropy(scores, p['c'], batch.y), layers)
 
 
-def layer(a_x, W, b, cell_parameters, before, truncate, cell):
+def layer(a_x, W, b, cell_parameters, before, truncate, cell, scan=theano.scan):
     """Return h, C and after of a Layer, by the loop over time steps. For lstm_cell, each step is
 
         a_f, a_i, a_o, a_g = split(a_x + h_prev.W + b)
         h, C = lstm_cell(a_f, a_i, a_o, a_g, C_prev)
 
     This runs with kernel=False; the kernel computes the same many times faster. a_x (T,B,4H): the rows U[r].x.
-    cell_parameters: (H,) each, and matrices (H,H). before: h and C before the first step. cell: a Cell, from Scan; it
-    takes one list: the rows (those that read only x first, those that read only h last), states and cell_parameters.
+    before: h and C before the first step. cell: lstm_cell as a Cell, which takes all its arguments in one list.
     """
-    H, counts = b.shape[1], cell.counts                    # of its rows of b, U and W, here 4, and its states S, here 1
-
-    def split(array, count):
-        return [array[:, k * H:(k + 1) * H] for k in range(count)]     # (B, count*H) to `count` of (B, H)
-
-    def step(a_x, h_prev, C_prev, W_stacked, b, *cell_parameters):     # of one time step: a_x (B, 4H)
-        of_x = split(a_x, counts.U) + [0] * (counts.b - counts.U)      # U[r].x
-        of_h = [0] * (counts.b - counts.W) + split(tt.dot(h_prev, W_stacked), counts.W)        # W[r].h_prev
-        a = [of_x[r] + of_h[r] + b[r] for r in range(counts.b)]        # (B, H) each
-        h, *C = cell([*a, *split(C_prev, counts.S), *cell_parameters])
+    def step(a_x, h_prev, C_prev, W, b, *cell_parameters):             # of one time step: a_x (B,4H)
+        a = cell.pre_activations(a_x, tt.dot(h_prev, W), b)            # U[r].x + W[r].h_prev + b[r], (B,H) each
+        h, *C = cell([*a, *cell.split(C_prev), *cell_parameters])
         return h, tt.concatenate(C, axis=1)
 
     # scan calls step with a_x of each time step, h and C of the step before, and non_sequences; _ are updates: none.
-    wide = [v[None, :] if v.ndim == 1 else v for v in cell_parameters]             # (1, H) each, or a matrix
-    (h, C), _ = theano.scan(step, sequences=a_x, outputs_info=[*before], truncate_gradient=truncate,
-                            non_sequences=[stacked(W), b, *wide])
+    (h, C), _ = scan(step, sequences=a_x, outputs_info=[*before], truncate_gradient=truncate,
+                     non_sequences=[stacked(W), b, *[v if v.ndim == 2 else v[None, :] for v in cell_parameters]])
     return h, C, (h[-1], C[-1])
 
 
-# ---------------------------------------------------------------- a training step, as functions of symbols
-
-def smoothed(costs, spread, share):
-    """Return the costs when a share of each target is spread evenly over all characters (Szegedy et al. 2016)."""
-    # The cost is then least at a probability near 1 - share, not 1, which keeps the model from being too sure.
-    return (1 - share) * costs + share * spread
-
-
-def activation_penalty(h, h_before, ar, tar):
-    """Return the mean over the units of ar h^2 + tar (h - h_prev)^2, at each step: (T,B).
-
-    It penalises large outputs h (T,B,H) of a layer, here before dropout, and large changes: activation regularisation
-    (AR, after dropout in the paper) and temporal activation regularisation (TAR; Merity et al. 2017). h_before: h
-    before the first step, (B,H).
-    """
-    # The first step is separate, since prepending h_before to h would copy all of h, and its gradient.
-    changes = tt.concatenate([tt.sqr(h[:1] - h_before).mean(axis=2), tt.sqr(h[1:] - h[:-1]).mean(axis=2)])
-    return ar * tt.sqr(h).mean(axis=2) + tar * changes
-
-
-# A step (engine/model/compile.py): tt.grad of objective and penalty, update, p - step. lp is compiled in, as constants.
 def objective(batch, p, ops, lp, network):
-    """Return what a training step minimises (without the penalty) and the network's Outputs: the first half of a step.
+    """Return what a training step minimises (without the penalty), and the network's Outputs.
 
     p: the parameters that are trained, by name. lp: learning parameters. network: as above, or that of a class.
     """
     # DropConnect leaves out recurrent weights (Wan et al. 2013, Merity et al. 2018).
     p = {**p, **{name: p[name] * mask for name, mask in batch.W_masks.items()}}
     outputs = network(batch, p, ops, lp['bptt_maxdepth'])
-    costs = smoothed(outputs.costs, outputs.spread, lp['smoothing']) if lp['smoothing'] else outputs.costs
-    if lp['ar'] or lp['tar']:
-        h, h_before = outputs.layers[-1].h, batch.states[-1][0]                # of the last layer
-        costs = costs + activation_penalty(h, h_before, lp['ar'], lp['tar'])
+    costs = outputs.costs
+    if lp['smoothing']:                # a share of each target is spread over all characters (Szegedy et al. 2016),
+        costs = (1 - lp['smoothing']) * costs + lp['smoothing'] * outputs.spread       # so that no p comes near 1
+    if lp['ar'] or lp['tar']:          # large outputs of the last layer, and large changes of them (Merity et al. 2017)
+        h, h_before = outputs.layers[-1].h, batch.states[-1][0]
+        # The first step is separate, since prepending h_before to h would copy all of h, and its gradient.
+        changes = tt.concatenate([tt.sqr(h[:1] - h_before).mean(axis=2), tt.sqr(h[1:] - h[:-1]).mean(axis=2)])
+        costs = costs + (lp['ar'] * tt.sqr(h).mean(axis=2) + lp['tar'] * changes)
     return (costs * batch.cost_weights).sum(), outputs
 
 
 def penalty(parameters, l1, l2):
     """Return l1 * sum |p| + l2 * sum p^2 over all parameters; a term of weight 0 is left out."""
     return sum([l1 * abs(p).sum() for p in parameters if l1] + [l2 * tt.sqr(p).sum() for p in parameters if l2])
-
-
-def clip(gradients, limit):
-    """Return gradients scaled so that their joint norm is at most limit (Pascanu et al. 2013)."""
-    norm = tt.sqrt(sum(tt.sqr(g).sum() for g in gradients))
-    scale = tt.switch(norm > limit, limit / norm, 1)
-    return [g * scale for g in gradients]
 
 
 def sgd(gradients, parameters, state, lrate, lp):
@@ -203,89 +174,53 @@ def rmsprop_state(parameters):
     return {name: [np.zeros_like(p) for p in parameters] for name in ('mean_squares', 'sums')}
 
 
-def limited(steps, limit):
-    """Return steps with each number limited to -limit ... limit."""
-    # Otherwise, without momentum, any gradient after a run of near-zero ones makes a step of lrate / sqrt(1 - drate).
-    return [tt.clip(step, -limit, limit) for step in steps]
-
-
-def running_averages(averages, parameters, weight):
-    """Return running averages moved towards the parameters: averages + (1 - weight) (parameters - averages).
-
-    The averages predict better than the parameters, which have the noise of the last steps (Polyak & Juditsky 1992).
-    """
-    return [average + (1 - weight) * (p - average) for average, p in zip(averages, parameters)]
-
-
 def update(gradients, parameters, state, lrate, lp, optimiser):
-    """Return the steps, to subtract from the parameters, and the optimiser's new state: the second half of a step."""
-    if lp['grad_clip']:
-        gradients = clip(gradients, lp['grad_clip'])
+    """Return the steps, to subtract from the parameters, and the optimiser's new state."""
+    if lp['grad_clip']:                # the largest joint norm of all gradients (Pascanu et al. 2013)
+        norm = tt.sqrt(sum(tt.sqr(g).sum() for g in gradients))
+        scale = tt.switch(norm > lp['grad_clip'], lp['grad_clip'] / norm, 1)
+        gradients = [g * scale for g in gradients]
     steps, state = optimiser(gradients, parameters, state, lrate, lp)
     if lp['step_clip'] and optimiser is not sgd:
-        steps = limited(steps, lp['step_clip'] * lrate)
+        # Otherwise, without momentum, a gradient after many near zero makes a step of lrate / sqrt(1 - drate).
+        limit = lp['step_clip'] * lrate
+        steps = [tt.clip(step, -limit, limit) for step in steps]
     return steps, state
 
 
-# ---------------------------------------------------------------- the parameters, as functions to arrays
+def training_step(model, batch, ops, characters, state, optimiser=None):
+    """Return the Outputs of a Batch, the gradients and the steps, and the new parameters, running averages and state.
 
-def initial_parameters(V, units, cell, initial, random):
-    """Return the parameters of a new model: arrays by name. A class may have others, but needs c, b1 ... for the sizes.
-
-    initial 'original': weights are uniform in +-1/sqrt(inputs), biases 0, but 1 for the forget gates, so that a new
-    model remembers: a forget gate at sigmoid(0) halves the cell state at every step (Jozefowicz et al. 2015).
-    'chrono': uniform in +-1/sqrt(units of the layer, for V and c the last), but U1 in +-1, since its input is
-    one-hot. A quarter of the units of each layer remember for 2 to 100 steps: their biases of f are log(steps - 1),
-    those of i the negative of that (Tallec & Ollivier 2018).
-
-    units: of each layer, from the first on. cell: a Cell. cell.remembers: signs by the index of a row, {0: 1, 1: -1},
-    from CharLSTM.remembers: a unit remembers if the bias of row 0, f, is large, and that of row 1, i, very negative.
-    random: NumPy's generator. Parameters that the cell declares may be left out.
+    Compiled, it replaces the old ones. model: a CharLSTM, whose lp are constants here. characters: how many a batch
+    has. state: that of the optimiser, None: sgd.
     """
-    shapes = parameter_shapes(V, units, cell.counts.rows)
-    if initial == 'original':
-        p = uniform(shapes, {name: shape[-1] for name, shape in shapes.items() if name[0] in 'UWV'}, random)
-        for k in range(1, len(units) + 1):
-            for row, sign in cell.remembers.items():
-                p[f'b{k}'][row] = max(0, sign)             # 1 for f, and 0 for i
-        return p
-    sizes = {f'{name}{k}': H for k, H in enumerate(units, start=1) for name in 'UWb'}
-    p = uniform(shapes, {**sizes, 'U1': 1, 'V': units[-1], 'c': units[-1]}, random)
-    for k, H in enumerate(units, start=1):
-        biases = np.log(random.uniform(1, 99, H // 4))     # log(steps - 1)
-        for row, sign in cell.remembers.items():
-            p[f'b{k}'][row, :H // 4] = sign * biases
-    return p
+    lp, trained = dict(model.lp), model.weights or model.p             # weights: if p are their running averages
+    before = list(trained.values())
+    cost, outputs = model.objective(batch, trained, ops, lp, model.network)
+    gradients = tt.grad(cost, before, disconnected_inputs='ignore')
+    penalised, penalty = gradients, model.penalty(before, lp['l1'], lp['l2'])
+    if isinstance(penalty, theano.Variable):                           # not the number 0
+        of_penalty = tt.grad(penalty / tt.cast(characters, penalty.dtype), before, disconnected_inputs='ignore')
+        penalised = [g + d for g, d in zip(gradients, of_penalty)]
+    steps, state = update(penalised, before, state, model.rate, lp, optimiser or sgd)
+    after = [p - step for p, step in zip(before, steps)]
+    # The averages predict better, as parameters have the noise of the last steps (Polyak & Juditsky 1992).
+    averages = [average + (1 - model.average_weight) * (p - average)
+                for average, p in zip(model.p.values() if model.weights else [], after)]
+    return outputs, gradients, steps, after, averages, state
 
-
-def uniform(shapes, sizes, random):
-    """Return arrays by name, uniform in +-1/sqrt(size); 0 for names without a size."""
-    limits = {name: 1 / math.sqrt(sizes.get(name, math.inf)) for name in shapes}
-    return {name: random.uniform(-limits[name], limits[name], shape).astype(theano.config.floatX)
-            for name, shape in shapes.items()}
-
-
-# ---------------------------------------------------------------- CharLSTM
 
 class CharLSTM:
     """An LSTM that learns to write text, character by character.
 
-        model = CharLSTM(random_seed=1)
-        for epoch in model.fit('text.txt', units=[128, 128], epochs=6):
-            print(epoch.cost, epoch.valid_cost)
-        print(model.generate_text('It is ', 200, temperature=0.7, top_p=0.9))
-
     Attributes (engine/model/state.py has others):
         uchar           list of the V characters, by number
-        batch_size      sequences B in a batch
         X, Y, n_batches inputs, targets (int32 (T,B) each) and their number, by 'train' and 'valid'
-        texts           prepare_input's valid and test texts as numbers (n,), by 'valid' and 'test'
         p               parameters by name, symbols with a value (get_value), to predict with; with lp['average'],
                         running averages, and `weights` has those that are trained
         lp              learning parameters by name, which may change between steps, except lrate and whether to average
         dyn_lrate       learning rate, a shared scalar, which may be set to a number between steps, but not in fit
         random          NumPy's generator of all random numbers: the same seed, text and machine give the same run
-        schedule        progress of fit, None before it; its rate_factor scales the rates
 
     A subclass, or an object before model_setup, may replace each function below; only a cell has other arguments
     (engine/README.md). Checkpoints of another cell or network are read by its class alone. A cell takes symbols (B,H),
@@ -298,78 +233,207 @@ class CharLSTM:
         M_NAME          a matrix (H,H) of the cell, initially like a row of W, for tt.dot(v, M_NAME) of any v (B,H)
         K_NAME=np.tri   a constant (1,H), or a matrix (H,H), not trained: a function of H that returns (H,) or (H,H)
 
-    remembers has, by name of a row, 1 if a large bias makes a new model remember, -1 if a negative one does. A change
-    to these, lp or functions above takes effect at the next call; after one to anything else that they read, such as a
-    global number, call compile. Do not share an object between threads. copy.copy shares the parameters; copy.deepcopy
-    and pickle keep all except compiled functions, so that training continues as it would have.
+    A change to a function, lp or remembers (rows by the sign of the bias that makes a new model remember) takes effect
+    at the next call; after one to what they read, such as a helper or a global number, call compile. copy.copy shares
+    the parameters; copy.deepcopy and pickle keep all but compiled functions. Use an object in one thread at a time.
     """
-    cell = staticmethod(lstm_cell)
-    layer = staticmethod(layer)
-    network = staticmethod(network)
+    cell, layer, network = staticmethod(lstm_cell), staticmethod(layer), staticmethod(network)
     memory = staticmethod(lambda units: 0)     # numbers for each sequence that its network keeps of earlier steps
-    objective = staticmethod(objective)
-    penalty = staticmethod(penalty)
-    optimiser = staticmethod(rmsprop)
-    optimiser_state = staticmethod(rmsprop_state)
+    objective, penalty = staticmethod(objective), staticmethod(penalty)
+    optimiser, optimiser_state = staticmethod(rmsprop), staticmethod(rmsprop_state)
     initial_parameters = staticmethod(initial_parameters)
     remembers = {'f': 1, 'i': -1}
+    Batch, training_step = Batch, staticmethod(training_step)          # to be edited above, not replaced in a class
+    dyn_lrate = property(lambda self: self.rate, state.set_rate)
 
-    def __init__(self, random_seed=None, kernel=True, comm=None, precision='float32', device=None):
-        """Make a model without a text and without parameters.
+    def __init__(self, random_seed: int | None = None, kernel: bool = True, comm=None, precision: str = 'float32',
+                 device: str | None = None):
+        """Make a model without text and parameters. Raise ValueError for arguments out of range.
 
-        random_seed: a whole number, or None for a new one each time. kernel: whether to use the kernel, in C if there
-        is a compiler, otherwise in NumPy; False: Theano alone, with the function layer, slowly. comm: an mpi4py
-        communicator whose processes train one model together. X and Y then have this process's part of each batch. All
-        processes must make the same calls in the same order, including save_params and export. precision: 'bfloat16' to
-        round the inputs of matrix products to it (Kalamkar et al. 2019), 'auto' to do so where it is faster. device:
-        where PyTorch computes the steps, such as 'cuda'. Raises ValueError for other values, and slow bfloat16.
+        random_seed: None for a new one each time. kernel: in C, or NumPy without a compiler; False: by Theano alone,
+        with the function layer, slowly. comm: an mpi4py communicator, whose processes make the same calls and train one
+        model. precision: of matrix products, 'bfloat16' (Kalamkar et al. 2019) or 'auto', where it is faster. device:
+        where PyTorch computes the steps, such as 'cuda'.
         """
-        begin(self, random_seed, kernel, comm, precision, device)
+        state.begin(self, random_seed, kernel, comm, precision, device)
 
-    # Methods, from engine/model/. See, for example, help(CharLSTM.fit).
-    from engine.model.compile import compile, compiled, computes_on, metrics
-    from engine.model.fit import fit
-    from engine.model.sampling import generate_text, sample, stream_text
-    from engine.model.saving import export, init_params, load_params, model_setup, resume, save_params, versions
-    from engine.model.score import (ablations, alternatives, correlations, passage_costs, read, score_lines, score_text,
-                                    states, validate, validate_batch, validation_costs)
-    from engine.model.state import finite, prepare_input
-    from engine.model.step import theano_check, theano_predict, theano_train_rmsprop, theano_train_sgd
+    def prepare_input(self, filepath, ratio_valid: float = 0.30, batch_size: int = 50, seq_length: int = 50,
+                      verbose: bool = True, encoding: str = 'utf-8', stateful: bool = False, valid=None, test=None):
+        """Read a text, and cut it into batches of `batch_size` consecutive sequences of seq_length characters.
 
-    dyn_lrate = property(lambda self: self.rate, set_rate)
+        filepath: a file, an open text file or a folder; valid and test, too. The share ratio_valid at its end is for
+        validation, or all of `valid`; only the vocabulary of `test` counts. Targets Y are a character after inputs X.
+        stateful: a row of a batch continues that of the batch before, and T is seq_length, not one less. Parameters
+        that lack a character are dropped, with a warning. Raises OSError, and ValueError also for a short text.
+            >>> model.prepare_input('book.txt', batch_size=5, verbose=False)
+            >>> model.X['train'][0].shape
+            (49, 5)
+        """
+        state.prepare_input(self, filepath, ratio_valid, batch_size, seq_length, verbose, encoding, stateful, valid,
+                            test)
+
+    def model_setup(self, mfile=None, num_units1: int = 128, num_units2: int = 128, lrate: float = 2e-3,
+                    drate: float = 0.95, eps: float = 1e-8, bptt_maxdepth: int = 50, l1: float = 0, l2: float = 0,
+                    char_dim: int | None = None, initial: str = 'original', encoding: str = 'utf-8', layers: int = 2,
+                    units: list[int] | None = None, **learning):
+        """Make new parameters, or load those of the checkpoint mfile as load_params does. Set p, lp and dyn_lrate.
+
+        units: of each layer; or num_units1 of layer 1, and num_units2 of each other. char_dim: V, if there is no text.
+        initial: 'original' or 'chrono'. learning: others of lp, such as dropout=0.2 (train.py --help). The defaults are
+        those of 2016. Raises ValueError for arguments out of range.
+            >>> model.model_setup(units=[30, 20], initial='chrono', dropout=0.1)
+            >>> model.p['U2'].get_value().shape
+            (4, 20, 30)
+        """
+        lp = dict(learning, lrate=lrate, drate=drate, eps=eps, bptt_maxdepth=bptt_maxdepth, l1=l1, l2=l2)
+        saving.model_setup(self, mfile, units, (num_units1, num_units2, layers), lp, char_dim, initial, encoding)
+
+    def fit(self, filepath=None, recipe: str = 'default', verbose: bool = True, units: list[int] | None = None,
+            epochs: int | None = None, valid=None, init=None, dropout: float | None = None, lrate: float | None = None,
+            batch_size: int | None = None, seq_length: int | None = None, patience: int | None = None, **options):
+        """Return an iterator that trains on a text as train.py does, while a loop reads it: an Epoch after each epoch.
+
+        filepath, valid: as for prepare_input; without filepath, continue an unfinished fit. recipe: 'default', 'small'
+        or 'original'; it sets what is None. init: a checkpoint to start from. options: others of train.py --help, with
+        underscores. The model can write after each epoch, and in the end has the parameters of the best one. Raises
+        OSError, ValueError for arguments and a short text, and, in the loop, Diverged.
+            >>> epochs = [*model.fit('book.txt', units=[8], epochs=2, batch_size=5, verbose=False)]
+        """
+        return fit.fit(self, filepath, recipe, verbose, dict(
+            options, units=units, epochs=epochs, valid=valid, init=init, dropout=dropout, lrate=lrate,
+            batch_size=batch_size, seq_length=seq_length, patience=patience))
 
     def training(self, schedule):
-        """Train on the training text, epoch by epoch: yield a Step after each step and an Epoch after each epoch.
+        """Train on the training text: yield a Step after each step, Validated after a validation batch, and Epochs.
 
-        A caller may stop after each, also after each Validated batch at an epoch's end. schedule: a Schedule of
-        engine/run/schedule.py, which says where training begins and ends and the rate of each step; it is updated.
-        Raises Diverged if costs or parameters are not finite, or an epoch's cost rises to 0.1 nats above guessing.
+        schedule: a Schedule (engine/run/schedule.py), which is updated. Raises Diverged if costs or parameters are not
+        finite, or an epoch's cost rises to 0.1 nats above a uniform prediction.
         """
         while not schedule.finished:
-            self.compiled('train_rmsprop')             # compile it now: within a step, below, Ctrl-C is delayed
-            seconds = characters = 0
             for i in range(schedule.batch, self.n_batches['train']):
                 self.dyn_lrate = schedule.rate_at(schedule.step)
-                if schedule.step % schedule.options.valid_every == 0:      # before the step, like the training cost
+                if schedule.step % schedule.options.valid_every == 0:          # before the step, like the training cost
                     schedule.valid_batch_cost = self.validate_batch()
-                x, y, start = self.X['train'][i], self.Y['train'][i], time.perf_counter()
-                read = len(y) * self.batch_size
-                with ctrl_c_delayed():                 # so that a step is both made and counted, or neither
-                    cost, _, *ratios = self.theano_train_rmsprop(x, y)             # its name of 2016: any optimiser
-                    schedule.record_step(cost, read)
-                seconds, characters = seconds + time.perf_counter() - start, characters + read
-                yield Step(cost, ratios, read)
-            if not self.finite():
-                raise Diverged(f'the parameters are no longer finite after epoch {schedule.epoch + 1}')
-            cost, guessing = schedule.mean_cost, math.log(len(self.uchar))
-            if schedule.epoch and cost > max(guessing + 0.1, schedule.last_cost):      # random letters cost guessing
-                raise Diverged(f'epoch {schedule.epoch + 1} costs {cost:.2f} nats, and guessing {guessing:.2f}')
-            batches = []
-            for each in self.validation_costs():
-                batches.append(each)
-                yield Validated()
-            rate, means = schedule.rate_at(schedule.step - 1), mean_of(batches)
-            valid_cost = means.pop('cost')             # others are metrics
-            cost = schedule.end_epoch(valid_cost)
-            self.carried = None                        # states between batches: the text begins again, from zeros
-            yield Epoch(schedule.epoch, cost, valid_cost, rate, characters / max(seconds, 1e-6), means)
+                x, y = self.X['train'][i], self.Y['train'][i]
+                cost, _, *ratios = self.theano_train_rmsprop(x, y)             # its name of 2016: any optimiser
+                schedule.record_step(cost, len(y) * self.batch_size)
+                yield Step(cost, ratios)
+            schedule.check_epoch(self.finite(), len(self.uchar))
+            means = yield from self.validating()
+            self.carried = None                            # states between batches: the text begins again, from zeros
+            yield schedule.end_epoch(means)
+
+    def generate_text(self, seed: str = '', text_length: int = 100, method: str = 'normal', count: int | None = None,
+                      **choice) -> str | list[str]:
+        """Return seed (or a random character), continued to text_length characters, from the model's own distribution.
+
+        The script reads better, since it draws with temperature=0.7 and top_p=0.9. method: 'argmax' or 'max': take the
+        most probable character. count: return a list of so many. choice: as for stream_text, with its errors.
+            >>> text = model.generate_text('It is ', 40, temperature=0.7, top_p=0.9)
+        """
+        return sampling.generate_text(self, seed, text_length, method, count, **choice)
+
+    def stream_text(self, seed: str = '', text_length: int = 100, method: str = 'normal', count: int = 1,
+                    temperature: float = 1, top_k: int | None = None, top_p: float = 1, stop: str = '', hold=None):
+        """Yield texts of the model's own distribution in pieces, lists of count strings, the seed first.
+
+        temperature: below 1, probable characters become more probable; 0: take the most probable. top_k: draw from the
+        k most probable; top_p: of these, from the fewest with this share of their probability. stop: end after this
+        string. hold: fixed cell states, such as {'C2': {44: 5.0}} for unit 44 of layer 2. Raises ValueError for
+        arguments out of range and characters that the model does not know.
+            >>> pieces = list(model.stream_text('It is ', 40, stop='.'))
+        """
+        return sampling.stream_text(self, seed, text_length, method, count, temperature, top_k, top_p, stop, hold)
+
+    def sample(self, text_length: int | None = None) -> str:
+        """Return a text in whole sentences, with temperature 0.7 and top_p 0.9, as produce_text.py writes it.
+
+        text_length: most characters; None: 360, or 100 without punctuation. Later random numbers stay the same.
+            >>> text = model.sample(90)
+        """
+        return sampling.sample(self, text_length)
+
+    def read(self, x, states=None):
+        """Return log probabilities (T,B,V) of what follows each of x, int (T,B) or (T,), and the states after x.
+
+        states: before x, as an earlier call returned them; None: zeros. They are h1, C1, h2, C2 ..., (B,H) each (C of a
+        cell with several is wider), and a network's memory. Raises ValueError for unknown numbers and other shapes.
+            >>> logs, states = model.read([3, 1, 2])
+        """
+        return score.read(self, x, states)
+
+    def score_text(self, text, adapt: float = 0, progress=None, mean_squares: dict | None = None) -> np.ndarray:
+        """Return the loss of each character of a text except the first, in nats, float (n-1,).
+
+        text: a string or numbers of uchar (n,). adapt: the rate at which a copy of the model learns from what it has
+        scored (dynamic evaluation: Krause et al. 2018), with mean_squares of read_mean_squares(checkpoint), or without.
+        progress: is called with each piece of the result. Raises ValueError for unknown characters.
+            >>> losses = model.score_text('It is a truth')
+        """
+        return score.score_text(self, text, adapt, progress, mean_squares)
+
+    def validate(self) -> float:
+        """Return the mean loss on the validation batches, in nats a character; nan without any.
+            >>> loss = model.validate()
+        """
+        return score.validate(self)
+
+    def theano_train_rmsprop(self, x, y) -> list:
+        """Take a step of the optimiser on a batch: x and y int (T,B) or (T,), as below. The names are of 2016.
+
+        Return, from before the step, the cost (without penalties) and the most probable characters (T,B), and the
+        ratios ||step|| / ||p|| of all parameters. With stateful, states continue; a share lp['reset'] begins anew.
+            >>> cost, best, *ratios = model.theano_train_rmsprop(model.X['train'][0], model.Y['train'][0])
+        """
+        return step.train(self, 'train_rmsprop', x, y)
+
+    def theano_train_sgd(self, x, y) -> list:
+        """Take a step of gradient descent. Return what theano_train_rmsprop does."""
+        return step.train(self, 'train_sgd', x, y)
+
+    def theano_check(self, x, y) -> list:
+        """Return [mean cost in nats, most probable characters (T,B)], from zero states."""
+        return step.theano_check(self, x, y)
+
+    def theano_predict(self, x) -> list:
+        """Return [probabilities (T,B,V), most probable characters (T,B)] after each of x, from zero states."""
+        return step.theano_predict(self, x)
+
+    def save_params(self, filename, progress: dict | None = None) -> str:
+        """Write a checkpoint (.npz) with all that resume needs, and progress, a dict for JSON. Return its name.
+
+        Raises OSError, and ValueError if there is nothing to save or a number is not finite.
+            >>> model.save_params('params')
+            'params.npz'
+        """
+        return saving.save_params(self, filename, progress)
+
+    def load_params(self, filename, encoding: str = 'utf-8') -> dict:
+        """Replace p and uchar by those of a checkpoint, also a .safetensors of PyTorch. Return arrays by name.
+
+        encoding: of the characters in a file of 2016. Raises OSError, and ValueError for a file that is damaged, of
+        another class, or lacks a character of the prepared text.
+            >>> p = model.load_params('params.npz')
+        """
+        return saving.load_params(self, filename, encoding)
+
+    def resume(self, filename) -> dict | None:
+        """Restore what save_params wrote, after the same prepare_input and model_setup. Return its progress.
+
+        Training continues bit for bit, once dyn_lrate and lp are set as they were. Errors: as for load_params.
+            >>> progress = model.resume('params.npz')
+        """
+        return saving.resume(self, filename)
+
+    def export(self, path):
+        """Write the model as a program (.c) or for PyTorch (.safetensors). Raises OSError; ValueError for other models.
+            >>> model.export('model.c')
+        """
+        saving.export(self, path)
+
+    # Others, from engine/model: analyses, other starts, and what the program calls. See, say, help(CharLSTM.states).
+    from engine.model.compile import compile, compiled, computes_on, metrics
+    from engine.model.saving import init_params, versions
+    from engine.model.score import (ablations, alternatives, correlations, passage_costs, score_lines, states,
+                                    validate_batch, validating)
+    from engine.model.state import finite

@@ -22,20 +22,21 @@ def build_parser():
         argument_default=argparse.SUPPRESS, usage='%(prog)s [OPTIONS] [input] [run]',
         description='Train a model to write text, character by character. Its files are called <run>_<input>...')
     parser.add_argument('input', nargs='?', help='text file, or folder of .txt files (default: Pride and Prejudice)')
-    parser.add_argument('run', nargs='?', help='name of this run (default: run0, or the first new one of run1, run2 ...)')
+    parser.add_argument('run', nargs='?', help='name of this run (default: the first new one of run0, run1 ...)')
     parser.add_options(table.OPTIONS, table.FIRST)
     return parser
 
 
 def learn(model, run, group):
     """Train a model until the schedule of its Run is finished or the process group agrees to stop."""
+    from engine.model.fit import timed
     from engine.run.results import EARLY, INTERRUPTED
     from engine.run.schedule import Diverged, Epoch, Step, Validated
     schedule, epochs, first, start = run.schedule, run.options.epochs, run.schedule.step, time.time()
     early = not (schedule.epoch or run.options.original)   # whether to sample before the end of a long first epoch
     while not (schedule.finished or group.stop_agreed):
         try:
-            for event in model.training(schedule):
+            for event in timed(model, schedule):
                 match event:
                     case Step(cost, ratios):
                         run.logs.step(schedule, cost, ratios)

@@ -114,7 +114,7 @@ ABOUT = {
         dict(cell=dict(formula='')), dict(cell=dict(formula='', parameters=[[]])), dict(precision=None),
         dict(random=[]), dict(random=dict(bit_generator='MT19937')), dict(lp={'l1': 1}), dict(versions={'x': 1e999}),
         dict(lp=dict(lrate=1.0, l1=-1.0)), dict(progress=dict(best_cost=2.0)),
-        dict(parameters=['U1', 3]), dict(functions={'update': 1}), dict(predicts=[1, 2]), dict(predicts=[[]] * 24),
+        dict(parameters=['U1', 3]), dict(predicts=[1, 2]), dict(predicts=[[]] * 24),
         {'class': 3})},
     **{f'about: text {changes}': about(text={**TEXT_OF_RUN, **changes}) for changes in (
         dict(valid='v.txt'), dict(test=dict(SOURCE, path=None)), dict(seq_length=0), dict(characters='9'))},

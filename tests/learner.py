@@ -12,7 +12,7 @@ from engine.run.checkpoint import Checkpoint, opened, write
 from engine.run.options import Options, set_units
 from engine.run.recipe import complete
 from engine.run.results import Run
-from engine.run.schedule import Schedule
+from engine.run.schedule import Schedule, Validated
 from engine.terminal import bar
 from scripts import log_rows
 
@@ -44,8 +44,9 @@ class Learner:
     def validate_batch(self):
         return 2.5 if self.n_batches['valid'] else float('nan')
 
-    def validation_costs(self):
-        yield dict(cost=self.score(self.rates)), 6
+    def validating(self):
+        yield Validated()
+        return dict(cost=float(self.score(self.rates)))
 
     def finite(self):
         return True

@@ -77,7 +77,10 @@ import runpy, sys
 sys.path.insert(0, sys.argv[1])
 from charlstm import CharLSTM
 costs = iter([float(cost) for cost in sys.argv[2].split(',')])
-CharLSTM.validation_costs = lambda self: [(dict(cost=next(costs)), 1)]
+def validating(self):
+    return dict(cost=next(costs))
+    yield
+CharLSTM.validating = validating
 sys.argv = sys.argv[3:]
 runpy.run_path(sys.argv[0], run_name='__main__')
 '''

@@ -15,6 +15,7 @@ from cells import (coupled_cell, logical_cell, odd_cell, peephole_cell, products
 from charlstm import CharLSTM, lstm_cell, tt
 from engine.backend import compiler
 from engine.backend.theano_setup import theano
+from engine.data.parameters import NAMES
 from engine.graph import cell as cells_in_code, formula
 from engine.graph.cell import Cell
 from engine.graph.library import joined
@@ -387,6 +388,6 @@ def test_a_constant_is_no_parameter_but_tells_cells_apart(path, tmp_path, refuse
     rising, falling = [model_with(lambda a_f, C_prev, K_p=function: 2 * (a_f + K_p * C_prev,), path)
                        for function in (np.arange, lambda units: -np.arange(units))]
     saved = rising.save_params(tmp_path / 'p')
-    assert [*rising.p] == [*falling.p] == [*charlstm.NAMES] and not [name for name in load(saved) if 'K_p' in name]
+    assert [*rising.p] == [*falling.p] == [*NAMES] and not [name for name in load(saved) if 'K_p' in name]
     with refused(ValueError, 'another cell or network', 'as it was, or another checkpoint'):
         falling.load_params(saved)

@@ -60,7 +60,8 @@ def test_model_of_another_cell_is_refused_unless_it_is_named(coupled, produce, m
     before = snapshot(coupled)
     for named in ([], ['--cell', ROOT / 'charlstm.py:CharLSTM']):
         result = produce(*words[1:], *named, checkpoint=words[0])
-        assert_refused(result, 'own.npz was trained with another cell or network', 'and not that of CharLSTM', 'add --cell mine.py:Coupled')
+        assert_refused(result, 'own.npz was trained with another cell or network', 'not that of CharLSTM',
+                       'add --cell mine.py:Coupled')
         assert result.stdout == '' and snapshot(coupled) == before
     assert produce(*words[1:], '--cell', 'mine.py:Coupled', checkpoint=words[0]).returncode == 0
     for path in coupled.glob('new*'):

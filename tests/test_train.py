@@ -150,7 +150,8 @@ def test_run_without_a_name_takes_the_next_one(folder, in_process, capfd):
         said.append(re.findall('this run is called run\\d+|starting a new run', capfd.readouterr().out))
         (folder / 'results' / f'run{len(said) - 1}_t.txt.out').write_bytes(b'')
     assert said == [[], ['this run is called run1'], ['starting a new run'], []]
-    assert_refused(in_process(TRAIN, 't.txt', 'run1', *SMALL, '--output-dir', 'results'), 'run1_t.txt.out exists already')
+    result = in_process(TRAIN, 't.txt', 'run1', *SMALL, '--output-dir', 'results')
+    assert_refused(result, 'run1_t.txt.out exists already')
 
 
 # ---------------------------------------------------------------- Windows: its compilers and shells are not tested

@@ -1,5 +1,8 @@
-"""The parameters of a model, by name and shape, and the names of all arrays of a checkpoint."""
+"""The parameters of a model: names, shapes and initial values; and the names of all arrays of a checkpoint."""
+import math
 import re
+
+import numpy as np
 
 from engine import checks
 
@@ -74,3 +77,38 @@ def named_state(state, parameters):
         else:
             named[prefix] = value
     return named
+
+
+def initial_parameters(V, units, cell, initial, random):
+    """Return the parameters of a new model: arrays by name. A class may have others, but needs c, b1 ... for the sizes.
+
+    initial 'original': weights are uniform in +-1/sqrt(inputs), biases 0, but 1 for the forget gates, so that a new
+    model remembers: a forget gate at sigmoid(0) halves the cell state at every step (Jozefowicz et al. 2015).
+    'chrono': uniform in +-1/sqrt(units of the layer, for V and c the last), but U1 in +-1, since its input is
+    one-hot. A quarter of the units of each layer remember for 2 to 100 steps: their biases of f are log(steps - 1),
+    those of i the negative of that (Tallec & Ollivier 2018).
+
+    units: of each layer, from the first on. cell: a Cell. cell.remembers: signs by the index of a row, {0: 1, 1: -1},
+    from CharLSTM.remembers: a unit remembers if the bias of row 0, f, is large, and that of row 1, i, very negative.
+    random: NumPy's generator. Parameters that the cell declares may be left out.
+    """
+    shapes = parameter_shapes(V, units, cell.counts.rows)
+    if initial == 'original':
+        p = uniform(shapes, {name: shape[-1] for name, shape in shapes.items() if name[0] in 'UWV'}, random)
+        for k in range(1, len(units) + 1):
+            for row, sign in cell.remembers.items():
+                p[f'b{k}'][row] = max(0, sign)             # 1 for f, and 0 for i
+        return p
+    sizes = {f'{name}{k}': H for k, H in enumerate(units, start=1) for name in 'UWb'}
+    p = uniform(shapes, {**sizes, 'U1': 1, 'V': units[-1], 'c': units[-1]}, random)
+    for k, H in enumerate(units, start=1):
+        biases = np.log(random.uniform(1, 99, H // 4))     # log(steps - 1)
+        for row, sign in cell.remembers.items():
+            p[f'b{k}'][row, :H // 4] = sign * biases
+    return p
+
+
+def uniform(shapes, sizes, random):
+    """Return arrays by name, uniform in +-1/sqrt(size); 0 for names without a size."""
+    limits = {name: 1 / math.sqrt(sizes.get(name, math.inf)) for name in shapes}
+    return {name: random.uniform(-limits[name], limits[name], shape) for name, shape in shapes.items()}

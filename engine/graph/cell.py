@@ -6,7 +6,6 @@ C: layer.c contains no formula.
 """
 import collections
 import contextlib
-import hashlib
 import inspect
 import re
 import traceback
@@ -19,7 +18,8 @@ from engine.backend.theano_setup import theano, tt
 from engine.data.parameters import PREFIXES, cell_parameter_shape, is_matrix, units
 from engine.graph.formula import COSTLY, Code, Constant, Trace, code_of, equations
 
-STANDARD = 'b9d82cea2d1907f4'      # start of the SHA-256 of the standard formula, which checkpoints leave out
+# The standard formula, that of lstm_cell in charlstm.py, which checkpoints leave out.
+STANDARD = 'C = sigmoid(a_f) * C_prev + sigmoid(a_i) * tanh(a_g); h = sigmoid(a_o) * tanh(C)'
 STANDARD_ARGUMENTS = 'a_f', 'a_i', 'a_o', 'a_g', 'C_prev'
 CUMSUM = [tt.extra_ops.CumOp(axis, 'add') for axis in (1, -1)]
 EXAMPLE = 'expected, for example, cell(a_z, x_n, h_n, C_prev, p=0), which returns h and C'
@@ -125,6 +125,11 @@ def initial_cell_parameters(cell, H, random):
 def places(name, n):
     """Return the names in code of n values: name[0], name[1] ..."""
     return tuple(f'{name}[{k}]' for k in range(n))
+
+
+def parts(array, n, H):
+    """Return the n parts (B,H) of an array (B,n*H)."""
+    return [array[:, k * H:(k + 1) * H] for k in range(n)]
 
 
 def inputs_of(counts):
@@ -314,7 +319,7 @@ class Cell:
         rows_and_states = arguments.names[:counts.b + counts.S]
         if rows_and_states != STANDARD_ARGUMENTS or trace.constants:
             self.formula = f'({", ".join((*rows_and_states, *[v.text for v in trace.constants]))}): {self.formula}'
-        self.standard = hashlib.sha256(self.formula.encode()).hexdigest().startswith(STANDARD)
+        self.standard = self.formula == STANDARD
         known = trace.unknown is None                      # in the formula; the gradient may have others
         self.program = _program(trace, counts, variables[:n], outputs, variables[n:]) if known else None
         self.unknown, unknown = None, trace.unknown
@@ -347,6 +352,20 @@ class Cell:
                                  f'{self.states[0]}_prev, {inputs[self.counts.b].type}; Python numbers keep the type, '
                                  'NumPy arrays may change it')
         return returned
+
+    def pre_activations(self, a_x, a_h, b):
+        """Return the pre-activations of a step, (B,H) each, from a_x, the rows U[r].x, and a_h, the rows W[r].h_prev.
+
+        The first rows of b read only x, and the last ones only h.
+        """
+        H, counts = b.shape[1], self.counts
+        of_x = parts(a_x, counts.U, H) + [0] * (counts.b - counts.U)
+        of_h = [0] * (counts.b - counts.W) + parts(a_h, counts.W, H)
+        return [of_x[r] + of_h[r] + b[r] for r in range(counts.b)]
+
+    def split(self, C):
+        """Return the states in C (B,SH), (B,H) each."""
+        return parts(C, self.counts.S, C.shape[1] // self.counts.S)
 
     def check(self, H):
         """Raise ValueError, with its line, if the function cannot compute H units, as sizes do not match."""

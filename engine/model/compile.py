@@ -1,4 +1,5 @@
 """Compile what a model computes, when it is needed, and again after edits: methods of CharLSTM."""
+import contextlib
 import functools
 import itertools
 
@@ -11,13 +12,12 @@ from engine.graph.cell import line_that_makes, lines_of
 from engine.graph.elementwise import SameArrays
 from engine.graph.ops import Kernel, SoftmaxCrossEntropy
 from engine.graph.scan import Scan
-from engine.model.edits import REPLACEABLE, CompiledFunctions, base_of, cell_of_model, file_of, functions, is_standard
+from engine.graph.standard import equal_computations, standard_network
+from engine.model.edits import NO_TRACES, REPLACEABLE, CompiledFunctions, cell_of_model, functions, has_standard_layer
 from engine.model.state import (arrays, continue_streams, in_torch, kinds, new_kinds, optimiser_variables, sizes,
                                 vocabulary_size, widths, zero_states)
 from engine.parallel import DataParallelStep
 from engine.terminal import number_of, warn
-
-equal_computations = theano.scan_module.scan_utils.equal_computations
 
 
 def operations(model):
@@ -31,7 +31,7 @@ def operations(model):
         for H in sizes(model) if model.p and not cell.program else ():
             cell.check(H)
         if model.kernel:
-            layer = None if is_standard(model, 'layer') else model.layer
+            layer = None if has_standard_layer(model) else model.layer
             in_c = bool(compiler.cxx and cell.program)
             made.operations = Kernel(cell, in_c, compiler.bfloat16(model.precision, cell.dtype), layer,
                                      model.device != 'cpu')
@@ -83,8 +83,29 @@ def compiled(model, name):
 
 
 def metrics(model):
-    """Return the names of the network's metrics: of those of charlstm.py there are none, which needs no compiling."""
-    return [] if is_standard(model, 'network') else compiled(model, 'check').metrics
+    """Return the names of the network's metrics."""
+    batch, _ = batch_of(model, tt.imatrix('x'), tt.imatrix('y'))
+    return list(model.network(batch, model.p, operations(model)).metrics)
+
+
+def has_standard_network(model, ops):
+    """Return whether C computes the same as the model's network when it predicts, by their graphs."""
+    found = functions(model).found
+    if 'network' not in found:
+        found['network'] = False
+        with contextlib.suppress(Exception), theano.change_flags(**NO_TRACES):         # an error comes again in its use
+            x, y = tt.imatrices('x', 'y')
+            batch, _ = batch_of(model, x, y)
+            outputs = model.network(batch, model.p, ops)
+            own = [outputs.costs, outputs.probabilities, *states_after(outputs)]
+            standard = standard_network(x, y, batch.states, model.p, ops)
+            found['network'] = len(own) == len(standard) and equal_computations(own, standard)
+    return found['network']
+
+
+def is_standard(model):
+    """Return whether C computes the model's network and layer, by their graphs."""
+    return has_standard_layer(model) and has_standard_network(model, operations(model))
 
 
 def flat(pairs):
@@ -96,7 +117,7 @@ def batch_of(model, x, y):
     """Return a Batch of characters x and targets y, to predict with, and the symbols of its states in a list."""
     states = [tt.matrices(f'h{k}', f'C{k}') for k in range(1, 1 + layers_of(model.p))]
     memory = [tt.matrix('memory')] * bool(model.memory(sizes(model)))
-    return file_of(model).Batch(x, y, states, *memory), flat(states) + memory
+    return model.Batch(x, y, states, *memory), flat(states) + memory
 
 
 def states_after(outputs):
@@ -150,9 +171,9 @@ def check_functions(model, ops):
 
     Raise ValueError if they return something else than those of charlstm.py do.
     """
-    base, file, of_symbols = base_of(model), file_of(model), ('layer', 'network', 'objective', 'penalty', 'optimiser')
-    if not model.p or is_standard(model, 'network') and all(
-            getattr(model, name) is getattr(base, name) for name in (*of_symbols, 'memory')):
+    of_symbols = 'layer', 'network', 'objective', 'penalty', 'optimiser', 'memory'
+    if not model.p or has_standard_network(model, ops) and all(
+            getattr(model, name).__module__ == model.training_step.__module__ for name in of_symbols):
         return
     x, weights, p, lp = tt.imatrix('x'), tt.matrix(), model.p, dict(model.lp)
     batch, states = batch_of(model, x, x)
@@ -173,7 +194,7 @@ def check_functions(model, ops):
             training = batch._replace(cost_weights=weights, h_masks=masks or len(batch.states) * [1], W_masks={})
             cost = model.objective(training, p, ops, lp, model.network)[0]
             wrong.update(objective=cost.ndim, penalty=np.ndim(model.penalty(parameters, lp['l1'], lp['l2'])))
-            file.update(parameters, parameters, optimiser_variables(model), model.rate, lp, model.optimiser)
+            model.optimiser(parameters, parameters, optimiser_variables(model), model.rate, lp)
     if any(wrong.values()):
         name = next(filter(wrong.get, wrong))
         raise ValueError(f'{name} of {type(model).__name__} does not return what that of charlstm.py does')
@@ -201,7 +222,8 @@ def check_parts(model, ops):
 
 def replaced_first(model):
     """Return the functions of a model that may be replaced; those of charlstm.py last."""
-    return sorted([getattr(model, name) for name in REPLACEABLE], key=lambda f: f.__module__ == file_of(model).__name__)
+    return sorted([getattr(model, name) for name in REPLACEABLE],
+                  key=lambda f: f.__module__ == model.training_step.__module__)
 
 
 def function_of(model, *arguments, **updates):
@@ -216,7 +238,7 @@ def build_texts(model, ops, name):
 
     Raise ValueError if a text cannot be read in parts.
     """
-    if not is_standard(model, 'network', 'layer'):
+    if not is_standard(model):
         check_parts(model, ops)
     elif ops.in_c:
         return ops.texts(model.p)
@@ -244,16 +266,21 @@ def build_train(model, ops, name):
     masks = {name: [scaled(each, lp[name]) for each in symbols] for name, symbols in kept.items()}
     batch = batch._replace(cost_weights=weights, h_masks=masks.get('dropout', len(batch.states) * [1]),
                            W_masks=dict(zip(of_kind['dropconnect'], masks.get('dropconnect', []))))
-    cost, outputs = model.objective(batch, trained, ops, lp, model.network)
-    gradients = gradients_of(cost, trained, ops)
+    optimiser = dict(optimiser=model.optimiser) if name == 'train_rmsprop' else {}         # sgd by default
+    state = optimiser_variables(model) if optimiser else {}
+    characters = y.size if model.group.size == 1 else tt.scalar('characters')
+    outputs, gradients, steps, *new = model.training_step(model, batch, ops, characters, state, **optimiser)
+    check_used(model, gradients, ops)
+    ratios = [tt.sqrt(tt.sqr(step).sum()) / tt.sqrt(tt.sqr(p).sum()) for step, p in zip(steps, trained.values())]
+    updates = checked_updates(model, state, steps, *new)
     results = [outputs.costs.mean(), outputs.best, *states_after(outputs)]
     if model.group.size == 1:
-        ratios, updates = second_half(model, name, lp, gradients, outputs.costs.size)
         return function_of(model, inputs, results + ratios, updates=updates)
-    first = SameArrays(inputs, results, gradients + [outputs.costs.size])
-    sums, size = [g.type() for g in gradients], tt.scalar('size')          # of the whole batch
-    ratios, updates = second_half(model, name, lp, sums, size)
-    second = SameArrays(sums + [size], ratios, updates=updates)
+    # The sums of all processes take the place of the gradients in the second half.
+    first, sums = SameArrays(inputs, results, gradients + [outputs.costs.size]), [g.type() for g in gradients]
+    halves = theano.clone([*ratios, *[value for _, value in updates]], replace=dict(zip(gradients, sums)))
+    ratios, values = halves[:len(ratios)], halves[len(ratios):]
+    second = SameArrays(sums + [characters], ratios, updates=[(old, value) for (old, _), value in zip(updates, values)])
     return DataParallelStep(first, second, model.group, len(gradients))
 
 
@@ -267,51 +294,44 @@ def scaled(kept, share):
     return kept * np.asarray(1 / (1 - left_out(share) / 2 ** 16), theano.config.floatX)
 
 
-def gradients_of(cost, trained, ops):
-    """Return the gradients of a cost. trained: parameters by name; each must be used, or ValueError is raised."""
-    gradients = tt.grad(cost, list(trained.values()), return_disconnected='None', disconnected_inputs='ignore')
-    unused = [name for name, gradient in zip(trained, gradients)           # a cell need not use its own, or have a W
-              if gradient is None and name not in in_layers(ops.cell_parameters, layers_of(trained))
-              and arrays(trained)[name].size]
+def check_used(model, gradients, ops):
+    """Raise ValueError if the costs do not depend on a parameter. A cell need not use its own, or have a W."""
+    trained = model.weights or model.p
+    own = in_layers(ops.cell_parameters, layers_of(trained))
+    unused = [name for name, gradient in zip(trained, gradients)
+              if name not in own and arrays(trained)[name].size and is_zero(gradient)]
     if unused:
         raise ValueError(f'the costs do not depend on {", ".join(unused)}: use all parameters in network, or leave '
                          'them out of initial_parameters')
-    return [tt.zeros_like(p) if g is None else g for p, g in zip(trained.values(), gradients)]
 
 
-def penalised(gradients, size, parameters, penalty):
-    """Return gradients with those of a penalty, per character. size: characters in the batch."""
-    if not isinstance(penalty, theano.Variable):           # the number 0
-        return gradients
-    more = tt.grad(penalty / tt.cast(size, theano.config.floatX), parameters, disconnected_inputs='ignore')
-    return [g + dp for g, dp in zip(gradients, more)]
+def is_zero(gradient):
+    """Return whether a gradient is the zeros that tt.grad returns for what a cost does not depend on."""
+    try:
+        return tt.get_scalar_constant_value(gradient, only_process_constants=False) == 0
+    except tt.NotScalarConstantError:
+        return False
 
 
-def second_half(model, name, lp, gradients, size):
-    """Return update ratios ||step|| / ||p||, inf or nan if p was 0, and pairs of a shared variable and a new value."""
-    file, state = file_of(model), {}
-    optimiser = file.sgd
-    if name == 'train_rmsprop':
-        optimiser, state = model.optimiser, optimiser_variables(model)
-    parameters = list((model.weights or model.p).values())
-    averages = list(model.p.values()) if model.weights else []
-    gradients = penalised(gradients, size, parameters, model.penalty(parameters, lp['l1'], lp['l2']))
-    steps, new_state = file.update(gradients, parameters, state, model.rate, lp, optimiser)
-    new = [p - step for p, step in zip(parameters, steps)]
-    new_averages = file.running_averages(averages, new, model.average_weight)
-    if len(steps) != len(parameters) or set(new_state) != set(state):
+def checked_updates(model, state, steps, parameters, averages, new_state):
+    """Return pairs of a shared variable and its new value, of a training_step with this state before it.
+
+    Raise ValueError if an optimiser returned something else than such values.
+    """
+    trained = model.weights or model.p
+    if len(steps) != len(trained) or set(new_state) != set(state):
         raise ValueError(f'the optimiser returned {len(steps)} steps and the state {sorted(new_state)}: expected '
-                         f'{len(parameters)} steps and the state {sorted(state)}')
+                         f'{len(trained)} steps and the state {sorted(state)}')
     before, after = [named_state(each, model.p) for each in (state, new_state)]
-    updates = [*[(name, before[name], after[name]) for name in before], *zip(model.p, averages, new_averages),
-               *zip(model.p, parameters, new)]
+    updates = [*[(name, before[name], after[name]) for name in before],
+               *zip(model.p, model.p.values() if model.weights else [], averages),
+               *zip(model.p, trained.values(), parameters)]
     for name, old, value in updates:
         found = getattr(value, 'type', None) or tt.TensorType(old.dtype, np.ndim(value) * [False])
         if (found.dtype, found.ndim) != (old.dtype, old.ndim):
             raise ValueError(f'the optimiser makes {found} of {name}, {old.type}{line_of(model, value, found.dtype)}: '
                              f'expected the same type, as by tt.cast(..., {old.dtype!r})')
-    ratios = [tt.sqrt(tt.sqr(step).sum()) / tt.sqrt(tt.sqr(p).sum()) for step, p in zip(steps, parameters)]
-    return ratios, [(old, value) for _, old, value in updates]
+    return [(old, value) for _, old, value in updates]
 
 
 def line_of(model, value, dtype):

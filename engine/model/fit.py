@@ -1,33 +1,22 @@
-"""Train a model by the recipe, as train.py does: a method of CharLSTM."""
+"""Train a model by the recipe, as train.py does."""
 import contextlib
 import math
+import time
 
 from engine import checks
 from engine.model.state import new_kinds
 from engine.run import table
 from engine.run.options import Options, set_units
 from engine.run.recipe import complete
-from engine.run.schedule import Epoch, Schedule, Validated
-from engine.terminal import bar, warn, warn_once
+from engine.run.schedule import Epoch, Schedule, Step, Validated
+from engine.terminal import bar, ctrl_c_delayed, warn, warn_once
 
 OF_FIT = [name for name, row in table.ROWS.items() if row.of_fit]
 
 
-def fit(model, filepath=None, recipe='default', verbose=True, **options):
-    """Return an iterator that trains on a text as train.py does, while a loop reads it: an Epoch after each epoch.
-
-        for epoch in model.fit('book.txt', epochs=6):          # without the loop, nothing is trained
-            print(epoch)
-
-    filepath: as for prepare_input. None: continue an unfinished fit or, with recipe 'small', read the text of --small.
-    recipe: 'default', 'original' (of 2016) or 'small' (of --small); it sets all options that are left out.
-    verbose: whether to print what is read and to show a progress bar.
-    options: most of those of train.py, with underscores, such as units=[128, 128] or init='params.npz'.
-
-    Training starts with new parameters, or with those of init. After each epoch, the model can predict and write; at
-    the end, it has the parameters of the best epoch. Raises ValueError if options are out of range, or if a text is too
-    short or not in its encoding; OSError if it cannot be read; Diverged as for training.
-    """
+def fit(model, filepath, recipe, verbose, options):
+    """Return the Epochs of training on a text. Arguments and errors: as for CharLSTM's."""
+    options = {name: value for name, value in options.items() if value is not None}
     if filepath is None and recipe != 'small':
         if options or recipe != 'default' or model.schedule is None:
             raise ValueError('without a text, fit continues an earlier fit with its options: expected a text')
@@ -36,8 +25,7 @@ def fit(model, filepath=None, recipe='default', verbose=True, **options):
     unknown = options.keys() - OF_FIT
     if unknown:
         raise ValueError(f'fit has no option {min(unknown)}: expected one of {", ".join(OF_FIT)}')
-    chosen = {name: value for name, value in options.items() if value is not None}
-    o = Options({**chosen, 'original': recipe == 'original', 'small': recipe == 'small', 'input': filepath})
+    o = Options({**options, 'original': recipe == 'original', 'small': recipe == 'small', 'input': filepath})
     o = model.group.broadcast(set_units, o)
     if model.p and model.schedule is None and o.init is None and model.group.first:
         warn('fit starts with new parameters, not with those of the model: init=PARAMS starts from a checkpoint')
@@ -81,11 +69,32 @@ def set_up(model, o, verbose=True):
     return number
 
 
+def timed(model, schedule):
+    """Yield what model.training yields, an Epoch with its speed: characters a second in its steps."""
+    model.compiled('train_rmsprop')                       # now, since Ctrl-C is delayed in a step, below
+    training, before, characters, seconds = model.training(schedule), schedule.characters, 0, 0.0
+    while True:
+        start = time.perf_counter()
+        with ctrl_c_delayed():                             # so that a step is both made and counted, or neither
+            event = next(training, None)
+        match event:
+            case None:
+                return
+            case Step():
+                characters, seconds = schedule.characters - before, seconds + time.perf_counter() - start
+                yield event
+            case Epoch():
+                yield event._replace(speed=characters / max(seconds, 1e-6))
+                before, characters, seconds = 0, 0, 0.0
+            case _:
+                yield event
+
+
 def next_epoch(model, schedule, verbose):
     """Train to the end of an epoch, and return the Epoch. An interrupt removes the progress bar, too."""
     with contextlib.ExitStack() as shown:
         progress = None
-        for event in model.training(schedule):
+        for event in timed(model, schedule):
             if isinstance(event, Epoch):
                 return event
             if verbose and model.group.first:

@@ -1,4 +1,4 @@
-"""Write texts piece by piece, optionally with cell states held at fixed values: methods of CharLSTM."""
+"""Write texts piece by piece, optionally with cell states held at fixed values."""
 import copy
 import math
 import re
@@ -23,27 +23,15 @@ SENTENCE = r'(?<!\bMr)(?<!\bMrs)(?<!\bDr)(?<!\bSt)[.!?]["\'”’»)_]*(?=\s)'
 LINE, WORD = r'(?<=\S)(?=\s*\n)', r'(?<=\S)(?=\s)'
 
 
-def generate_text(model, seed='', text_length=100, method='normal', count=None, **choice):
-    """Continue seed, or a random character if it is empty, to text_length characters in total.
-
-    By default, as in 2016, it draws from the model's own distribution: temperature 1 and top_p 1. produce_text.py draws
-    with 0.7 and 0.9, which reads better: generate_text('It is ', 200, temperature=0.7, top_p=0.9), or sample().
-
-    method: 'normal' draws each character from the predicted distribution, 'argmax' or 'max' takes the most probable.
-    With count, the result is a list of that many texts, written in parallel. choice: temperature, top_k, top_p, stop,
-    hold as in stream_text. Raises ValueError for arguments out of range, or characters that the model does not know.
-    """
-    pieces = stream_text(model, seed, text_length, method, 1 if count is None else count, **choice)
+def generate_text(model, seed, text_length, method, count, **choice):
+    """Return the texts of stream_text, or one string if count is None."""
+    pieces = model.stream_text(seed, text_length, method, 1 if count is None else count, **choice)
     texts = [''.join(parts) for parts in zip(*pieces)]
     return texts[0] if count is None else texts
 
 
 def sample(model, text_length=None):
-    """Return a text like those of produce_text.py: of temperature 0.7 and top_p 0.9, and in whole sentences.
-
-    The model's random generator is left as it was: later draws do not change.
-    text_length: at most so many characters; None: default_length.
-    """
+    """Return a text as by for_readers, of at most default_length characters if text_length is None."""
     writer = copy.copy(model)
     writer.random = copy.deepcopy(model.random)
     return ''.join(piece for piece, in for_readers(writer, '', text_length or default_length(model), **READABLE))
@@ -102,17 +90,10 @@ def end_of(text, near):
     return len(text)
 
 
-def stream_text(model, seed='', text_length=100, method='normal', count=1, temperature=1, top_k=None, top_p=1, stop='',
-                hold=None):
-    """Yield the texts of generate_text in pieces, each a list of count strings, the seed first.
+def stream_text(model, seed, text_length, method, count, temperature, top_k, top_p, stop, hold):
+    """Yield texts in pieces, each a list of count strings, the seed first. Arguments and errors: as for CharLSTM's.
 
-    By default, it draws from the model's own distribution; produce_text.py does with temperature=0.7 and top_p=0.9.
-
-    temperature: below 1, probable characters become more probable, above 1, less; 0 takes the most probable.
-    top_k: draw from only the k most probable characters, and those as probable as the last.
-    top_p: of these, draw from the fewest that have this share of their probability, and those as probable as the last.
-    stop: end a text after this string, if it is written.
-    hold: fixed values of cell states, such as {'C2': {44: 5.0}} for unit 44 of layer 2; h is computed from them.
+    Characters as probable as the last one that top_k or top_p keeps stay, too. h is computed from held states.
     """
     most = vocabulary_size(model)
     checks.choice('method', method, ('normal', 'argmax', 'max'))
@@ -169,7 +150,7 @@ def held_copy(model, values):
         cell, units, new = held_cell(cell_of_model(model)), sizes(model), copy.copy(model)
         new.lp = {}                                        # it cannot be trained
         new.cell = cell.function
-        functions(new).cell = cell                         # set here, since a user's cell may not have its names
+        functions(new).found[cell.dtype] = cell            # set here, since a user's cell may not have its names
         new.p = {**{name: theano.shared(np.zeros(units[int(name[-1]) - 1], cell.dtype), name)
                     for name in in_layers(cell.parameters, len(units))}, **model.p}
         made.held = new

@@ -1,4 +1,4 @@
-"""Make, load, save and export the parameters of a model: methods of CharLSTM."""
+"""Make, load, save and export the parameters of a model."""
 import contextlib
 import functools
 import math
@@ -12,36 +12,29 @@ import numpy as np
 from engine import VERSION, checks
 from engine.backend.theano_setup import theano
 from engine.data.parameters import named_state, parameter_shapes, units
-from engine.model import edits
-from engine.model.compile import compiled, computes_on
-from engine.model.edits import CompiledFunctions, cell_of_model
+from engine.model.compile import compiled, computes_on, is_standard
+from engine.model.edits import CompiledFunctions, cell_of_model, has_standard_layer
 from engine.model.score import costs_of, read
 from engine.model.state import (Learning, arrays, kinds, new_kinds, new_parameters, optimiser_variables,
                                 reader_of, set_parameters, set_text, shared, sizes, stream_of, stream_state, variables,
                                 vocabulary_size, widths, zero_states)
 from engine.run import table
 from engine.run.checkpoint import opened, read_checkpoint, write
-from engine.terminal import ROOT, near, warn, warn_once
+from engine.terminal import ROOT, warn, warn_once
 
 shell = functools.cache(subprocess.getstatusoutput)        # a command's status and output, the first time
 
 
-def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8, bptt_maxdepth=50,
-                l1=0, l2=0, char_dim=None, initial='original', encoding='utf-8', layers=2, units=None, **learning):
-    """Make a model with new parameters or, with mfile, those of a checkpoint. Set p, lp and dyn_lrate.
+def model_setup(model, mfile, units, of_2016, learning, char_dim=None, initial='original', encoding='utf-8'):
+    """Make a model with new parameters or, with mfile, those of a checkpoint. Arguments and errors: as for CharLSTM's.
 
-    num_units1, num_units2: units of layer 1, and of each layer above it; or units: of each layer, a list. char_dim: V,
-    needed if no text was prepared.
-    initial: 'original' or 'chrono', for initial_parameters.
-    mfile, encoding: as filename and encoding of load_params, with the same errors.
-    learning: other learning parameters, such as dropout, with underscores. `python train.py --help` explains all; the
-    defaults are those of the original. Raises ValueError for arguments out of range.
+    of_2016: num_units1, num_units2 and layers, in the place of units None. learning: lp by name, except INITIAL.
     """
-    lp = Learning({**table.INITIAL, **learning, 'lrate': lrate, 'drate': drate, 'eps': eps,
-                   'bptt_maxdepth': bptt_maxdepth, 'l1': l1, 'l2': l2})
+    lp = Learning({**table.INITIAL, **learning})
     checks.choice('initial', initial, ('original', 'chrono'))
     if units is None:
-        H1, H2 = checks.whole('num_units1', num_units1, 1), checks.whole('num_units2', num_units2, 1)
+        first, others, layers = of_2016
+        H1, H2 = checks.whole('num_units1', first, 1), checks.whole('num_units2', others, 1)
         units = [H1, *[H2] * (checks.whole('layers', layers, 1, checks.MOST_LAYERS) - 1)]
     units = checks.units('units', units)
     if mfile is not None:
@@ -57,7 +50,7 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
     renumber_text(model, uchar)                            # first, since it may raise ValueError
     model.lp = lp
     set_parameters(model, p, uchar)
-    model.functions, model.optimiser_variables = CompiledFunctions(), {}
+    model.functions, model.optimiser_variables = model.functions.renewed({**model.lp}), {}
     model.average_weight = shared(model, np.zeros((), theano.config.floatX), 'average_weight')
     model.rate = shared(model, np.asarray(lp['lrate'], theano.config.floatX), 'lrate')
 
@@ -74,12 +67,7 @@ def versions(model):
 
 
 def save_params(model, filename, progress=None):
-    """Write the state of this object to an npz file atomically; '.npz' is added if it is missing.
-
-    load_params and resume read the file. progress: any dict that JSON can hold, which resume returns. Returns the name
-    of the file. Raises OSError if it cannot be written, and ValueError if there is nothing to save, a number is not
-    finite, or the processes are out of sync.
-    """
+    """Write the state of a model to an npz file atomically. Also raise ValueError if the processes are out of sync."""
     if not model.p or not model.uchar:
         raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
     filename = os.fsdecode(filename).removesuffix('.npz') + '.npz'
@@ -97,7 +85,7 @@ def save_params(model, filename, progress=None):
         random=model.random.bit_generator.state, text=model.text.metadata() if model.text else {}, progress=progress,
         cell=dict(formula='' if cell.standard else cell.formula, parameters=list(cell.parameters)),
         optimiser=sorted(model.optimiser_variables), precision=model.precision, versions=versions(model),
-        functions=edits.written_functions(model), predicts=predicts)
+        predicts=predicts)
     shapes = [(name, array.shape) for name, array in arrays(model.p).items()]
     if shapes != [*parameter_shapes(vocabulary_size(model), sizes(model), cell.counts.rows, cell.parameters).items()]:
         metadata.update(parameters=list(model.p))
@@ -113,7 +101,7 @@ def costs_of_line(model):
     """Return the costs, in nats, of a fixed line of characters from zero states, float (24,)."""
     k = np.arange(25)
     line = (k * (k + 1) // 2 % vocabulary_size(model)).astype(np.int32)
-    if edits.is_standard(model, 'network', 'layer'):       # without compiling 'predict'
+    if is_standard(model):             # without compiling 'predict'
         return costs_of(read(model, line[:-1])[0][:, 0], line[1:])
     logs, *_ = compiled(model, 'predict')(line[:-1, None], *zero_states(model, 1))
     return costs_of(logs, line[1:])
@@ -168,12 +156,9 @@ def read_fitting(model, filename, encoding):
 
 
 def load_params(model, filename, encoding='utf-8'):
-    """Replace parameters and uchar by those of a checkpoint. Return the parameters, name to array in floatX.
+    """Replace parameters and uchar by those of a checkpoint, and renumber a prepared text. Return the parameters.
 
-    filename: a path (.safetensors: a file of PyTorch) or an open Checkpoint. encoding: of the text, if the vocabulary
-    is stored as bytes, as in the original. Renumbers the batches of a prepared text. Raises OSError if the file cannot
-    be read, and ValueError if it is not a checkpoint, has another cell, network or parameters than this model's class,
-    or lacks a character of the text.
+    filename: a path or an open Checkpoint.
     """
     p, uchar = model.group.broadcast(read_fitting, model, filename, encoding)
     renumber_text(model, uchar)
@@ -214,19 +199,12 @@ def read_run(model, filename):
 
 
 def resume(model, filename):
-    """Restore what save_params wrote. First call prepare_input and model_setup with the same arguments as then.
-
-    Training then continues bit for bit, once dyn_lrate and lp are set as they were. Returns the progress passed to
-    save_params. Raises OSError if the file cannot be read, and ValueError if it is not a checkpoint of such a run.
-    """
+    """Restore what save_params wrote, and return its progress. Random streams of Theano's go on from their states."""
     p, uchar, metadata, found = model.group.broadcast(read_run, model, filename)
-    streams, now = {}, edits.written_functions(model)
+    streams = {}
     for name, array in found.items():
         if name.startswith('stream_'):                     # stream_train_rmsprop_0, ...
             streams.setdefault(name.split('_', 1)[1].rpartition('_')[0], []).append(stream_of(array))
-    for name, then in (metadata.get('functions') or {}).items():
-        if then != now.get(name) and model.group.first:
-            warn(f'{name} of {type(model).__name__} is not written as it was when {filename} was saved')
     if metadata['precision'] != model.precision and model.group.first:
         warn(f'{filename} was trained in {metadata["precision"]}: it goes on in {model.precision}')
     renumber_text(model, uchar)
@@ -280,17 +258,15 @@ def other_program_cell(model, what):
     cell = cell_of_model(model)
     if not cell.program:
         raise ValueError(f'{what} cannot compute the cell {cell.name}: it uses {cell.unknown}')
-    for name in ('layer', 'network'):
-        if not edits.is_standard(model, name):
-            raise ValueError(f'{what} cannot compute the {name} of {type(model).__name__}: it has that of charlstm.py')
+    for name, is_so in (('layer', has_standard_layer(model)), ('network', is_standard(model))):
+        if not is_so:
+            raise ValueError(f'{what} cannot compute the {name} of {type(model).__name__}: expected one that computes '
+                             f'what {name} of charlstm.py does')
     return cell
 
 
 def export(model, path):
-    """Write the model for other programs atomically. The ending of path selects .safetensors (PyTorch) or .c.
-
-    A .safetensors also loads as a checkpoint. Raises OSError, and ValueError for another ending or an unsuitable model.
-    """
+    """Write the model for other programs atomically. The ending of path selects .safetensors (PyTorch) or .c."""
     from engine.export import export as exports            # late: most programs export nothing
     ending = exports.format_of(path)
     cell = other_program_cell(model, exports.FORMATS[ending])

@@ -4,10 +4,11 @@ import numpy as np
 from engine import checks
 from engine.data.parameters import in_layers
 from engine.data.text import encoded
-from engine.model.compile import compiled
-from engine.model.edits import cell_of_model, is_standard
+from engine.model.compile import compiled, is_standard
+from engine.model.edits import cell_of_model
 from engine.model.state import arrays, reader_of, set_parameters, sizes, vocabulary_size, zero_states
 from engine.model.step import as_batch, check, cost_weights
+from engine.run.schedule import Validated
 
 SCORED, ADAPTED = 2000, 20     # most characters scored at a time: without adapt, and with it
 LINES = 64                     # most lines scored at a time
@@ -33,7 +34,7 @@ def costs_of(logs, y):
 # ---------------------------------------------------------------- the validation text
 
 def validate(model):
-    """Return the mean cost, in nats a character, over all validation batches; nan if there are none."""
+    """Return the mean cost over all validation batches."""
     return mean_of(list(validation_costs(model)))['cost']
 
 
@@ -62,6 +63,15 @@ def validation_costs(model):
         states = after if model.stateful else None
 
 
+def validating(model):
+    """Yield Validated after each validation batch. Return mean_of all of them."""
+    batches = []
+    for each in validation_costs(model):
+        batches.append(each)
+        yield Validated()
+    return mean_of(batches)
+
+
 def passage_costs(model):
     """Return the cost in nats of each character of the text's passage except the first, float (n-1,)."""
     numbers = encoded(model.text.passage[1], model.uchar, 'the passage')
@@ -79,12 +89,7 @@ def numbers_of(model, text):
 
 
 def read(model, x, states=None):
-    """Read characters x, int (T,B) or (T,), and return the log probabilities (T,B,V) of what follows each, and states.
-
-    states: those before x, as an earlier call returned them, or None for zeros: h1, C1, h2, C2 ..., (B,H) each; if a
-    cell has several states, C has them side by side; at the end a network's memory, if it has any. Raises ValueError
-    for unknown numbers or states of other shapes.
-    """
+    """Return log probabilities (T,B,V) of what follows each of x, and the states after x."""
     x = checks.characters('x', x, vocabulary_size(model))
     states = zero_states(model, x.shape[1]) if states is None else states
     return compiled(model, 'texts').read(x, *[np.array(state, model.p['c'].dtype, order='C') for state in states])
@@ -104,15 +109,10 @@ def in_pieces(model, numbers, length):
         states = after
 
 
-def score_text(model, text, adapt=0, progress=None, mean_squares=None):
+def score_text(model, text, adapt=0.0, progress=None, mean_squares=None):
     """Return the cost in nats of each character of a text except the first, float (n-1,).
 
-    text: a string or numbers of uchar, int (n,), at least two; it is read once, and the states are carried along.
-    adapt: the rate at which a copy of the model trains on what it has just scored (dynamic evaluation: Krause et al.
-    2018); 0: no training. progress: a function that is called with the costs of each piece. mean_squares: RMSprop's, of
-    gradients, from read_mean_squares(checkpoint). The copy then divides gradients by their roots, and its changes
-    decay. `python produce_text.py --help` has good rates. Raises ValueError for unknown characters and costs that are
-    not finite.
+    adapt: see adapt.py; 0: no training. With mean_squares, gradients are divided by their roots, and changes decay.
     """
     numbers, reader, length, end = numbers_of(model, text), model, SCORED, 0
     costs = np.empty(len(numbers) - 1, model.p['c'].dtype)
@@ -214,7 +214,7 @@ def ablations(model, text, groups=None):
     Raises ValueError for another cell or network than the standard one.
     """
     from engine.data.features import KINDS
-    if not (cell_of_model(model).standard and is_standard(model, 'network', 'layer')):
+    if not (cell_of_model(model).standard and is_standard(model)):
         raise ValueError(f'units of {type(model).__name__} cannot be left out: expected the standard cell and network')
     numbers, states, p = numbers_of(model, text)[:, 0], model.states(text), arrays(model.p)
     if groups is None:

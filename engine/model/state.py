@@ -1,4 +1,4 @@
-"""The state of a model between two steps: methods of CharLSTM.
+"""The state of a model between two steps.
 
 The first argument of each function is the model. Its attributes, besides those in the docstring of CharLSTM:
 
@@ -94,19 +94,11 @@ def can_use_bfloat16(model):
 
 # ---------------------------------------------------------------- the text
 
-def prepare_input(model, filepath, ratio_valid=0.30, batch_size=50, seq_length=50, verbose=True, encoding='utf-8',
-                  stateful=False, valid=None, test=None):
-    """Read a text (a file, an open text file or a folder of text files), and cut it into batches.
+def prepare_input(model, filepath, ratio_valid, batch_size, seq_length, verbose, encoding, stateful, valid, test):
+    """Read a text, and cut it into batches. Arguments and errors: as for CharLSTM's.
 
-    The text is cut into sequences of seq_length characters: a share 1 - ratio_valid, rounded, for training, the rest
-    for validation. A batch has batch_size consecutive sequences. Its inputs X['train'][i] lack their last characters,
-    its targets Y['train'][i] their first: int32 (T,B), T = seq_length - 1. Sequences that fill no batch are dropped.
-
-    stateful: each row of a batch continues the row of the batch before, T = seq_length, and training and validation
-    carry the states along. valid: a validation text; all of the first text is then for training. test: a test text;
-    only its characters matter here, for the vocabulary. Parameters that know all characters stay, with their uchar;
-    others are dropped with a warning. Raises OSError if a file cannot be read, and ValueError for arguments out of
-    range, a wrong encoding, or a text too short for one batch.
+    Of the sequences of the text, a share 1 - ratio_valid, rounded, is for training. Those that fill no batch are
+    dropped. Parameters that know all characters stay, with their uchar.
     """
     text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, model.group, valid, test)
     unknown = set(text.uchar) - set(model.uchar)
@@ -209,7 +201,7 @@ def set_parameters(model, new, uchar):
     """Replace parameters and vocabulary, and end any running fit. Keep compiled functions if shapes and types stay."""
     model.uchar, variables = list(uchar), updated(model, model.p, new)
     if variables is not model.p:
-        model.p, model.functions, model.optimiser_variables = variables, CompiledFunctions(), {}
+        model.p, model.functions, model.optimiser_variables = variables, model.functions.renewed({**model.lp}), {}
     model.weights, model.averaged_steps = updated(model, model.weights, new if model.lp.get('average') else {}), 0
     model.schedule, model.carried, model.validation = None, None, (None, 0)
 
@@ -217,7 +209,7 @@ def set_parameters(model, new, uchar):
 def reader_of(model, new, uchar):
     """Return a copy of a model, which only predicts, with other parameters."""
     reader = copy.copy(model)
-    reader.p, reader.weights, reader.lp, reader.functions = {}, {}, {}, CompiledFunctions()
+    reader.p, reader.weights, reader.lp, reader.functions = {}, {}, {}, model.functions.renewed({})
     set_parameters(reader, new, uchar)
     return reader
 

@@ -1,4 +1,4 @@
-"""Take training steps, and predict on batches: methods of CharLSTM."""
+"""Take training steps, and predict on batches."""
 import numpy as np
 
 from engine import checks
@@ -17,23 +17,8 @@ def as_batch(model, x, y):
     return x, y
 
 
-def theano_train_rmsprop(model, x, y):
-    """Take one step of the optimiser, RMSprop unless you set another, on a batch: x and y int (T,B) or (T,).
-
-    It starts from zero states or, in a stateful text, from those after the last step; a share lp['reset'] of the rows
-    then restarts from zeros. Returns a list: the cost and the most probable characters (T,B), both before the step, and
-    the ratios ||step|| / ||p|| of all parameters, in the order of p. The cost includes dropout, but no penalties.
-    """
-    return train(model, 'train_rmsprop', x, y)
-
-
-def theano_train_sgd(model, x, y):
-    """Take one step of gradient descent. Arguments and results are those of theano_train_rmsprop."""
-    return train(model, 'train_sgd', x, y)
-
-
 def train(model, name, x, y):
-    """Take a training step by the compiled function of this name; the rest is as in theano_train_rmsprop."""
+    """Take a step on a batch by the compiled function of this name, and return what theano_train_rmsprop does."""
     x, y = as_batch(model, x, y)
     function = compiled(model, name)
     B = x.shape[1] if model.group.size == 1 else model.batch_size          # rows of the whole batch

@@ -41,7 +41,7 @@ METADATA = {
     'class': str | None,                                   # unless it is CharLSTM
     'cell': dict(formula=str, parameters=list),            # '' of the standard one; names of its own parameters
     'parameters': list | None,                             # all names, if they are not those that such a cell has
-    'predicts': list | None, 'functions': dict | None,     # of the model: costs_of_line, written_functions
+    'predicts': list | None,                               # costs_of_line of the model
     'lp': dict(lrate=float), 'optimiser': list, 'averaged_steps': int,     # optimiser: names of its state
     'random': dict | None, 'validation_index': int,        # the state of NumPy's generator; the next validation batch
     'text': dict(SOURCE, encoding=str, ratio_valid=float, batch_size=int, seq_length=int, stateful=bool, valid=SOURCE,
@@ -111,8 +111,7 @@ class Checkpoint(dict):
         self.metadata = metadata = json.loads(str(self['about']))
         json.dumps(metadata, allow_nan=False)                      # raises for nan and infinity
         check_types(metadata, METADATA)
-        names = *metadata['cell']['parameters'], *metadata['optimiser'], *(metadata.get('parameters') or [])
-        ''.join([*names, *(metadata.get('functions') or {}).values()])         # raises unless these are strings
+        ''.join([*metadata['cell']['parameters'], *metadata['optimiser'], *(metadata.get('parameters') or [])])
         np.zeros(24) + np.array(metadata.get('predicts') or 0, float)          # raises unless these are 24 numbers
         if metadata['format'] != FORMAT:
             raise ValueError

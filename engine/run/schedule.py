@@ -9,16 +9,22 @@ from engine.terminal import nats_and_bits
 SAMPLED = 100      # least number of steps between samples
 ANNEALED = 0.05    # factor on the rate at the end of annealing
 
-# What CharLSTM.training yields. Step, after each step: cost in nats (with dropout but no penalties), update ratios,
-# and how many characters were read. Validated, after each validation batch at an epoch's end.
-# Epoch, after each epoch: its number, the mean cost of its steps and the validation cost, in nats a character (nan
-# without validation), the rate of its last step, characters a second in its steps, and the network's metrics by name.
-Step = collections.namedtuple('Step', 'cost ratios characters')
+# What CharLSTM.training yields. Step, after each step: cost in nats (with dropout but no penalties) and update ratios.
+# Validated, after each validation batch at an epoch's end.
+Step = collections.namedtuple('Step', 'cost ratios')
 Validated = collections.namedtuple('Validated', '')
 
 
-class Epoch(collections.namedtuple('Epoch', 'number cost valid_cost rate speed metrics', defaults=[{}])):
+class Epoch(collections.namedtuple('Epoch', 'number cost valid_cost rate speed metrics', defaults=[math.nan, {}])):
+    """What an epoch of training has brought: its number, and the means of its costs, in nats a character.
+
+    cost, loss              of its training steps, with dropout
+    valid_cost, valid_loss  of the validation text after it; nan without one
+    rate, speed             the learning rate of its last step, and characters a second in its steps, nan if not timed
+    metrics                 means of the network's other numbers on the validation text, by name
+    """
     __slots__ = ()
+    loss, valid_loss = property(lambda self: self.cost), property(lambda self: self.valid_cost)
 
     @property
     def said(self):
@@ -80,21 +86,30 @@ class Schedule:
         self.cost_sum += cost * characters
         self.characters += characters
 
+    def check_epoch(self, finite, V):
+        """Raise Diverged after an epoch if its parameters are not finite, or its cost is above that of guessing."""
+        if not finite:
+            raise Diverged(f'the parameters are no longer finite after epoch {self.epoch + 1}')
+        cost, guessing = self.mean_cost, math.log(V)
+        if self.epoch and cost > max(guessing + 0.1, self.last_cost):          # random letters cost guessing
+            raise Diverged(f'epoch {self.epoch + 1} costs {cost:.2f} nats, and guessing {guessing:.2f}')
+
     @property
     def mean_cost(self):
         """Return the mean training cost of the current epoch so far."""
         return self.cost_sum / max(self.characters, 1)
 
-    def end_epoch(self, valid_cost):
-        """Record an epoch, and its validation cost if that is finite. Return the mean training cost."""
-        cost = self.last_cost = self.mean_cost
-        self.epoch, self.batch, self.cost_sum, self.characters = self.epoch + 1, 0, 0.0, 0
+    def end_epoch(self, means):
+        """Record an epoch and return it. means: 'cost' of the validation text, nan without one, and metrics."""
+        rate, cost, valid_cost = self.rate_at(self.step - 1), self.mean_cost, means['cost']
+        self.epoch, self.batch, self.cost_sum, self.characters, self.last_cost = self.epoch + 1, 0, 0.0, 0, cost
         if math.isfinite(valid_cost):
             self.stale += 1
             if self.best_cost is None or valid_cost < self.best_cost:
                 self.best_cost, self.best_epoch, self.stale = valid_cost, self.epoch, 0
         self.begin_fall()
-        return cost
+        metrics = {name: mean for name, mean in means.items() if name != 'cost'}
+        return Epoch(self.epoch, cost, valid_cost, rate, metrics=metrics)
 
     def begin_fall(self):
         """If patience runs out before the rate falls, shorten the run so that the rate falls from now on."""
