@@ -3,17 +3,16 @@
 The model reads a text one character at a time and predicts the next one.
 With x the character read, one-hot, h and C the hidden and cell state of a layer:
 
-    a_r  = U[r].x + W[r].h_prev + b[r]      rows r = f, i, o, g (forget, input, output, cell update)
+    a_r  = U[r].x + W[r].h_prev + b[r]      for the rows r = f, i, o, g: forget, input, output gate and cell update
     h, C = lstm_cell(a_f, a_i, a_o, a_g, C_prev)
 
 The second layer reads the h of the first, and softmax(p['V'].h2 + c) is the distribution of the next character
 (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000). Another cell has other rows: see CharLSTM.
 
-The functions below are the whole model. Up to `training_step`, they take symbols, which stand for arrays: tt.tanh(a)
-computes nothing yet. Theano derives the gradients (tt.grad), also the cell's; only the loop over time steps, products
-and the softmax have theirs by hand, in engine/graph/. Edit a function, and training, prediction, writing and the cell's
-code in C follow (an edited `layer` runs in Theano). The class CharLSTM trains and writes. engine/lesson/ derives the
-model. What the code calls a cost is the loss: -log p of the character that comes, in nats.
+The functions below are the whole model. They take symbols, which stand for arrays: tt.tanh(a) computes nothing yet.
+Theano derives the gradients (tt.grad, in `training_step`), also the cell's; only the loop over time steps, products and
+the softmax have theirs by hand, in engine/graph/. Edit a function, and training, writing and the cell's C follow (an
+edited `layer` runs in Theano). engine/lesson/ derives the model. A cost is a loss: -log p of what comes, in nats.
 
 Letters used for the sizes throughout, and the shapes of the parameters p of two layers, by name:
 
@@ -44,7 +43,7 @@ def lstm_cell(a_f, a_i, a_o, a_g, C_prev):
     return h, C
 
 
-# What the network reads. All except x, y and states is None when predicting.
+# What the network reads. The last three are None when predicting.
 Batch = collections.namedtuple('Batch', (
     'x',                   # characters, int (T,B)
     'y',                   # the characters that come next, int (T,B)
@@ -75,8 +74,8 @@ def network(batch, p, ops, truncate=-1):
     """Return the Outputs of the whole model for a Batch.
 
     p: the parameters by name. ops: the operations whose gradients are by hand, and the cell: a Scan, whose layer is the
-    function below, or a Kernel in C or NumPy (engine/graph/). truncate: the gradient flows through the last `truncate`
-    steps of a sequence; -1: all.
+    function `layer`, or a Kernel in C or NumPy (engine/graph/). truncate: the gradient flows through the last
+    `truncate` steps of a sequence; -1: all.
     """
     h, layers = batch.x, []
     for k in range(1, 1 + len(batch.states)):
@@ -100,25 +99,26 @@ def run_layer(k, x, batch, p, ops, truncate):
 def output_layer(h, layers, batch, p, ops):
     """Return the Outputs from the softmax of p['V'].h + c. h (T,B,H): of the last layer. layers: for Outputs."""
     scores = ops.product(h.reshape((-1, h.shape[2])), p['V'].T)                # (T*B, V)
-    return Outputs(*ops.cross_entropy(scores, p['c'], batch.y), layers)
+    costs, best, probabilities, spread = ops.cross_entropy(scores, p['c'], batch.y)
+    return Outputs(costs, best, probabilities, spread, layers)
 
 
 def layer(a_x, W, b, cell_parameters, before, truncate, cell, scan=theano.scan):
     """Return h, C and after of a Layer, by the loop over time steps. For lstm_cell, each step is
 
-        a_f, a_i, a_o, a_g = split(a_x + h_prev.W + b)
+        a_f, a_i, a_o, a_g = the rows of a_x + h_prev.W + b
         h, C = lstm_cell(a_f, a_i, a_o, a_g, C_prev)
 
     This runs with kernel=False; the kernel computes the same many times faster. a_x (T,B,4H): the rows U[r].x.
     before: h and C before the first step. cell: lstm_cell as a Cell, which takes all its arguments in one list.
     """
-    def step(a_x, h_prev, C_prev, W, b, *cell_parameters):             # of one time step: a_x (B,4H)
+    def one_step(a_x, h_prev, C_prev, W, b, *cell_parameters):         # a_x (B,4H), and W (H,4H) for all rows
         a = cell.pre_activations(a_x, tt.dot(h_prev, W), b)            # U[r].x + W[r].h_prev + b[r], (B,H) each
         h, *C = cell([*a, *cell.split(C_prev), *cell_parameters])
         return h, tt.concatenate(C, axis=1)
 
-    # scan calls step with a_x of each time step, h and C of the step before, and non_sequences; _ are updates: none.
-    (h, C), _ = scan(step, sequences=a_x, outputs_info=[*before], truncate_gradient=truncate,
+    # scan calls one_step with a_x of a time step, h and C of the step before, and non_sequences; _ are updates: none.
+    (h, C), _ = scan(one_step, sequences=a_x, outputs_info=[*before], truncate_gradient=truncate,
                      non_sequences=[stacked(W), b, *[v if v.ndim == 2 else v[None, :] for v in cell_parameters]])
     return h, C, (h[-1], C[-1])
 
@@ -132,8 +132,8 @@ def objective(batch, p, ops, lp, network):
     p = {**p, **{name: p[name] * mask for name, mask in batch.W_masks.items()}}
     outputs = network(batch, p, ops, lp['bptt_maxdepth'])
     costs = outputs.costs
-    if lp['smoothing']:                # a share of each target is spread over all characters (Szegedy et al. 2016),
-        costs = (1 - lp['smoothing']) * costs + lp['smoothing'] * outputs.spread       # so that no p comes near 1
+    if lp['smoothing']:                # a share of each target is spread over all characters (Szegedy et al. 2016), so
+        costs = (1 - lp['smoothing']) * costs + lp['smoothing'] * outputs.spread       # that no probability nears 1
     if lp['ar'] or lp['tar']:          # large outputs of the last layer, and large changes of them (Merity et al. 2017)
         h, h_before = outputs.layers[-1].h, batch.states[-1][0]
         # The first step is separate, since prepending h_before to h would copy all of h, and its gradient.
@@ -158,7 +158,7 @@ def rmsprop(gradients, parameters, state, lrate, lp):
         m <- drate m + (1 - drate) g^2        (Tieleman & Hinton 2012; decoupled decay: Loshchilov & Hutter 2019)
         v <- momentum v + g                   step = lrate ((1 - momentum) v / (sqrt(m) + eps) + weight_decay p)
 
-    This is AdamW without bias correction, whose first moment is (1 - momentum) v here, and whose second one is m.
+    This is AdamW without bias correction: Adam's second moment is m here, and its first one (1 - momentum) v.
     """
     drate, momentum, decay = lp['drate'], lp['momentum'], lp['weight_decay']
     squares = [drate * m + (1 - drate) * tt.sqr(g) for m, g in zip(state['mean_squares'], gradients)]
@@ -170,37 +170,38 @@ def rmsprop(gradients, parameters, state, lrate, lp):
 
 
 def rmsprop_state(parameters):
-    """Return the state before the first step, by name: arrays, or lists of one array for each parameter (arrays)."""
+    """Return the state before the first step, by name: arrays, or lists of one for each of the parameters, arrays."""
     return {name: [np.zeros_like(p) for p in parameters] for name in ('mean_squares', 'sums')}
 
 
 def update(gradients, parameters, state, lrate, lp, optimiser):
-    """Return the steps, to subtract from the parameters, and the optimiser's new state."""
+    """Return the steps, to subtract from the parameters, and the optimiser's new state. Limit gradients and steps."""
     if lp['grad_clip']:                # the largest joint norm of all gradients (Pascanu et al. 2013)
         norm = tt.sqrt(sum(tt.sqr(g).sum() for g in gradients))
         scale = tt.switch(norm > lp['grad_clip'], lp['grad_clip'] / norm, 1)
         gradients = [g * scale for g in gradients]
     steps, state = optimiser(gradients, parameters, state, lrate, lp)
     if lp['step_clip'] and optimiser is not sgd:
-        # Otherwise, without momentum, a gradient after many near zero makes a step of lrate / sqrt(1 - drate).
+        # Unlimited, and without momentum, a gradient after many near zero makes a step of lrate / sqrt(1 - drate).
         limit = lp['step_clip'] * lrate
         steps = [tt.clip(step, -limit, limit) for step in steps]
     return steps, state
 
 
 def training_step(model, batch, ops, characters, state, optimiser=None):
-    """Return the Outputs of a Batch, the gradients and the steps, and the new parameters, running averages and state.
+    """Return the Outputs of a Batch, the gradients of its cost, the steps, and new parameters, averages and state.
 
-    Compiled, it replaces the old ones. model: a CharLSTM, whose lp are constants here. characters: how many a batch
-    has. state: that of the optimiser, None: sgd.
+    The compiled function stores the new ones. model: a CharLSTM, whose lp are constants here. characters: how many the
+    batch has, for the penalty. optimiser: that of the model, or None for sgd.
     """
     lp, trained = dict(model.lp), model.weights or model.p             # weights: if p are their running averages
     before = list(trained.values())
     cost, outputs = model.objective(batch, trained, ops, lp, model.network)
     gradients = tt.grad(cost, before, disconnected_inputs='ignore')
-    penalised, penalty = gradients, model.penalty(before, lp['l1'], lp['l2'])
-    if isinstance(penalty, theano.Variable):                           # not the number 0
-        of_penalty = tt.grad(penalty / tt.cast(characters, penalty.dtype), before, disconnected_inputs='ignore')
+    penalised, weight_cost = gradients, model.penalty(before, lp['l1'], lp['l2'])      # of all characters together
+    if isinstance(weight_cost, theano.Variable):                       # not the number 0
+        weight_cost = weight_cost / tt.cast(characters, weight_cost.dtype)
+        of_penalty = tt.grad(weight_cost, before, disconnected_inputs='ignore')
         penalised = [g + d for g, d in zip(gradients, of_penalty)]
     steps, state = update(penalised, before, state, model.rate, lp, optimiser or sgd)
     after = [p - step for p, step in zip(before, steps)]
@@ -222,7 +223,7 @@ class CharLSTM:
         dyn_lrate       learning rate, a shared scalar, which may be set to a number between steps, but not in fit
         random          NumPy's generator of all random numbers: the same seed, text and machine give the same run
 
-    A subclass, or an object before model_setup, may replace each function below; only a cell has other arguments
+    A subclass, or an object before model_setup, may replace the functions below; only a cell has other arguments
     (engine/README.md). Checkpoints of another cell or network are read by its class alone. A cell takes symbols (B,H),
     and returns h and the states after the step, in the order of its arguments, whose names declare what it needs:
 
@@ -233,7 +234,7 @@ class CharLSTM:
         M_NAME          a matrix (H,H) of the cell, initially like a row of W, for tt.dot(v, M_NAME) of any v (B,H)
         K_NAME=np.tri   a constant (1,H), or a matrix (H,H), not trained: a function of H that returns (H,) or (H,H)
 
-    A change to a function, lp or remembers (rows by the sign of the bias that makes a new model remember) takes effect
+    A change to a function, lp or remembers (by row, the sign of the bias that makes a new model remember) takes effect
     at the next call; after one to what they read, such as a helper or a global number, call compile. copy.copy shares
     the parameters; copy.deepcopy and pickle keep all but compiled functions. Use an object in one thread at a time.
     """
@@ -259,11 +260,11 @@ class CharLSTM:
 
     def prepare_input(self, filepath, ratio_valid: float = 0.30, batch_size: int = 50, seq_length: int = 50,
                       verbose: bool = True, encoding: str = 'utf-8', stateful: bool = False, valid=None, test=None):
-        """Read a text, and cut it into batches of `batch_size` consecutive sequences of seq_length characters.
+        """Read a text, and cut it into batches of `batch_size` sequences of seq_length characters.
 
         filepath: a file, an open text file or a folder; valid and test, too. The share ratio_valid at its end is for
-        validation, or all of `valid`; only the vocabulary of `test` counts. Targets Y are a character after inputs X.
-        stateful: a row of a batch continues that of the batch before, and T is seq_length, not one less. Parameters
+        validation, or all of `valid`; of `test`, only the vocabulary counts. Targets Y are a character after inputs X.
+        stateful: a sequence continues that of the batch before, and T is seq_length, not one less. Parameters
         that lack a character are dropped, with a warning. Raises OSError, and ValueError also for a short text.
             >>> model.prepare_input('book.txt', batch_size=5, verbose=False)
             >>> model.X['train'][0].shape
@@ -295,9 +296,9 @@ class CharLSTM:
 
         filepath, valid: as for prepare_input; without filepath, continue an unfinished fit. recipe: 'default', 'small'
         or 'original'; it sets what is None. init: a checkpoint to start from. options: others of train.py --help, with
-        underscores. The model can write after each epoch, and in the end has the parameters of the best one. Raises
-        OSError, ValueError for arguments and a short text, and, in the loop, Diverged.
-            >>> epochs = [*model.fit('book.txt', units=[8], epochs=2, batch_size=5, verbose=False)]
+        underscores. The model can write after each epoch, and after the loop has the parameters of the best one.
+        Raises OSError, ValueError for arguments and a short text, and, in the loop, Diverged.
+            >>> losses = [e.valid_loss for e in model.fit('book.txt', epochs=2, units=[8], batch_size=5, verbose=False)]
         """
         return fit.fit(self, filepath, recipe, verbose, dict(
             options, units=units, epochs=epochs, valid=valid, init=init, dropout=dropout, lrate=lrate,
@@ -327,8 +328,8 @@ class CharLSTM:
                       **choice) -> str | list[str]:
         """Return seed (or a random character), continued to text_length characters, from the model's own distribution.
 
-        The script reads better, since it draws with temperature=0.7 and top_p=0.9. method: 'argmax' or 'max': take the
-        most probable character. count: return a list of so many. choice: as for stream_text, with its errors.
+        produce_text.py writes more readable texts, with temperature=0.7 and top_p=0.9. method: 'argmax' or 'max' takes
+        the most probable character. count: return a list of so many. choice: as for stream_text, with its errors.
             >>> text = model.generate_text('It is ', 40, temperature=0.7, top_p=0.9)
         """
         return sampling.generate_text(self, seed, text_length, method, count, **choice)
@@ -348,7 +349,7 @@ class CharLSTM:
     def sample(self, text_length: int | None = None) -> str:
         """Return a text in whole sentences, with temperature 0.7 and top_p 0.9, as produce_text.py writes it.
 
-        text_length: most characters; None: 360, or 100 without punctuation. Later random numbers stay the same.
+        text_length: most characters; None: 360, or 100 without punctuation. model.random is left as it was.
             >>> text = model.sample(90)
         """
         return sampling.sample(self, text_length)
@@ -379,7 +380,7 @@ class CharLSTM:
         return score.validate(self)
 
     def theano_train_rmsprop(self, x, y) -> list:
-        """Take a step of the optimiser on a batch: x and y int (T,B) or (T,), as below. The names are of 2016.
+        """Take a step of the optimiser on a batch: x and y int (T,B) or (T,). The names of four are of 2016.
 
         Return, from before the step, the cost (without penalties) and the most probable characters (T,B), and the
         ratios ||step|| / ||p|| of all parameters. With stateful, states continue; a share lp['reset'] begins anew.
@@ -426,7 +427,7 @@ class CharLSTM:
         return saving.resume(self, filename)
 
     def export(self, path):
-        """Write the model as a program (.c) or for PyTorch (.safetensors). Raises OSError; ValueError for other models.
+        """Write the model as a program (.c) or for PyTorch (.safetensors), if it has the network of this file.
             >>> model.export('model.c')
         """
         saving.export(self, path)

@@ -97,8 +97,8 @@ def unedited(tmp_path_factory):
     instead('        h, *C = cell([*a, *cell.split(C_prev), *cell_parameters])\n',
             '        found = cell(list(a) + list(cell.split(C_prev)) + list(cell_parameters))\n'
             '        h, C = found[0], found[1:]\n'),
-    instead('    (h, C), _ = scan(step, sequences=a_x, outputs_info=[*before], truncate_gradient=truncate,\n'
-            '                     non_sequences=', '    (h, C), _ = scan(step, truncate_gradient=truncate, '
+    instead('    (h, C), _ = scan(one_step, sequences=a_x, outputs_info=[*before], truncate_gradient=truncate,\n'
+            '                     non_sequences=', '    (h, C), _ = scan(one_step, truncate_gradient=truncate, '
             'outputs_info=list(before),\n                     sequences=a_x, non_sequences='),
     instead('    return [lrate * g for g in gradients], {}\n',
             '    steps = [lrate * g for g in gradients]\n    return steps, {}\n')])
