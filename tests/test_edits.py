@@ -173,6 +173,22 @@ def test_name_that_nothing_reads_is_refused_with_the_right_one(refused, name, sa
         type('Both', (CharLSTM,), both)().model_setup(char_dim=V)
 
 
+@pytest.mark.parametrize('name, function, said', [
+    ('memory', 3, 'not a callable'), ('memory', lambda: 0, 'a function of units'), ('penalty', lambda p: 0, 'l1, l2'),
+    ('network', lambda batch, p: 0, 'ops'), ('network', lambda batch, p, ops: 0, 'truncate'),
+    ('optimiser', lambda gradients: 0, 'lrate'), ('objective', lambda *more: None, 'objective of Own does not return'),
+    ('objective', lambda *more: charlstm.objective(*more)[0], 'objective of Own does not return'),
+    ('objective', lambda *more: charlstm.objective(*more)[::-1], 'objective of Own does not return'),
+    ('optimiser', lambda *more: None, 'optimiser of Own does not return'),
+    ('initial_parameters', lambda *more: None, 'expected a dict'), ('training_step', lambda *more: 0, 'a copy of'),
+    ('Cell', lambda *more: 0, 'expected cell')])
+def test_function_with_other_arguments_or_results_is_refused(refused, name, function, said):
+    model = type('Own', (CharLSTM,), {name: staticmethod(function) if callable(function) else function})()
+    with refused(ValueError, name, said):
+        model.model_setup(char_dim=V, num_units1=H1, num_units2=H2)
+        model.theano_train_rmsprop(X, Y)
+
+
 def test_what_a_cell_reads_counts_after_compile(monkeypatch):
     """As the docstring of CharLSTM says: only its code is compared."""
     model, costs = made(kernel=False), []

@@ -192,12 +192,19 @@ def check_functions(model, ops):
         wrong['network'] = {getattr(v, 'ndim', None) for v in [*outputs[:4], *outputs.metrics.values()]} != {2}
         if lp and not wrong['network']:
             training = batch._replace(cost_weights=weights, h_masks=masks or len(batch.states) * [1], W_masks={})
-            cost = model.objective(training, p, ops, lp, model.network)[0]
-            wrong.update(objective=cost.ndim, penalty=np.ndim(model.penalty(parameters, lp['l1'], lp['l2'])))
-            model.optimiser(parameters, parameters, optimiser_variables(model), model.rate, lp)
+            found = model.objective(training, p, ops, lp, model.network)
+            wrong['objective'] = not is_pair(found) or getattr(found[0], 'ndim', None) != 0 or not hasattr(
+                found[1], 'costs')
+            wrong['penalty'] = np.ndim(model.penalty(parameters, lp['l1'], lp['l2']))
+            found = model.optimiser(parameters, parameters, optimiser_variables(model), model.rate, lp)
+            wrong['optimiser'] = not is_pair(found) or not isinstance(found[1], dict)
     if any(wrong.values()):
         name = next(filter(wrong.get, wrong))
         raise ValueError(f'{name} of {type(model).__name__} does not return what that of charlstm.py does')
+
+
+def is_pair(values):
+    return isinstance(values, (tuple, list)) and len(values) == 2
 
 
 def check_parts(model, ops):

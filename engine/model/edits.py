@@ -4,6 +4,7 @@ The first argument of most functions is the model.
 """
 import contextlib
 import difflib
+import inspect
 import types
 
 import numpy as np
@@ -56,6 +57,7 @@ def functions(model):
     if model.functions.key != key:
         refuse_ignored(model)
         refuse_misspelt(model)
+        refuse_arguments(model)
         model.functions = CompiledFunctions((key[0], dict(model.remembers)), lp)
     elif model.functions.lp != lp:
         model.functions = model.functions.renewed(lp)
@@ -74,12 +76,31 @@ def refuse_ignored(model):
                              f'model: replace {name} in a subclass or an object')
 
 
+def base_of(model):
+    """Return CharLSTM, or that of an edited copy of its file."""
+    return [each for each in type(model).__mro__ if 'training_step' in vars(each)][-1]
+
+
+def refuse_arguments(model):
+    """Raise ValueError if one of REPLACEABLE cannot be called as that of CharLSTM is. A cell has its own arguments."""
+    for name in REPLACEABLE[1:]:
+        arguments = inspect.signature(getattr(base_of(model), name)).parameters
+        least = [each for each, argument in arguments.items() if argument.default is argument.empty]
+        for given in (least, arguments if name == 'network' else least):           # truncate is given in training
+            try:
+                inspect.signature(getattr(model, name)).bind(*given)
+            except TypeError as error:
+                raise ValueError(f'{name} of {type(model).__name__}: {error}; expected a function of '
+                                 f'{", ".join(given)}') from None
+
+
 def refuse_misspelt(model):
     """Raise ValueError if its class or itself has a function or a dict whose name is nearly one that is used."""
-    classes = type(model).__mro__
-    base = next(each for each in classes if 'training_step' in vars(each))             # CharLSTM
+    classes, base = type(model).__mro__, base_of(model)
     for owner in (model, *classes[:classes.index(base)]):
         for name, value in vars(owner).items():
+            if name == 'training_step':
+                raise ValueError(f'{name} of {type(model).__name__} replaces nothing: edit it in a copy of charlstm.py')
             if not hasattr(base, name) and (callable(getattr(value, '__func__', value)) or isinstance(value, dict)):
                 refuse_name(type(model).__name__, name, vars(owner), base)
 
@@ -91,7 +112,7 @@ def refuse_name(owner, name, own, base):
     have others like it, such as cell and cell_of_one_unit.
     """
     of_file = {getattr(base, each).__name__: each for each in REPLACEABLE}             # lstm_cell: cell ...
-    near = [of_file.get(name), *difflib.get_close_matches(name, (*REPLACEABLE, 'remembers'), 1, 0.8),
+    near = [of_file.get(name), *difflib.get_close_matches(name.lower(), (*REPLACEABLE, 'remembers'), 1, 0.8),
             'initial_parameters' if name.startswith('initial') else None]
     right = next(filter(None, near), None)
     if right and right not in own:

@@ -155,8 +155,11 @@ def new_parameters(model, V, units, initial, random):
     Raises ValueError if sizes cannot be read from them, or a checkpoint has other arrays of such a name.
     """
     cell = cell_of_model(model)
-    p = {name: np.asarray(value, theano.config.floatX)
-         for name, value in model.initial_parameters(V, units, cell, initial, random).items()}
+    found = model.initial_parameters(V, units, cell, initial, random)
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise ValueError(f'initial_parameters of {type(model).__name__} returns {type(found).__name__}: expected a '
+                         'dict of arrays by name')
+    p = {name: np.asarray(value, theano.config.floatX) for name, value in found.items()}
     sizes = {'c': (V,), **{f'b{k}': (cell.counts.b, H) for k, H in enumerate(units, 1)}}
     if any(np.shape(p.get(name)) != shape for name, shape in sizes.items()) or any(map(NOT_PARAMETERS.match, p)):
         raise ValueError(f'initial_parameters of {type(model).__name__} returns {", ".join(p)}: expected the sizes '
