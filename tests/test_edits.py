@@ -181,7 +181,9 @@ def test_name_that_nothing_reads_is_refused_with_the_right_one(refused, name, sa
     ('objective', lambda *more: charlstm.objective(*more)[::-1], 'objective of Own does not return'),
     ('optimiser', lambda *more: None, 'optimiser of Own does not return'),
     ('initial_parameters', lambda *more: None, 'expected a dict'), ('training_step', lambda *more: 0, 'a copy of'),
-    ('Cell', lambda *more: 0, 'expected cell')])
+    ('penalty', lambda *more: None, 'penalty of Own does not return'),
+    ('remembers', {'a_f': 1}, 'expected names of rows'),
+    ('remembers', {'f': 'yes'}, 'signs'), ('remembers', [1], 'signs'), ('Cell', lambda *more: 0, 'expected cell')])
 def test_function_with_other_arguments_or_results_is_refused(refused, name, function, said):
     model = type('Own', (CharLSTM,), {name: staticmethod(function) if callable(function) else function})()
     with refused(ValueError, name, said):

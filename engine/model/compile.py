@@ -195,7 +195,8 @@ def check_functions(model, ops):
             found = model.objective(training, p, ops, lp, model.network)
             wrong['objective'] = not is_pair(found) or getattr(found[0], 'ndim', None) != 0 or not hasattr(
                 found[1], 'costs')
-            wrong['penalty'] = np.ndim(model.penalty(parameters, lp['l1'], lp['l2']))
+            cost = model.penalty(parameters, lp['l1'], lp['l2'])
+            wrong['penalty'] = not isinstance(cost, (int, float, np.number, theano.Variable)) or np.ndim(cost)
             found = model.optimiser(parameters, parameters, optimiser_variables(model), model.rate, lp)
             wrong['optimiser'] = not is_pair(found) or not isinstance(found[1], dict)
     if any(wrong.values()):

@@ -58,6 +58,8 @@ def functions(model):
         refuse_ignored(model)
         refuse_misspelt(model)
         refuse_arguments(model)
+        if not isinstance(model.remembers, dict) or not {*model.remembers.values()} <= {1, -1}:
+            raise ValueError(f'remembers is {model.remembers}: expected a dict of signs, 1 or -1, by the name of a row')
         model.functions = CompiledFunctions((key[0], dict(model.remembers)), lp)
     elif model.functions.lp != lp:
         model.functions = model.functions.renewed(lp)
@@ -125,9 +127,14 @@ def refuse_name(owner, name, own, base):
 
 def cell_of_model(model):
     """Return the Cell of the attributes cell and remembers. Raises ValueError if the function is no cell."""
-    found, floatX = functions(model).found, theano.config.floatX
+    found, floatX, remembers = functions(model).found, theano.config.floatX, model.remembers
     if floatX not in found:
-        found[floatX] = Cell(model.cell, floatX, model.remembers)
+        cell = Cell(model.cell, floatX, remembers)
+        rows = [row[2:] for row in cell.rows]
+        if remembers is not base_of(model).remembers and not {*remembers} <= {*rows}:
+            raise ValueError(f'remembers of {type(model).__name__} is {remembers}: expected names of rows of its cell, '
+                             f'{", ".join(rows)}, and the sign of each')
+        found[floatX] = cell
     return found[floatX]
 
 
