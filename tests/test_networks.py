@@ -189,6 +189,20 @@ def test_what_computes_the_same_is_standard(make, monkeypatch):
     assert has_standard_layer(model) and not is_standard(model)
 
 
+def test_network_may_be_standard_with_two_layers_alone():
+    """Parameters are replaced, and no function is: what was found of the network with two layers no longer holds."""
+    class Two(CharLSTM):
+        @staticmethod
+        def network(batch, p, ops, truncate=-1):
+            p = p if len(batch.states) == 2 else {**p, 'V': -p['V']}
+            return charlstm.network(batch, p, ops, truncate)
+
+    model = Two(random_seed=1)
+    for units, expected in (([3, 4], True), ([3, 4, 5], False), ([5, 3], True)):
+        model.model_setup(char_dim=6, units=units)
+        assert is_standard(model) == expected
+
+
 FACTOR = 2
 
 

@@ -90,17 +90,17 @@ def metrics(model):
 
 def has_standard_network(model, ops):
     """Return whether C computes the same as the model's network when it predicts, by their graphs."""
-    found = functions(model).found
-    if 'network' not in found:
-        found['network'] = False
+    made = functions(model)
+    if made.in_c is None:
+        made.in_c = False
         with contextlib.suppress(Exception), theano.change_flags(**NO_TRACES):         # an error comes again in its use
             x, y = tt.imatrices('x', 'y')
             batch, _ = batch_of(model, x, y)
             outputs = model.network(batch, model.p, ops)
             own = [outputs.costs, outputs.probabilities, *states_after(outputs)]
             standard = standard_network(x, y, batch.states, model.p, ops)
-            found['network'] = len(own) == len(standard) and equal_computations(own, standard)
-    return found['network']
+            made.in_c = len(own) == len(standard) and equal_computations(own, standard)
+    return made.in_c
 
 
 def is_standard(model):

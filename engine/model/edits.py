@@ -22,10 +22,11 @@ NO_TRACES = {'traceback.limit': 0}             # of symbols that are only compar
 class CompiledFunctions(dict):
     """The compiled functions of a model by name; a pickle or a deep copy is empty.
 
-    key, lp: what they were compiled from. found: what depends on the key alone: the Cell, and whether C computes the
-    same as the layer and the network. operations: of their network. held: a copy of the model for sampling.py.
+    key, lp: what they were compiled from. found: what depends on the key alone: the Cell, and whether the kernel
+    computes the same as the layer. operations: of their network. in_c: whether C computes the same as that, which also
+    depends on the parameters. held: a copy of the model for sampling.py.
     """
-    key = lp = operations = held = None
+    key = lp = operations = in_c = held = None
 
     def __init__(self, key=None, lp=None, found=None):
         super().__init__()
