@@ -29,9 +29,8 @@ def build_parser():
 
 def learn(model, run, group):
     """Train a model until the schedule of its Run is finished or the process group agrees to stop."""
-    from engine.model.fit import timed
     from engine.run.results import EARLY, INTERRUPTED
-    from engine.run.schedule import Diverged, Epoch, Step, Validated
+    from engine.run.schedule import Diverged, Epoch, Step, Validated, timed
     schedule, epochs, first, start = run.schedule, run.options.epochs, run.schedule.step, time.time()
     early = not (schedule.epoch or run.options.original)   # whether to sample before the end of a long first epoch
     while not (schedule.finished or group.stop_agreed):

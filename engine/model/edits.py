@@ -86,10 +86,11 @@ def base_of(model):
 
 def refuse_arguments(model):
     """Raise ValueError if one of REPLACEABLE cannot be called as that of CharLSTM is. A cell has its own arguments."""
-    for name in REPLACEABLE[1:]:
-        arguments = inspect.signature(getattr(base_of(model), name)).parameters
+    base = base_of(model)
+    for name in [each for each in REPLACEABLE[1:] if getattr(model, each) is not getattr(base, each)]:
+        arguments = inspect.signature(getattr(base, name)).parameters
         least = [each for each, argument in arguments.items() if argument.default is argument.empty]
-        for given in (least, arguments if name == 'network' else least):           # truncate is given in training
+        for given in [least, [*arguments]] if name == 'network' else [least]:      # truncate is given in training
             try:
                 inspect.signature(getattr(model, name)).bind(*given)
             except TypeError as error:

@@ -1,15 +1,14 @@
 """Train a model by the recipe, as train.py does."""
 import contextlib
 import math
-import time
 
 from engine import checks
 from engine.model.state import new_kinds
 from engine.run import table
 from engine.run.options import Options, set_units
 from engine.run.recipe import complete
-from engine.run.schedule import Epoch, Schedule, Step, Validated
-from engine.terminal import bar, ctrl_c_delayed, warn, warn_once
+from engine.run.schedule import Epoch, Schedule, Validated, timed
+from engine.terminal import bar, warn, warn_once
 
 OF_FIT = [name for name, row in table.ROWS.items() if row.of_fit]
 
@@ -67,27 +66,6 @@ def set_up(model, o, verbose=True):
     if o.init is not None:
         model.init_params(o.init, o.encoding)
     return number
-
-
-def timed(model, schedule):
-    """Yield what model.training yields, an Epoch with its speed: characters a second in its steps."""
-    model.compiled('train_rmsprop')                       # now, since Ctrl-C is delayed in a step, below
-    training, before, characters, seconds = model.training(schedule), schedule.characters, 0, 0.0
-    while True:
-        start = time.perf_counter()
-        with ctrl_c_delayed():                             # so that a step is both made and counted, or neither
-            event = next(training, None)
-        match event:
-            case None:
-                return
-            case Step():
-                characters, seconds = schedule.characters - before, seconds + time.perf_counter() - start
-                yield event
-            case Epoch():
-                yield event._replace(speed=characters / max(seconds, 1e-6))
-                before, characters, seconds = 0, 0, 0.0
-            case _:
-                yield event
 
 
 def next_epoch(model, schedule, verbose):

@@ -30,7 +30,7 @@ def generate_text(model, seed, text_length, method, count, **choice):
     return texts[0] if count is None else texts
 
 
-def sample(model, text_length=None):
+def sample(model, text_length):
     """Return a text as by for_readers, of at most default_length characters if text_length is None."""
     writer = copy.copy(model)
     writer.random = copy.deepcopy(model.random)

@@ -25,7 +25,7 @@ from engine.terminal import ROOT, warn, warn_once
 shell = functools.cache(subprocess.getstatusoutput)        # a command's status and output, the first time
 
 
-def model_setup(model, mfile, units, of_2016, learning, char_dim=None, initial='original', encoding='utf-8'):
+def model_setup(model, mfile, units, of_2016, learning, char_dim, initial, encoding):
     """Make a model with new parameters or, with mfile, those of a checkpoint. Arguments and errors: as for CharLSTM's.
 
     of_2016: num_units1, num_units2 and layers, in the place of units None. learning: lp by name, except INITIAL.
@@ -66,7 +66,7 @@ def versions(model):
                 commit=None if no_clone else commit)
 
 
-def save_params(model, filename, progress=None):
+def save_params(model, filename, progress):
     """Write the state of a model to an npz file atomically. Also raise ValueError if the processes are out of sync."""
     if not model.p or not model.uchar:
         raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
@@ -155,7 +155,7 @@ def read_fitting(model, filename, encoding):
     return p, uchar
 
 
-def load_params(model, filename, encoding='utf-8'):
+def load_params(model, filename, encoding):
     """Replace parameters and uchar by those of a checkpoint, and renumber a prepared text. Return the parameters.
 
     filename: a path or an open Checkpoint.

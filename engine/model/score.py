@@ -109,7 +109,7 @@ def in_pieces(model, numbers, length):
         states = after
 
 
-def score_text(model, text, adapt=0.0, progress=None, mean_squares=None):
+def score_text(model, text, adapt, progress, mean_squares):
     """Return the cost in nats of each character of a text except the first, float (n-1,).
 
     adapt: see adapt.py; 0: no training. With mean_squares, gradients are divided by their roots, and changes decay.

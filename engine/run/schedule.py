@@ -3,8 +3,9 @@ import collections
 import dataclasses
 import math
 import secrets
+import time
 
-from engine.terminal import nats_and_bits
+from engine.terminal import ctrl_c_delayed, nats_and_bits
 
 SAMPLED = 100      # least number of steps between samples
 ANNEALED = 0.05    # factor on the rate at the end of annealing
@@ -170,3 +171,21 @@ class Schedule:
         if self.out_of_patience:
             words += ['--patience', str(self.stale + self.options.patience)]
         return words
+
+
+def timed(model, schedule):
+    """Yield what model.training yields, an Epoch with its speed: characters a second in its steps."""
+    model.compiled('train_rmsprop')                        # now, since Ctrl-C is delayed in a step, below
+    training, before, characters, seconds = model.training(schedule), schedule.characters, 0, 0.0
+    while True:
+        start = time.perf_counter()
+        with ctrl_c_delayed():                             # so that a step is both made and counted, or neither
+            event = next(training, None)
+        if event is None:
+            return
+        if isinstance(event, Step):
+            characters, seconds = schedule.characters - before, seconds + time.perf_counter() - start
+        elif isinstance(event, Epoch):
+            event = event._replace(speed=characters / max(seconds, 1e-6))
+            before, characters, seconds = 0, 0, 0.0
+        yield event
